@@ -1,0 +1,159 @@
+/**
+ * The network state database (NSDB) as everyone else sees it.
+ *
+ * Two layers meet here. Below are back ends that only know named nodes with versions and atomic multi-operations (LMDB
+ * today, ZooKeeper later). Above, one implementation shared by all back ends turns the object model of
+ * `@weft/topology` into nodes: objects, reference indexes, unique names, tunnel keys.
+ */
+
+/** Revision of the store: rises by one with every committed transaction of one generation. Safe integer. */
+export type Revision = number;
+
+/** An object as stored: its type name in `@weft/topology`, its id, its value and the revision that last changed it. */
+export interface StoredObject<T = Record<string, unknown>> {
+  readonly type: string;
+  readonly id: string;
+  readonly version: Revision;
+  readonly value: T;
+}
+
+/**
+ * What a subscriber wants to hear of. An interest is a string, so that it can be compared, counted and sent.
+ *
+ * | form | meaning |
+ * |---|---|
+ * | `o/Port/<id>` | one object |
+ * | `a/Host` | every object of a type |
+ * | `i/Port.bridgeId/<id>` | the ids of the objects whose field `bridgeId` refers to `<id>` |
+ * | `t/<table>` | the entries of one state table, e.g. `t/mac/<bridge>`, `t/arp/<router>`, `t/active/<port>` |
+ */
+export type Interest = string;
+
+/** One entry of a state table. */
+export interface TableEntry {
+  /** At most 128 bytes: a MAC, an IP address, a port id … */
+  readonly key: string;
+  /** At most 1 KiB. */
+  readonly value: string;
+  /** Host that learned it (entry dies with the host's state), or null: persistent, written by an operator. */
+  readonly owner: string | null;
+  /** Revision of the change. Learned beats persistent; among equals the highest wins. */
+  readonly version: Revision;
+}
+
+/** One interest's share of a batch. `reset` means: this is the whole content, forget what you had of this interest. */
+export type Change =
+  | { readonly interest: Interest; readonly kind: 'object'; readonly object: StoredObject | null }
+  | {
+      readonly interest: Interest;
+      readonly kind: 'objects';
+      readonly reset: boolean;
+      readonly upserts: readonly StoredObject[];
+      readonly removed: readonly string[];
+    }
+  | {
+      readonly interest: Interest;
+      readonly kind: 'index';
+      readonly reset: boolean;
+      readonly added: readonly string[];
+      readonly removed: readonly string[];
+    }
+  | {
+      readonly interest: Interest;
+      readonly kind: 'table';
+      readonly reset: boolean;
+      /** The winning entry of each key that changed. */
+      readonly upserts: readonly TableEntry[];
+      readonly removed: readonly string[];
+    };
+
+/**
+ * What a subscriber is handed: after applying it, everything that it subscribed to is as of `revision`, exactly.
+ * A transaction is never torn over two batches; several may be merged into one. An empty `changes` is a progress mark.
+ */
+export interface Batch {
+  readonly generation: string;
+  readonly revision: Revision;
+  readonly changes: readonly Change[];
+}
+
+/** A running subscription. Interests may be added and removed at any time; an added one arrives as `reset` (or object) in a later batch. */
+export interface Subscription {
+  add(interests: Iterable<Interest>): void;
+  /** No further changes of these arrive after the call returns. */
+  remove(interests: Iterable<Interest>): void;
+  /** Bytes received so far on behalf of this subscription (0 where it costs none). */
+  readonly bytesReceived: number;
+  close(): void;
+}
+
+export interface SubscribeOptions {
+  /**
+   * Called in revision order, one at a time: the next call waits for the returned promise, and what happened meanwhile is
+   * merged. After a reconnect the store sends what changed meanwhile as `reset` changes.
+   */
+  onBatch(batch: Batch): void | Promise<void>;
+  /** The link to the store: `false` while it is away. The last state stays valid meanwhile. */
+  onLink?(up: boolean): void;
+}
+
+/** Optimistic transaction: what was read is checked at commit; all writes apply or none. */
+export interface Transaction {
+  get<T = Record<string, unknown>>(type: string, id: string): Promise<StoredObject<T> | undefined>;
+  /** Ids of objects of `type` whose reference `field` points to `id`; the reading of the set is checked at commit. */
+  referrers(type: string, field: string, id: string): Promise<string[]>;
+  /** Validates, applies defaults, checks references and unique names, allocates tunnel keys. Returns the value as stored. */
+  create<T = Record<string, unknown>>(type: string, value: Record<string, unknown>): Promise<T>;
+  /** Replaces the whole object. `ifVersion`: fail with WEFT_VERSION_CONFLICT unless it is the stored version. */
+  update<T = Record<string, unknown>>(
+    type: string,
+    id: string,
+    value: Record<string, unknown>,
+    ifVersion?: Revision,
+  ): Promise<T>;
+  /** Deletes by the object model's rules: cascade, clear or refuse. */
+  delete(type: string, id: string, ifVersion?: Revision): Promise<void>;
+  /** Persistent (operator's) state-table entry. */
+  putEntry(table: string, key: string, value: string): void;
+  deleteEntry(table: string, key: string): void;
+}
+
+/** Where the hosts stand relative to a revision. */
+export interface HostConvergence {
+  readonly hostId: string;
+  /** Highest revision that the host reported applied, or null: never heard of in this generation. */
+  readonly applied: Revision | null;
+  readonly reachable: boolean;
+}
+
+/** A host's presence: what it writes through the session is ephemeral and goes when the session ends or the host left. */
+export interface HostSession {
+  readonly hostId: string;
+  /** Rises with every start of the host's agent. */
+  readonly incarnation: number;
+  /** Learned state-table entries, owned by this host. Coalesced and pipelined; resolves when durable in the store. */
+  put(table: string, key: string, value: string): Promise<void>;
+  remove(table: string, key: string): Promise<void>;
+  /** Reports the revision that no packet of this host can still precede. Cheap: call it after every batch. */
+  reportApplied(revision: Revision): void;
+  /** `leave`: the host's ephemeral state goes at once. Otherwise it stays for the grace time, for a restarted agent to take over. */
+  close(options?: { leave?: boolean }): Promise<void>;
+}
+
+/** The database. All methods reject with a coded `NsdbError`; WEFT_STORE_AWAY while the store cannot be reached. */
+export interface Nsdb {
+  readonly generation: string;
+  get<T = Record<string, unknown>>(type: string, id: string): Promise<StoredObject<T> | undefined>;
+  list<T = Record<string, unknown>>(type: string): Promise<StoredObject<T>[]>;
+  referrers(type: string, field: string, id: string): Promise<string[]>;
+  entries(table: string): Promise<TableEntry[]>;
+  /** Runs `body` and commits; on a conflict runs it again (bounded), then WEFT_CONFLICT. Resolves once durable. */
+  transact<R>(body: (tx: Transaction) => Promise<R>): Promise<{ revision: Revision; result: R }>;
+  subscribe(options: SubscribeOptions): Subscription;
+  /** Opens or takes over the host's session. The Host object must exist (see `registerHost`). */
+  openSession(hostId: string): Promise<HostSession>;
+  revision(): Promise<Revision>;
+  /** Applied revisions of all registered hosts; asks reachable ones for a fresh report. */
+  convergence(): Promise<HostConvergence[]>;
+  close(): Promise<void>;
+}
