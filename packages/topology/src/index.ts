@@ -1,1 +1,44 @@
-export {};
+export { type Checked, checkObject } from './check.ts';
+export { type Condition, FRAGMENT_POLICIES } from './condition.ts';
+export { ERRORS, TopologyError, type TopologyErrorCode } from './errors.ts';
+export { FORMATS, type FormatName } from './formats.ts';
+export { canonicalUuid, derivedUuid, tunnelZoneHostId } from './ids.ts';
+export {
+  type Cidr,
+  canonicalAddressWithPrefix,
+  canonicalIp,
+  canonicalSubnet,
+  formatCidr,
+  formatIp,
+  type IpFamily,
+  networkOf,
+  overlaps,
+  parseCidr,
+  parseIp,
+} from './ip.ts';
+export { canonicalMac, isAssignableMac, ROUTER_PORT_MAC_PREFIX } from './mac.ts';
+export type { Bridge } from './objects/bridge.ts';
+export type { Chain } from './objects/chain.ts';
+export type { Host } from './objects/host.ts';
+export { isTypeName, OBJECT_TYPES, type ObjectTypes, type TypeName } from './objects/index.ts';
+export { type BridgePort, isBridgePort, isRouterPort, type Port, type RouterPort } from './objects/port.ts';
+export type { Route } from './objects/route.ts';
+export type { Router } from './objects/router.ts';
+export type { Rule } from './objects/rule.ts';
+export type { TunnelZone } from './objects/tunnel-zone.ts';
+export type { TunnelZoneHost } from './objects/tunnel-zone-host.ts';
+export * from './operations.ts';
+export type {
+  DerivedObject,
+  Lookup,
+  ObjectRules,
+  ObjectSpec,
+  ObjectValue,
+  OnTargetDelete,
+  Problem,
+  Random,
+  Reference,
+  Unique,
+  Violation,
+} from './spec.ts';
+export { applyDefaults, type Validated, type ValidateOptions, validateObject } from './validate.ts';

@@ -1,0 +1,125 @@
+/**
+ * What a rule looks at. All fields are optional and ANDed; an absent field matches, and its inversion flag is ignored.
+ * Deliberately flat: the fields are properties of the rule itself.
+ */
+import Type, { type Static, type TProperties } from 'typebox';
+import { formatted, uuid } from './fields.ts';
+import { parseCidr } from './ip.ts';
+import type { Lookup, ObjectValue, Problem, Violation } from './spec.ts';
+
+const inversion = (field: string) =>
+  Type.Optional(Type.Boolean({ description: `true: match what ${field} does not; absent means false` }));
+
+/**
+ * Ports are named, but not held: a deleted port stays in the list and simply never matches again. Removing it would
+ * widen the rule (an emptied list no longer says "only these").
+ */
+const ports = (description: string) =>
+  Type.Optional(
+    Type.Array(uuid(), { minItems: 1, maxItems: 10_000, uniqueItems: true, description, 'x-weft-weak-ref': 'Port' }),
+  );
+
+const range = (description: string) =>
+  Type.Optional(
+    Type.Object(
+      {
+        start: Type.Integer({ minimum: 0, maximum: 65_535 }),
+        end: Type.Integer({ minimum: 0, maximum: 65_535 }),
+      },
+      { additionalProperties: false, description },
+    ),
+  );
+
+/** Fragment policies: all; later fragments; first fragments and whole packets; whole packets. */
+export const FRAGMENT_POLICIES = ['any', 'nonheader', 'header', 'unfragmented'] as const;
+
+export const conditionFields = {
+  conjunctionInv: Type.Optional(
+    Type.Boolean({ description: 'true: match what the other fields together do not; fragmentPolicy stays outside' }),
+  ),
+  inPorts: ports('Ports by which the packet entered the device'),
+  invInPorts: inversion('inPorts'),
+  outPorts: ports('Ports by which the packet leaves the device'),
+  invOutPorts: inversion('outPorts'),
+  dlType: Type.Optional(Type.Integer({ minimum: 0x600, maximum: 0xffff, description: 'Ethertype' })),
+  invDlType: inversion('dlType'),
+  dlSrc: Type.Optional(formatted('mac', { description: 'Source MAC address' })),
+  dlSrcMask: Type.Optional(formatted('mac', { description: 'Bits of dlSrc that count; absent: all' })),
+  invDlSrc: inversion('dlSrc'),
+  dlDst: Type.Optional(formatted('mac', { description: 'Destination MAC address' })),
+  dlDstMask: Type.Optional(formatted('mac', { description: 'Bits of dlDst that count; absent: all' })),
+  invDlDst: inversion('dlDst'),
+  vlan: Type.Optional(Type.Integer({ minimum: 1, maximum: 4094, description: 'VLAN of a tagged frame' })),
+  noVlan: Type.Optional(Type.Boolean({ description: 'true: untagged frames only' })),
+  nwProto: Type.Optional(Type.Integer({ minimum: 0, maximum: 255, description: 'IP protocol' })),
+  invNwProto: inversion('nwProto'),
+  nwTos: Type.Optional(Type.Integer({ minimum: 0, maximum: 255, description: 'TOS or traffic class octet' })),
+  invNwTos: inversion('nwTos'),
+  nwSrc: Type.Optional(formatted('subnet', { description: 'Source prefix, IPv4 or IPv6' })),
+  invNwSrc: inversion('nwSrc'),
+  nwDst: Type.Optional(formatted('subnet', { description: 'Destination prefix, IPv4 or IPv6' })),
+  invNwDst: inversion('nwDst'),
+  tpSrc: range('Source ports, both ends included; ICMP and ICMPv6: types'),
+  invTpSrc: inversion('tpSrc'),
+  tpDst: range('Destination ports, both ends included; ICMP and ICMPv6: codes'),
+  invTpDst: inversion('tpDst'),
+  fragmentPolicy: Type.Enum(FRAGMENT_POLICIES, {
+    description: 'header where a transport field is matched, else any, when absent on creation',
+  }),
+} satisfies TProperties;
+
+const ConditionSchema = Type.Object(conditionFields);
+export type Condition = Static<typeof ConditionSchema>;
+
+/** Fields that only a packet with a transport header has. */
+function matchesTransport(value: ObjectValue): boolean {
+  return value.tpSrc !== undefined || value.tpDst !== undefined;
+}
+
+export function completeCondition(value: ObjectValue): void {
+  value.fragmentPolicy ??= matchesTransport(value) ? 'header' : 'any';
+}
+
+export function checkCondition(value: ObjectValue): Violation[] {
+  const violations: Violation[] = [];
+  const refuse = (property: string, message: string) => violations.push({ property, message });
+  for (const field of ['tpSrc', 'tpDst']) {
+    const ends = value[field] as { start: number; end: number } | undefined;
+    if (ends && ends.start > ends.end) refuse(`${field}.end`, 'must not be less than start');
+  }
+  if (matchesTransport(value) && (value.fragmentPolicy === 'any' || value.fragmentPolicy === 'nonheader')) {
+    refuse(
+      'fragmentPolicy',
+      'must be header or unfragmented where tpSrc or tpDst is set: later fragments have no ports',
+    );
+  }
+  if (value.noVlan === true && value.vlan !== undefined) refuse('vlan', 'contradicts noVlan');
+  for (const field of ['dlSrc', 'dlDst']) {
+    if (value[`${field}Mask`] !== undefined && value[field] === undefined) {
+      refuse(`${field}Mask`, `means nothing without ${field}`);
+    }
+  }
+  if (value.nwSrc !== undefined && value.nwDst !== undefined) {
+    if (parseCidr(value.nwSrc as string)!.family !== parseCidr(value.nwDst as string)!.family) {
+      refuse('nwDst', 'must be of the same IP version as nwSrc');
+    }
+  }
+  return violations;
+}
+
+/** Ports must exist when they are named. */
+export async function checkConditionPorts(
+  value: ObjectValue,
+  lookup: Lookup,
+  previous: ObjectValue | undefined,
+): Promise<Problem[]> {
+  const problems: Problem[] = [];
+  for (const field of ['inPorts', 'outPorts']) {
+    const known = new Set((previous?.[field] ?? []) as string[]);
+    for (const id of (value[field] ?? []) as string[]) {
+      if (known.has(id) || (await lookup.get('Port', id))) continue;
+      problems.push({ code: 'WEFT_DANGLING', property: field, message: `there is no port ${id}` });
+    }
+  }
+  return problems;
+}

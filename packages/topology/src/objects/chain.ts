@@ -1,0 +1,34 @@
+/** An ordered list of rules that devices and ports use as a filter. One chain may serve many. */
+import Type, { type Static } from 'typebox';
+import { id, name, refs, tenantId } from '../fields.ts';
+import { defineObject, type Problem } from '../spec.ts';
+
+export const ChainSchema = Type.Object(
+  {
+    id: id(),
+    tenantId: Type.Optional(tenantId()),
+    name: Type.Optional(name()),
+    ruleIds: refs('Rule', 'clear', {
+      default: [],
+      uniqueItems: true,
+      description: 'The rules in the order of their evaluation',
+    }),
+  },
+  { additionalProperties: false, description: 'An ordered list of rules' },
+);
+export type Chain = Static<typeof ChainSchema>;
+
+export const ChainSpec = defineObject('Chain', ChainSchema, {
+  async checkOthers(value, lookup, previous): Promise<Problem[]> {
+    const known = new Set((previous?.ruleIds ?? []) as string[]);
+    for (const ruleId of value.ruleIds as string[]) {
+      if (known.has(ruleId)) continue;
+      const rule = await lookup.get('Rule', ruleId);
+      if (rule && rule.chainId !== value.id) {
+        const message = `rule ${ruleId} belongs to chain ${rule.chainId}, not to ${value.id}`;
+        return [{ code: 'WEFT_RULE_NOT_IN_CHAIN', property: 'ruleIds', message }];
+      }
+    }
+    return [];
+  },
+});

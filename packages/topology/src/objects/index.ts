@@ -1,0 +1,42 @@
+/** All object types. To add one: a file here, a line below, and (for the REST API) a row in `api`'s table of resources. */
+import type { ObjectSpec } from '../spec.ts';
+import { type Bridge, BridgeSpec } from './bridge.ts';
+import { type Chain, ChainSpec } from './chain.ts';
+import { type Host, HostSpec } from './host.ts';
+import { type Port, PortSpec } from './port.ts';
+import { type Route, RouteSpec } from './route.ts';
+import { type Router, RouterSpec } from './router.ts';
+import { type Rule, RuleSpec } from './rule.ts';
+import { type TunnelZone, TunnelZoneSpec } from './tunnel-zone.ts';
+import { type TunnelZoneHost, TunnelZoneHostSpec } from './tunnel-zone-host.ts';
+
+/** From the name of an object type to its TypeScript type. */
+export interface ObjectTypes {
+  Host: Host;
+  TunnelZone: TunnelZone;
+  TunnelZoneHost: TunnelZoneHost;
+  Bridge: Bridge;
+  Router: Router;
+  Port: Port;
+  Route: Route;
+  Chain: Chain;
+  Rule: Rule;
+}
+
+export type TypeName = keyof ObjectTypes;
+
+export const OBJECT_TYPES: Readonly<Record<TypeName, ObjectSpec>> = {
+  Host: HostSpec,
+  TunnelZone: TunnelZoneSpec,
+  TunnelZoneHost: TunnelZoneHostSpec,
+  Bridge: BridgeSpec,
+  Router: RouterSpec,
+  Port: PortSpec,
+  Route: RouteSpec,
+  Chain: ChainSpec,
+  Rule: RuleSpec,
+};
+
+export function isTypeName(name: string): name is TypeName {
+  return Object.hasOwn(OBJECT_TYPES, name);
+}

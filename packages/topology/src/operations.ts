@@ -1,0 +1,137 @@
+/**
+ * Changes that touch more than one object. Each is a function over an open transaction of any store, so that it can be
+ * combined with others into one atomic change.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import { TopologyError } from './errors.ts';
+import type { Chain } from './objects/chain.ts';
+import { OBJECT_TYPES, type ObjectTypes, type TypeName } from './objects/index.ts';
+import type { Port } from './objects/port.ts';
+import type { Rule } from './objects/rule.ts';
+import type { ObjectValue } from './spec.ts';
+
+/** What an operation needs of a transaction; the state database's `Transaction` has it. */
+export interface TopologyTransaction {
+  get<T = ObjectValue>(type: string, id: string): Promise<{ readonly value: T } | undefined>;
+  create<T = ObjectValue>(type: string, value: ObjectValue): Promise<T>;
+  update<T = ObjectValue>(type: string, id: string, value: ObjectValue, ifVersion?: number): Promise<T>;
+  delete(type: string, id: string, ifVersion?: number): Promise<void>;
+}
+
+/** Creates an object and those that derive from it (a router port: its `local` routes). */
+export async function createObject<Name extends TypeName>(
+  tx: TopologyTransaction,
+  type: Name,
+  value: ObjectValue,
+): Promise<ObjectTypes[Name]> {
+  const created = await tx.create<ObjectTypes[Name]>(type, value);
+  await applyDerived(tx, type, undefined, created);
+  return created;
+}
+
+/** Replaces an object; what derives from it follows. `current` saves a read when the caller has it from this transaction. */
+export async function updateObject<Name extends TypeName>(
+  tx: TopologyTransaction,
+  type: Name,
+  id: string,
+  value: ObjectValue,
+  ifVersion?: number,
+): Promise<ObjectTypes[Name]> {
+  const previous = OBJECT_TYPES[type].derive ? (await tx.get(type, id))?.value : undefined;
+  const updated = await tx.update<ObjectTypes[Name]>(type, id, value, ifVersion);
+  await applyDerived(tx, type, previous, updated);
+  return updated;
+}
+
+/**
+ * Brings the objects that derive from one in line with its new value: creates and deletes the difference. Safe to repeat:
+ * what is there already, or gone already, is left alone.
+ */
+export async function applyDerived(
+  tx: TopologyTransaction,
+  type: TypeName,
+  previous: ObjectValue | undefined,
+  next: ObjectValue,
+): Promise<void> {
+  const { derive } = OBJECT_TYPES[type];
+  if (!derive) return;
+  const before = previous ? derive(previous) : [];
+  const after = derive(next);
+  for (const old of before) {
+    if (after.some((item) => isDeepStrictEqual(item, old))) continue;
+    const id = old.value.id as string;
+    if (await tx.get(old.type, id)) await tx.delete(old.type, id);
+  }
+  for (const item of after) {
+    if (before.some((old) => isDeepStrictEqual(item, old))) continue;
+    if (!(await tx.get(item.type, item.value.id as string))) await tx.create(item.type, item.value);
+  }
+}
+
+/** Links two unplugged ports of different devices. */
+export async function linkPorts(tx: TopologyTransaction, portId: string, peerId: string): Promise<void> {
+  const port = await existing<Port>(tx, 'Port', portId);
+  const peer = await existing<Port>(tx, 'Port', peerId);
+  for (const end of [port, peer]) {
+    if (end.peerId !== undefined) {
+      throw new TopologyError('WEFT_PORT_LINKED', `port ${end.id} is linked to port ${end.peerId}; unlink it first`);
+    }
+    if (end.hostId !== undefined) {
+      throw new TopologyError('WEFT_PORT_BOUND', `port ${end.id} is bound to host ${end.hostId}; unbind it first`);
+    }
+  }
+  await tx.update('Port', portId, { ...port, peerId });
+  await tx.update('Port', peerId, { ...peer, peerId: portId });
+}
+
+/** Takes a link away at both ends; no effect on a port without one. */
+export async function unlinkPort(tx: TopologyTransaction, portId: string): Promise<void> {
+  const { peerId, ...port } = await existing<Port>(tx, 'Port', portId);
+  if (peerId === undefined) return;
+  await tx.update('Port', portId, port);
+  const peer = (await tx.get<Port>('Port', peerId))?.value;
+  if (peer?.peerId !== portId) return;
+  const { peerId: _, ...unplugged } = peer;
+  await tx.update('Port', peerId, unplugged);
+}
+
+/** Binds a port to an interface of a host; one that is bound elsewhere moves and remembers where it was. */
+export async function bindPort(
+  tx: TopologyTransaction,
+  portId: string,
+  hostId: string,
+  interfaceName: string,
+): Promise<Port> {
+  const port = await existing<Port>(tx, 'Port', portId);
+  if (port.peerId !== undefined) {
+    throw new TopologyError('WEFT_PORT_LINKED', `port ${portId} is linked to port ${port.peerId}; unlink it first`);
+  }
+  const moved = port.hostId !== undefined && port.hostId !== hostId ? { previousHostId: port.hostId } : {};
+  return tx.update<Port>('Port', portId, { ...port, ...moved, hostId, interfaceName });
+}
+
+/** Takes a port off its interface; no effect on a port without one. */
+export async function unbindPort(tx: TopologyTransaction, portId: string): Promise<void> {
+  const { hostId, interfaceName: _, ...port } = await existing<Port>(tx, 'Port', portId);
+  if (hostId === undefined) return;
+  await tx.update('Port', portId, { ...port, previousHostId: hostId });
+}
+
+/** Creates a rule and lists it in its chain. `position` counts from 1 (default: first) and may be one past the end. */
+export async function addRule(tx: TopologyTransaction, rule: ObjectValue, position = 1): Promise<Rule> {
+  const chain = await existing<Chain>(tx, 'Chain', String(rule.chainId));
+  if (!Number.isInteger(position) || position < 1 || position > chain.ruleIds.length + 1) {
+    const message = `must be between 1 and ${chain.ruleIds.length + 1}, the end of chain ${chain.id}`;
+    throw new TopologyError('WEFT_INVALID', `position ${message}`, [{ property: 'position', message }]);
+  }
+  const created = await tx.create<Rule>('Rule', rule);
+  const ruleIds = [...chain.ruleIds.slice(0, position - 1), created.id, ...chain.ruleIds.slice(position - 1)];
+  await tx.update('Chain', chain.id, { ...chain, ruleIds });
+  return created;
+}
+
+async function existing<T>(tx: TopologyTransaction, type: TypeName, id: string): Promise<T> {
+  const stored = await tx.get<T>(type, id);
+  if (!stored) throw new TopologyError('WEFT_DANGLING', `there is no ${type} ${id}`);
+  return stored.value;
+}
