@@ -89,7 +89,8 @@ export function extractKey(
 /** An ARP packet that is not Ethernet/IPv4 keeps operation 0: it is carried like any other ethertype. */
 function extractArp(frame: Uint8Array, have: number, out: Uint8Array, o: number, l3: number): void {
   if (have < l3 + 28) return;
-  if (readU16(frame, l3) !== 1 || readU16(frame, l3 + 2) !== 0x0800 || frame[l3 + 4] !== 6 || frame[l3 + 5] !== 4) return;
+  if (readU16(frame, l3) !== 1 || readU16(frame, l3 + 2) !== 0x0800 || frame[l3 + 4] !== 6 || frame[l3 + 5] !== 4)
+    return;
   out[o + K_ARP_OP] = frame[l3 + 7];
   copyV4(frame, l3 + 14, out, o + K_IP_SRC);
   copyV4(frame, l3 + 24, out, o + K_IP_DST);

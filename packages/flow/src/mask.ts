@@ -50,7 +50,8 @@ function buildMaskBytes(): Uint8Array {
   const out = new Uint8Array(MASK_CLASS_COUNT * KEY_SIZE);
   MASK_CLASSES.forEach((cls, c) => {
     KEY_FIELDS.forEach(([name, offset, size], bit) => {
-      if (name !== 'maskClass' && cls.fields & (1 << bit)) out.fill(0xff, c * KEY_SIZE + offset, c * KEY_SIZE + offset + size);
+      if (name !== 'maskClass' && cls.fields & (1 << bit))
+        out.fill(0xff, c * KEY_SIZE + offset, c * KEY_SIZE + offset + size);
     });
   });
   return out;

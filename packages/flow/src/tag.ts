@@ -41,7 +41,13 @@ export function tag(kind: number, a = 0, b = 0, c = 0, d = 0): number {
 }
 
 /** Tag of `kind` over a handle and the 16-byte address at `offset`, of which only the first `prefixLength` bits count. */
-export function addressTag(kind: number, handle: number, bytes: Uint8Array, offset: number, prefixLength = 128): number {
+export function addressTag(
+  kind: number,
+  handle: number,
+  bytes: Uint8Array,
+  offset: number,
+  prefixLength = 128,
+): number {
   let h = mix(mix(kind, handle), prefixLength);
   for (let w = 0; w < 4; w++) {
     const o = offset + w * 4;
