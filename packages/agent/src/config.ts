@@ -1,0 +1,172 @@
+/** The agent's configuration: one JSON file, every field checked, unknown fields refused. */
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { AgentError } from './errors.ts';
+
+export interface AgentConfig {
+  /** Host id (UUID). Absent: taken from `<stateDir>/host-id`, made there at the first start. */
+  readonly hostId: string | null;
+  /** Name shown for this host. */
+  readonly name: string;
+  /** Survives restarts: host id, topology snapshot. Mode 0700. */
+  readonly stateDir: string;
+  /** Sockets and locks. Mode 0700. */
+  readonly runDir: string;
+  /** Unix socket of the store. */
+  readonly store: string;
+  readonly encap: 'gre' | 'vxlan';
+  readonly vxlanPort: number;
+  readonly datapath: 'ebpf' | 'userspace';
+  /** Names kernel objects; at most 8 characters [a-z0-9]. */
+  readonly instance: string;
+  /** Directory on a bpffs for pins. */
+  readonly bpffs: string;
+  /** Unix socket on which the agent answers. */
+  readonly controlSocket: string;
+  readonly log: { readonly level: string; readonly file: string | null };
+  readonly limits: AgentLimits;
+}
+
+/** Caps and times. Counts are per host unless said otherwise. */
+export interface AgentLimits {
+  readonly maxFlows: number;
+  readonly maxFlowsPerPort: number;
+  readonly maxMacsPerPort: number;
+  readonly maxNeighboursPerPort: number;
+  /** Packets that wait for data, in all and per port. */
+  readonly maxWaiting: number;
+  readonly maxWaitingPerPort: number;
+  readonly waitingMs: number;
+  /** Misses per second and burst that a port may send to user space. */
+  readonly upcallRate: number;
+  readonly upcallBurst: number;
+  readonly flowIdleMs: number;
+  /** A learned MAC goes this long after the last flow that used it. */
+  readonly macIdleMs: number;
+  readonly neighbourStaleMs: number;
+  readonly neighbourExpireMs: number;
+  /** Flows simulated anew per worker turn after a change. */
+  readonly revalidateBatch: number;
+  /** ICMP errors per second that the virtual routers answer a port with. */
+  readonly icmpRate: number;
+}
+
+const LIMITS: AgentLimits = {
+  maxFlows: 262_144,
+  maxFlowsPerPort: 131_072,
+  maxMacsPerPort: 256,
+  maxNeighboursPerPort: 1024,
+  maxWaiting: 1024,
+  maxWaitingPerPort: 64,
+  waitingMs: 5_000,
+  upcallRate: 20_000,
+  upcallBurst: 2_000,
+  flowIdleMs: 60_000,
+  macIdleMs: 15_000,
+  neighbourStaleMs: 60_000,
+  neighbourExpireMs: 90_000,
+  revalidateBatch: 512,
+  icmpRate: 100,
+};
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+/** Reads and checks the file. @throws AgentError WEFT_AGENT_CONFIG naming file and field. */
+export function loadConfig(file: string): AgentConfig {
+  let raw: unknown;
+  try {
+    raw = JSON.parse(readFileSync(file, 'utf8'));
+  } catch (cause) {
+    throw new AgentError('WEFT_AGENT_CONFIG', `${file}: ${(cause as Error).message}`, { cause });
+  }
+  return parseConfig(raw, file);
+}
+
+/** Checks a parsed configuration and fills in the defaults. */
+export function parseConfig(raw: unknown, where = 'configuration'): AgentConfig {
+  const read = new FieldReader(raw, where);
+  const instance = read.string('instance', 'weft', /^[a-z0-9]{1,8}$/, '1 to 8 characters of a-z and 0-9');
+  const runDir = read.path('runDir', '/run/weft');
+  const log = new FieldReader(read.object('log'), `${where}: log`);
+  const limitsReader = new FieldReader(read.object('limits'), `${where}: limits`);
+  const limits: Record<string, number> = {};
+  for (const [name, fallback] of Object.entries(LIMITS)) limits[name] = limitsReader.integer(name, fallback, 1, 4_194_304);
+  const hostId = read.string('hostId', '', new RegExp(`^$|${UUID.source}`), 'a lower-case UUID');
+  const config: AgentConfig = {
+    hostId: hostId === '' ? null : hostId,
+    name: read.string('name', hostname(), /^.{1,255}$/, '1 to 255 characters'),
+    stateDir: read.path('stateDir', '/var/lib/weft'),
+    runDir,
+    store: read.path('store', '/run/weft/store.sock'),
+    encap: read.choice('encap', 'vxlan', ['gre', 'vxlan']),
+    vxlanPort: read.integer('vxlanPort', 4789, 1, 65535),
+    datapath: read.choice('datapath', 'ebpf', ['ebpf', 'userspace']),
+    instance,
+    bpffs: read.path('bpffs', '/sys/fs/bpf'),
+    controlSocket: read.path('controlSocket', `${runDir}/agent.sock`),
+    log: {
+      level: log.choice('level', 'info', ['trace', 'debug', 'info', 'warn', 'error']),
+      file: log.string('file', '', /^.*$/, 'a path') || null,
+    },
+    limits: limits as unknown as AgentLimits,
+  };
+  log.done();
+  limitsReader.done();
+  read.done();
+  return config;
+}
+
+/** Takes fields out of an object one by one; what is left at `done` was not meant. */
+class FieldReader {
+  private readonly fields: Record<string, unknown>;
+  private readonly where: string;
+  private readonly seen = new Set<string>();
+
+  constructor(raw: unknown, where: string) {
+    this.where = where;
+    if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) this.fail('must be a JSON object');
+    this.fields = raw as Record<string, unknown>;
+  }
+
+  private fail(what: string): never {
+    throw new AgentError('WEFT_AGENT_CONFIG', `${this.where}: ${what}`);
+  }
+
+  private take(name: string): unknown {
+    this.seen.add(name);
+    return this.fields[name];
+  }
+
+  string(name: string, fallback: string, pattern: RegExp, form: string): string {
+    const value = this.take(name) ?? fallback;
+    if (typeof value !== 'string' || !pattern.test(value)) this.fail(`${name} must be ${form}`);
+    return value as string;
+  }
+
+  path(name: string, fallback: string): string {
+    return this.string(name, fallback, /^\/[^\0]*$/, 'an absolute path');
+  }
+
+  choice<T extends string>(name: string, fallback: T, choices: readonly T[]): T {
+    const value = this.take(name) ?? fallback;
+    if (!choices.includes(value as T)) this.fail(`${name} must be one of ${choices.join(', ')}`);
+    return value as T;
+  }
+
+  integer(name: string, fallback: number, min: number, max: number): number {
+    const value = this.take(name) ?? fallback;
+    if (!Number.isInteger(value) || (value as number) < min || (value as number) > max) {
+      this.fail(`${name} must be a whole number from ${min} to ${max}`);
+    }
+    return value as number;
+  }
+
+  object(name: string): unknown {
+    return this.take(name) ?? {};
+  }
+
+  done(): void {
+    const unknown = Object.keys(this.fields).filter((name) => !this.seen.has(name));
+    if (unknown.length > 0) this.fail(`unknown field ${unknown.join(', ')}; see docs/AGENT.md for the fields there are`);
+  }
+}
