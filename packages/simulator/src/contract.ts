@@ -1,0 +1,283 @@
+/**
+ * The simulator as the agent sees it.
+ *
+ * Two halves: a **view**, the agent's cache of the virtual topology, changed only between batches by `apply`; and a
+ * **simulator**, a pure synchronous function of a packet and the view. Neither does I/O, reads a clock or throws dice.
+ *
+ * **Handles.** Every object the view has heard of (port, bridge, router, chain …) has one small positive number, interned
+ * per UUID, the same for the life of the process, never reused. 0 is "none". Handles differ between hosts and runs: nothing
+ * that a verdict depends on may depend on their order.
+ *
+ * **What the view wants to hear** (interests of the state database), and how table entries are spelled:
+ *
+ * | interest | content |
+ * |---|---|
+ * | `o/Port/<id>`, `o/Bridge/<id>`, `o/Router/<id>`, `o/Route/<id>`, `o/Chain/<id>`, `o/Rule/<id>` | the object, or null: absent |
+ * | `i/Port.bridgeId/<id>`, `i/Port.routerId/<id>`, `i/Route.routerId/<id>` | ids of the referrers |
+ * | `t/mac/<bridge>` | key: MAC (`aa:bb:cc:dd:ee:ff`), of a tagged frame `<vlan>\|<MAC>` with the VLAN in decimal; value: port id |
+ * | `t/arp/<router>` | key: IP address (canonical text), of an IPv6 link-local neighbour `<ip>%<router port id>`; value: MAC |
+ * | `t/arp/<bridge>` | key: IP address; value: MAC; the bridge answers ARP and ND for these |
+ * | `t/active/<port>` | key: host id (value free): the port is active when there is an entry for the host it is bound to |
+ */
+
+/** One entry of a state table, as in the state database's contract. */
+export interface TableEntry {
+  readonly key: string;
+  readonly value: string;
+  readonly owner: string | null;
+  readonly version: number;
+}
+
+/** An object of the topology as stored. */
+export interface StoredObject {
+  readonly type: string;
+  readonly id: string;
+  readonly version: number;
+  readonly value: Record<string, unknown>;
+}
+
+/** Structurally the `Change` of the state database's contract. */
+export type Change =
+  | { readonly interest: string; readonly kind: 'object'; readonly object: StoredObject | null }
+  | {
+      readonly interest: string;
+      readonly kind: 'objects';
+      readonly reset: boolean;
+      readonly upserts: readonly StoredObject[];
+      readonly removed: readonly string[];
+    }
+  | {
+      readonly interest: string;
+      readonly kind: 'index';
+      readonly reset: boolean;
+      readonly added: readonly string[];
+      readonly removed: readonly string[];
+    }
+  | {
+      readonly interest: string;
+      readonly kind: 'table';
+      readonly reset: boolean;
+      readonly upserts: readonly TableEntry[];
+      readonly removed: readonly string[];
+    };
+
+/** What a batch of changes did to the view. */
+export interface Applied {
+  /** Tags (see `@weft/flow`) of the flows whose verdict may have changed. Without duplicates. */
+  readonly tags: number[];
+  /** Interests that things already in use need and the view does not have: subscribe now, before a packet has to wait. */
+  readonly wanted: string[];
+}
+
+export const PORT_BRIDGE = 1;
+export const PORT_ROUTER = 2;
+
+/** A port, compiled. `bound` (exterior), `peer !== 0` (interior) or neither (unplugged). Read-only outside the view. */
+export interface SimPort {
+  readonly handle: number;
+  readonly id: string;
+  /** PORT_BRIDGE or PORT_ROUTER. */
+  readonly kind: number;
+  /** Handle of the bridge or router. */
+  readonly device: number;
+  readonly adminUp: boolean;
+  /** Handle of the port at the other end, or 0. */
+  readonly peer: number;
+  /** Host and interface of an exterior port, else ''. */
+  readonly hostId: string;
+  readonly interfaceName: string;
+  /** Tunnel key (24 bit) of frames to this port, 0 if none. */
+  readonly tunnelKey: number;
+  /** Handles of the filters, 0 if none. */
+  readonly inFilter: number;
+  readonly outFilter: number;
+  /** VLAN of the interior side of a VLAN-aware bridge, 0 if none. */
+  readonly vlan: number;
+  /** Router port: own MAC (6 bytes), else zeros. */
+  readonly mac: Uint8Array;
+  /** Router port: own addresses, 16 bytes each; the automatic IPv6 link-local address is the last. */
+  readonly addresses: Uint8Array;
+  /** Prefix length (16-byte form) of each of `addresses`. */
+  readonly prefixes: Uint8Array;
+}
+
+/** The agent's cache of the virtual topology. */
+export interface VirtualTopologyView {
+  /** Handle of a UUID; interned if new. */
+  handle(id: string): number;
+  /** UUID of a handle, '' for 0. */
+  id(handle: number): string;
+  /** The port, or undefined while it is missing (not delivered) or absent (delivered as null). */
+  port(handle: number): SimPort | undefined;
+  /** Exterior ports of a bridge, ascending by UUID; undefined while the bridge is not wholly cached. */
+  bridgePorts(bridge: number): readonly number[] | undefined;
+  /** Flood key of a bridge (its `tunnelKey`), 0 if unknown. */
+  floodKey(bridge: number): number;
+  /** Host id where an exterior port is active (table `t/active/<port>`), '' if nowhere, undefined if not cached. */
+  activeHost(port: number): string | undefined;
+
+  /** Applies one batch of changes, atomically for the simulator. Changes of interests it does not know are ignored. */
+  apply(changes: readonly Change[]): Applied;
+  /**
+   * Interests that are needed, and not cached, for a packet to enter at this port: for warming up a binding.
+   * Call again after each apply until it returns none.
+   */
+  interestsFor(port: number): string[];
+  /** All interests whose content the view holds. */
+  interests(): string[];
+  /**
+   * Cached interests that no simulation consulted at or after `olderThan` (same clock as `now` of the inputs) and no flow
+   * stands on. `hasFlows(tag)`: is there an installed flow with this tag? Every flow that consulted anything of a device,
+   * port or chain holds that thing's own tag, so the view asks for few.
+   */
+  unused(olderThan: number, hasFlows: (tag: number) => boolean): string[];
+  /** Forgets the content: missing again. The caller has ended the subscription. Returns tags of flows that might have stood on it. */
+  forget(interests: Iterable<string>): number[];
+
+  /**
+   * Local verdict on a neighbour that does not answer: simulations yield host unreachable until `clearNeighbourFailed` or
+   * until the neighbour is learned. `port`: router port, `ip` 16 bytes. Returns the tags to invalidate.
+   */
+  markNeighbourFailed(port: number, ip: Uint8Array): number[];
+  clearNeighbourFailed(port: number, ip: Uint8Array): number[];
+
+  /** Table (`t/arp/…`) and key under which a learned neighbour is published, and the same for a MAC (`t/mac/…`). */
+  neighbourEntry(learned: LearnedNeighbour): { table: string; key: string; value: string };
+  macEntry(learned: LearnedMac): { table: string; key: string; value: string };
+}
+
+/** A packet to simulate. The object and its buffers may be reused by the caller. */
+export interface SimulationInput {
+  /** Full flow key (`extractKey`). `inPort` in it is not looked at. */
+  key: Uint8Array;
+  /** The frame from its first Ethernet byte, VLAN tag in the bytes; may be cut behind the headers. */
+  frame: Uint8Array;
+  /** Bytes of the whole packet. */
+  length: number;
+  /** Handle of the port by which it enters. */
+  port: number;
+  /** Milliseconds of any steady clock; only marks what was used when. */
+  now: number;
+}
+
+export const VERDICT_FORWARD = 1;
+export const VERDICT_DROP = 2;
+export const VERDICT_POSTPONE = 3;
+
+/** A frame that a device of the virtual topology sends of its own: it leaves the device by `port` (egress filters apply). */
+export interface GeneratedFrame {
+  frame: Uint8Array;
+  port: number;
+  /** GENERATED_…: for rate limits and counters. */
+  kind: number;
+}
+
+export const GENERATED_ARP_REPLY = 1;
+export const GENERATED_ND_ADVERT = 2;
+export const GENERATED_ICMP_ERROR = 3;
+export const GENERATED_ECHO_REPLY = 4;
+export const GENERATED_TCP_RESET = 5;
+
+/** "This MAC was seen at this port": to be published if caps allow. Only reported when the view says otherwise. */
+export interface LearnedMac {
+  bridge: number;
+  /** VLAN id, 0: untagged. */
+  vlan: number;
+  readonly mac: Uint8Array;
+  port: number;
+}
+
+/** "This address has this MAC." `device`: router or bridge; `port`: router port (0 on a bridge). */
+export interface LearnedNeighbour {
+  device: number;
+  port: number;
+  readonly ip: Uint8Array;
+  readonly mac: Uint8Array;
+  /** Port at which the packet that taught it entered the simulation (for caps); 0: generated. */
+  from: number;
+}
+
+/** A neighbour without which the packet cannot go on: send `buildNeighbourRequest(port, ip)`, simulate again when it is learned. */
+export interface WantedNeighbour {
+  port: number;
+  readonly ip: Uint8Array;
+}
+
+/** Most exterior ports that one packet may leave by; beyond, the packet is dropped. */
+export const MAX_OUTPUTS = 4096;
+/** Most tags; a simulation that has more is right but not cacheable. */
+export const MAX_TAGS = 512;
+
+/**
+ * Result of a simulation; reused, lists are preallocated and valid up to their count. Made by `newSimulation()`.
+ *
+ * FORWARD: the packet, rewritten to `key` (and TTL lowered by `ttlDec`), leaves by every port of `outputs`. If `divergent`,
+ * output i has its own key at `outputKeys[i * 64]` and its own `outputTtlDec[i]`.
+ * DROP: `reason` says why; frames in `generated` may answer it (`local_delivered`: the packet was for a router or bridge).
+ * POSTPONE: nothing is decided; `needs` are to be subscribed, `wantedNeighbours` resolved, then simulate from scratch.
+ * `learnedMacs` and `learnedNeighbours` count with every verdict; `generated` not with POSTPONE.
+ */
+export interface Simulation {
+  verdict: number;
+  /** Index of DROP_REASONS; 0 unless dropped. */
+  reason: number;
+  /** Device or port at which it was dropped or postponed. */
+  where: number;
+  /** F_ bits of the fields that the verdict depends on. TTL is not among them when it only has to exceed `ttlDec`. */
+  fields: number;
+  readonly tags: Uint32Array;
+  tagCount: number;
+  readonly key: Uint8Array;
+  ttlDec: number;
+  readonly outputs: Int32Array;
+  outputCount: number;
+  /** Per output: bridge whose flood made it, 0: unicast. */
+  readonly outputFlood: Int32Array;
+  divergent: boolean;
+  outputKeys: Uint8Array;
+  outputTtlDec: Uint8Array;
+  /** A flow may be installed: false when more than the key was read, frames were generated, outputs diverge or tags overflowed. */
+  cacheable: boolean;
+  /** A flow of this verdict should live this many milliseconds at most; 0: no limit. */
+  shortLived: number;
+  readonly generated: GeneratedFrame[];
+  readonly learnedMacs: LearnedMac[];
+  learnedMacCount: number;
+  readonly learnedNeighbours: LearnedNeighbour[];
+  learnedNeighbourCount: number;
+  readonly needs: string[];
+  readonly wantedNeighbours: WantedNeighbour[];
+  wantedNeighbourCount: number;
+  /** Devices (bridges, routers) traversed, routers among them. */
+  devices: number;
+  routers: number;
+}
+
+/**
+ * Told of every decision when given; costs nothing when absent. All arguments are numbers (`STEP_…`, handles, small values), so
+ * that steps can be stored and sent; `key` is the packet's key at that moment and valid only during the call.
+ */
+export interface Recorder {
+  step(step: number, at: number, a: number, b: number, key: Uint8Array): void;
+}
+
+export interface SimulatorOptions {
+  /** Most devices on one path; default 12. */
+  readonly maxDevices?: number;
+  readonly recorder?: Recorder;
+}
+
+export interface PacketSimulator {
+  /** Simulates a packet that enters at `input.port`; fills `out`. */
+  simulate(input: SimulationInput, out: Simulation): void;
+  /** Simulates a frame that a device sends by `port`: from the port's egress on. */
+  simulateGenerated(frame: Uint8Array, port: number, now: number, out: Simulation): void;
+  /**
+   * After a FORWARD of `input` whose packet exceeds `mtu` (L3 bytes) on the way out: appends to `out.generated` what the
+   * last router on its way sends back (ICMP fragmentation needed, ICMPv6 packet too big).
+   * @returns false if nothing may be sent: no router on the path, or an error about this packet is forbidden.
+   */
+  tooBig(input: SimulationInput, out: Simulation, mtu: number): boolean;
+  /** ARP request or neighbour solicitation for `ip` (16 bytes) leaving by a router port; null if it has no address to ask from. */
+  buildNeighbourRequest(port: number, ip: Uint8Array): Uint8Array | null;
+}
