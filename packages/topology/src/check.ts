@@ -19,13 +19,12 @@ export type Checked =
  * all other writes of the transaction. `previous` is the committed value, undefined on creation.
  */
 export async function checkObject(
-  type: TypeName | string,
+  type: TypeName,
   value: ObjectValue,
   lookup: Lookup,
   previous?: ObjectValue,
 ): Promise<Checked> {
-  const spec = OBJECT_TYPES[type as TypeName];
-  if (!spec) return refusal([{ code: 'WEFT_UNKNOWN_TYPE', message: unknownType(type) }]);
+  const spec = OBJECT_TYPES[type];
   const problems: Problem[] = [];
   if (previous) {
     for (const field of new Set(spec.immutable)) {
@@ -39,10 +38,6 @@ export async function checkObject(
   }
   if (problems.length === 0 && spec.checkOthers) problems.push(...(await spec.checkOthers(value, lookup, previous)));
   return problems.length === 0 ? { ok: true } : refusal(problems);
-}
-
-export function unknownType(type: string): string {
-  return `there is no object type ${type}; there are ${Object.keys(OBJECT_TYPES).join(', ')}`;
 }
 
 function refusal(problems: readonly Problem[]): Checked {

@@ -1,7 +1,5 @@
 /** Codes of the constraints that the object model enforces; what each means and what to do. */
 export const ERRORS = {
-  WEFT_INVALID: 'The object breaks its schema or a rule within it. Correct the listed properties.',
-  WEFT_UNKNOWN_TYPE: 'There is no object type of this name. Use one of the types that the message lists.',
   WEFT_IMMUTABLE: 'This field cannot change after creation. Delete the object and create a new one.',
   WEFT_HOST_NOT_IN_TUNNEL_ZONE:
     'A port can be bound only to a host that is in a tunnel zone. Add the host to one first.',
@@ -16,6 +14,8 @@ export const ERRORS = {
   WEFT_ROUTE_PORT_ON_OTHER_ROUTER: 'The next-hop port belongs to another device. Name a port of the same router.',
   WEFT_ZONE_TYPE_IN_USE: 'The type of a tunnel zone with members cannot change. Remove its members first.',
   WEFT_RULE_NOT_IN_CHAIN: 'The chain lists a rule that belongs to another chain. List the rules of this chain only.',
+  WEFT_RULE_POSITION:
+    'A rule is put between position 1, the first, and one past the last of its chain. Correct the position.',
   WEFT_DANGLING: 'The object names another one that does not exist. Create that one first, or correct the id.',
 } as const;
 

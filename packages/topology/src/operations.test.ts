@@ -64,7 +64,7 @@ test('rules are listed where they were put', async () => {
   const middle = await add(2);
   const newFirst = await add();
   assert.deepEqual((await value<Chain>(tx, 'Chain', chain.id)).ruleIds, [newFirst, first, middle, last]);
-  for (const position of [0, 6, 1.5, Number.NaN]) await assert.rejects(add(position), { code: 'WEFT_INVALID' });
+  for (const position of [0, 6, 1.5, Number.NaN]) await assert.rejects(add(position), { code: 'WEFT_RULE_POSITION' });
 });
 
 test("a router port's local routes follow its addresses", async () => {

@@ -122,7 +122,7 @@ export async function addRule(tx: TopologyTransaction, rule: ObjectValue, positi
   const chain = await existing<Chain>(tx, 'Chain', String(rule.chainId));
   if (!Number.isInteger(position) || position < 1 || position > chain.ruleIds.length + 1) {
     const message = `must be between 1 and ${chain.ruleIds.length + 1}, the end of chain ${chain.id}`;
-    throw new TopologyError('WEFT_INVALID', `position ${message}`, [{ property: 'position', message }]);
+    throw new TopologyError('WEFT_RULE_POSITION', `position ${message}`, [{ property: 'position', message }]);
   }
   const created = await tx.create<Rule>('Rule', rule);
   const ruleIds = [...chain.ruleIds.slice(0, position - 1), created.id, ...chain.ruleIds.slice(position - 1)];

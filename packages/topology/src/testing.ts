@@ -1,7 +1,7 @@
 /** Test helper: a transaction over a plain map, with validation and cross-object constraints but without references. */
 import { checkObject } from './check.ts';
 import { TopologyError, type TopologyErrorCode } from './errors.ts';
-import type { OBJECT_TYPES } from './objects/index.ts';
+import type { TypeName } from './objects/index.ts';
 import type { TopologyTransaction } from './operations.ts';
 import type { Lookup, ObjectValue } from './spec.ts';
 import { validateObject } from './validate.ts';
@@ -47,13 +47,12 @@ export class MemoryTransaction implements TopologyTransaction, Lookup {
 
   async #write<T>(type: string, value: ObjectValue, previous: ObjectValue | undefined): Promise<T> {
     const validated = validateObject(type, value);
-    if (!validated.ok)
-      throw new TopologyError('WEFT_INVALID', JSON.stringify(validated.violations), validated.violations);
+    if (!validated.ok) throw new Error(JSON.stringify(validated.violations));
     const lookup: Lookup = {
       get: async (t, id) => this.#objects.get(`${t}/${id}`),
       referrers: this.referrers.bind(this),
     };
-    const checked = await checkObject(type, validated.value, lookup, previous);
+    const checked = await checkObject(type as TypeName, validated.value, lookup, previous);
     if (!checked.ok) throw new TopologyError(checked.code as TopologyErrorCode, checked.message, checked.violations);
     this.#objects.set(`${type}/${validated.value.id}`, validated.value);
     return validated.value as T;
@@ -61,7 +60,7 @@ export class MemoryTransaction implements TopologyTransaction, Lookup {
 }
 
 /** The smallest valid input of each type. */
-export const MINIMAL: Readonly<Record<keyof typeof OBJECT_TYPES, ObjectValue>> = {
+export const MINIMAL: Readonly<Record<TypeName, ObjectValue>> = {
   Host: {},
   TunnelZone: { name: 'tz' },
   TunnelZoneHost: { tunnelZoneId: uuidOf(1), hostId: uuidOf(2), ipAddress: '192.0.2.1' },
