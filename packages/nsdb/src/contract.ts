@@ -70,11 +70,15 @@ export type Change =
 /**
  * What a subscriber is handed: after applying it, everything that it subscribed to is as of `revision`, exactly.
  * A transaction is never torn over two batches; several may be merged into one. An empty `changes` is a progress mark.
+ * Merging leaves the net effect: an id may be named in `removed` that the subscriber never saw, or in `upserts` unchanged.
+ * The objects are shared by all subscribers of the process: read, never write.
  */
 export interface Batch {
   readonly generation: string;
   readonly revision: Revision;
   readonly changes: readonly Change[];
+  /** True when it comes from the snapshot on disk, because the store was away at start (see `SubscribeOptions.snapshot`). */
+  readonly fromSnapshot?: boolean;
 }
 
 /** A running subscription. Interests may be added and removed at any time; an added one arrives as `reset` (or object) in a later batch. */
@@ -82,7 +86,7 @@ export interface Subscription {
   add(interests: Iterable<Interest>): void;
   /** No further changes of these arrive after the call returns. */
   remove(interests: Iterable<Interest>): void;
-  /** Bytes received so far on behalf of this subscription (0 where it costs none). */
+  /** Bytes of content received so far on behalf of this subscription, progress marks excluded (0 where it costs none). */
   readonly bytesReceived: number;
   close(): void;
 }
@@ -95,6 +99,11 @@ export interface SubscribeOptions {
   onBatch(batch: Batch): void | Promise<void>;
   /** The link to the store: `false` while it is away. The last state stays valid meanwhile. */
   onLink?(up: boolean): void;
+  /**
+   * Keep the content on disk under this name, and serve it from there when the store is away at start. Only on a handle
+   * that was given a snapshot directory (`withSnapshot`); elsewhere it has no effect.
+   */
+  snapshot?: string;
 }
 
 /** Optimistic transaction: what was read is checked at commit; all writes apply or none. */
@@ -102,9 +111,15 @@ export interface Transaction {
   get<T = Record<string, unknown>>(type: string, id: string): Promise<StoredObject<T> | undefined>;
   /** Ids of objects of `type` whose reference `field` points to `id`; the reading of the set is checked at commit. */
   referrers(type: string, field: string, id: string): Promise<string[]>;
-  /** Validates, applies defaults, checks references and unique names, allocates tunnel keys. Returns the value as stored. */
+  /**
+   * Validates, applies defaults, allocates the id (unless given) and the tunnel key. Returns the value as stored. References,
+   * unique names and rules across objects are checked when the transaction ends, so the order within it does not matter.
+   */
   create<T = Record<string, unknown>>(type: string, value: Record<string, unknown>): Promise<T>;
-  /** Replaces the whole object. `ifVersion`: fail with WEFT_VERSION_CONFLICT unless it is the stored version. */
+  /**
+   * Replaces the whole object; id and tunnel key stay. `ifVersion`: fail with WEFT_VERSION_CONFLICT unless it is the stored
+   * version. A value equal to the stored one writes nothing.
+   */
   update<T = Record<string, unknown>>(
     type: string,
     id: string,
@@ -133,9 +148,17 @@ export interface HostSession {
   readonly incarnation: number;
   /** Learned state-table entries, owned by this host. Coalesced and pipelined; resolves when durable in the store. */
   put(table: string, key: string, value: string): Promise<void>;
+  /** Removes this host's entry; an operator's persistent one under the same key shows again. */
   remove(table: string, key: string): Promise<void>;
+  /** What this host owns at present, e.g. left over from the agent's previous start. */
+  owned(): Promise<{ readonly table: string; readonly entry: TableEntry }[]>;
   /** Reports the revision that no packet of this host can still precede. Cheap: call it after every batch. */
   reportApplied(revision: Revision): void;
+  /**
+   * Says that another host is alive although its session may be lost: its authenticated tunnel heartbeats still arrive.
+   * Its ephemeral state stays as long as somebody vouches within the grace time. Cheap: call it with every heartbeat.
+   */
+  vouch(hostId: string): void;
   /** `leave`: the host's ephemeral state goes at once. Otherwise it stays for the grace time, for a restarted agent to take over. */
   close(options?: { leave?: boolean }): Promise<void>;
 }

@@ -1,0 +1,294 @@
+/**
+ * Hosts' sessions on the serving side. A session outlives the connection that it came by, and the restart of the store:
+ * incarnations are persistent, and after a start every host that had a session has the whole grace time to come back.
+ *
+ * A host's ephemeral entries go when it left on purpose, or when it has been away for longer than the grace time *and*
+ * nobody has vouched for it during the last grace time. Losing the session alone is not death.
+ */
+import { Conflict, type NodeOp, type NodeStore } from './backend.ts';
+import type { HostConvergence, Revision } from './contract.ts';
+import { NsdbError } from './errors.ts';
+import { checkEntry, checkId, TABLE_OWNERS, tableOwner } from './interests.ts';
+import { objectPath, typePath } from './objects/paths.ts';
+
+export interface SessionOptions {
+  /** Milliseconds that a host's ephemeral state survives without session and without anybody vouching. Default 30,000. */
+  readonly grace?: number;
+  /** Milliseconds that `convergence` waits for the reports of reachable hosts. Default 100. */
+  readonly reportWait?: number;
+}
+
+/** One entry to write (`value` null: remove), of the host itself. */
+export interface OwnEntry {
+  readonly table: string;
+  readonly key: string;
+  readonly value: string | null;
+}
+
+interface HostState {
+  incarnation: number;
+  /** Connections (or in-process handles) that hold the current incarnation: 0 or 1. */
+  attached: boolean;
+  /** It may own entries. */
+  present: boolean;
+  timer: NodeJS.Timeout | undefined;
+  /** When somebody last vouched, in the clock of `performance.now()`. */
+  vouched: number;
+  applied: Revision | null;
+  /** Called when a newer incarnation takes over. */
+  onSuperseded: (() => void) | undefined;
+}
+
+/** Table in which hosts with ephemeral state are listed: key host id, value incarnation. */
+export const ALIVE_TABLE = 'alive/hosts';
+
+export class Sessions {
+  readonly #store: NodeStore;
+  readonly #grace: number;
+  readonly #reportWait: number;
+  readonly #hosts = new Map<string, HostState>();
+  readonly #reportWaiters = new Set<() => void>();
+  #appliedDirty = new Set<string>();
+  #appliedTimer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  private constructor(store: NodeStore, options: SessionOptions) {
+    this.#store = store;
+    this.#grace = options.grace ?? 30_000;
+    this.#reportWait = options.reportWait ?? 100;
+  }
+
+  /** Takes up the sessions that the store remembers. */
+  static async load(store: NodeStore, options: SessionOptions = {}): Promise<Sessions> {
+    const sessions = new Sessions(store, options);
+    for (const { key, value } of await store.listMeta('session/')) {
+      const { incarnation, present, applied } = JSON.parse(value) as {
+        incarnation: number;
+        present: boolean;
+        applied: { generation: string; revision: Revision } | null;
+      };
+      const host = sessions.#host(key.slice('session/'.length));
+      host.incarnation = incarnation;
+      host.present = present;
+      host.applied = applied?.generation === store.generation ? applied.revision : null;
+      if (present) sessions.#startGrace(key.slice('session/'.length), host);
+    }
+    return sessions;
+  }
+
+  /** A new start of the host's agent. An older incarnation, if any, loses its right to write. */
+  async open(hostId: string, onSuperseded: () => void): Promise<number> {
+    checkId(hostId);
+    if ((await this.#store.get(objectPath('Host', hostId))) === undefined)
+      throw new NsdbError('WEFT_NOT_FOUND', `There is no Host ${hostId}; register it first`);
+    const host = this.#host(hostId);
+    const previous = host.onSuperseded;
+    host.incarnation++;
+    host.attached = true;
+    host.present = true;
+    host.onSuperseded = onSuperseded;
+    clearTimeout(host.timer);
+    host.timer = undefined;
+    const { incarnation } = host;
+    previous?.();
+    await this.#persist(hostId, host);
+    await this.write(hostId, incarnation, [{ table: ALIVE_TABLE, key: hostId, value: String(incarnation) }]);
+    return incarnation;
+  }
+
+  /** The same incarnation over a new connection. False: it was superseded, or its state is gone; open a new one. */
+  attach(hostId: string, incarnation: number, onSuperseded: () => void): boolean {
+    const host = this.#hosts.get(hostId);
+    if (host === undefined || host.incarnation !== incarnation || !host.present) return false;
+    clearTimeout(host.timer);
+    host.timer = undefined;
+    host.attached = true;
+    host.onSuperseded = onSuperseded;
+    return true;
+  }
+
+  /** Whether a newer incarnation holds the host. */
+  superseded(hostId: string, incarnation: number): boolean {
+    return (this.#hosts.get(hostId)?.incarnation ?? 0) > incarnation;
+  }
+
+  /** The connection is gone, the host maybe not. `holder` is what `open` or `attach` were given. */
+  detach(hostId: string, incarnation: number, holder: () => void): void {
+    const host = this.#hosts.get(hostId);
+    if (this.#closed || host?.incarnation !== incarnation || host.onSuperseded !== holder) return;
+    host.attached = false;
+    host.onSuperseded = undefined;
+    if (host.present) this.#startGrace(hostId, host);
+  }
+
+  /** The host left on purpose: its ephemeral state goes at once. */
+  async leave(hostId: string, incarnation: number): Promise<void> {
+    const host = this.#hosts.get(hostId);
+    if (host?.incarnation !== incarnation) return;
+    await this.#clear(hostId, host);
+  }
+
+  vouch(hostId: string): void {
+    const host = this.#hosts.get(hostId);
+    if (host !== undefined) host.vouched = performance.now();
+  }
+
+  /** Writes entries of the host; answers for each undefined or why it was refused. */
+  async write(hostId: string, incarnation: number, entries: readonly OwnEntry[]): Promise<(NsdbError | undefined)[]> {
+    for (;;) {
+      const host = this.#hosts.get(hostId);
+      if (host === undefined || host.incarnation !== incarnation || !host.present)
+        throw new NsdbError('WEFT_SESSION_LOST');
+      const results: (NsdbError | undefined)[] = [];
+      const ops: NodeOp[] = [];
+      const owners = new Map<string, string | undefined>();
+      for (const { table, key, value } of entries) {
+        const refusal = await this.#refusal(table, key, value, owners);
+        results.push(refusal);
+        if (refusal !== undefined) continue;
+        if (value === null) ops.push({ op: 'removeEntry', table, key, owner: hostId });
+        else ops.push({ op: 'putEntry', table, key, value, owner: hostId });
+      }
+      for (const path of owners.values()) if (path !== undefined) ops.push({ op: 'check', path, version: 'present' });
+      try {
+        await this.#store.commit(ops);
+        return results;
+      } catch (error) {
+        if (!(error instanceof Conflict)) throw error; // an owner was deleted meanwhile: look again
+      }
+    }
+  }
+
+  async #refusal(
+    table: string,
+    key: string,
+    value: string | null,
+    owners: Map<string, string | undefined>,
+  ): Promise<NsdbError | undefined> {
+    try {
+      checkEntry(table, key, value);
+    } catch (error) {
+      return error as NsdbError;
+    }
+    const { kind, id } = tableOwner(table);
+    const types = TABLE_OWNERS[kind];
+    if (value === null || types === undefined) return undefined;
+    if (!owners.has(table)) {
+      for (const type of types)
+        if ((await this.#store.get(objectPath(type, id))) !== undefined) owners.set(table, objectPath(type, id));
+    }
+    return owners.has(table)
+      ? undefined
+      : new NsdbError('WEFT_NOT_FOUND', `State table ${table} has no owner: no ${types.join(' or ')} ${id}`);
+  }
+
+  /** A host's report. Reports of another generation say nothing about this one. */
+  applied(hostId: string, incarnation: number, generation: string, revision: Revision): void {
+    const host = this.#hosts.get(hostId);
+    if (host?.incarnation !== incarnation || generation !== this.#store.generation) return;
+    if (!Number.isSafeInteger(revision) || revision < 0 || revision > this.#store.revision) return;
+    if (host.applied !== null && revision < host.applied) return; // a report that was overtaken
+    host.applied = revision;
+    this.#appliedDirty.add(hostId);
+    this.#appliedTimer ??= setTimeout(() => this.#persistApplied(), 1_000).unref();
+    for (const waiter of this.#reportWaiters) waiter();
+  }
+
+  /** Whether every registered host has applied `revision`. */
+  async passed(revision: Revision): Promise<boolean> {
+    for (const { path } of await this.#store.children(typePath('Host'))) {
+      const applied = this.#hosts.get(path.slice('o/Host/'.length))?.applied ?? null;
+      if (applied === null || applied < revision) return false;
+    }
+    return true;
+  }
+
+  async convergence(): Promise<HostConvergence[]> {
+    const target = this.#store.revision;
+    this.#store.pushMarks();
+    await this.#reported(target);
+    return (await this.#store.children(typePath('Host'))).map(({ path }) => {
+      const hostId = path.slice('o/Host/'.length);
+      const host = this.#hosts.get(hostId);
+      return { hostId, applied: host?.applied ?? null, reachable: host?.attached ?? false };
+    });
+  }
+
+  /** Resolves when all reachable hosts have reported the target, or the wait is over. */
+  #reported(target: Revision): Promise<void> {
+    const complete = () => [...this.#hosts.values()].every((host) => !host.attached || (host.applied ?? -1) >= target);
+    if (complete()) return Promise.resolve();
+    return new Promise((resolve) => {
+      const end = () => {
+        clearTimeout(timer);
+        this.#reportWaiters.delete(look);
+        resolve();
+      };
+      const look = () => {
+        if (complete()) end();
+      };
+      const timer = setTimeout(end, this.#reportWait);
+      this.#reportWaiters.add(look);
+    });
+  }
+
+  #host(hostId: string): HostState {
+    let host = this.#hosts.get(hostId);
+    if (host === undefined) {
+      host = {
+        incarnation: 0,
+        attached: false,
+        present: false,
+        timer: undefined,
+        vouched: Number.NEGATIVE_INFINITY,
+        applied: null,
+        onSuperseded: undefined,
+      };
+      this.#hosts.set(hostId, host);
+    }
+    return host;
+  }
+
+  #startGrace(hostId: string, host: HostState, wait = this.#grace): void {
+    clearTimeout(host.timer);
+    host.timer = setTimeout(() => {
+      host.timer = undefined;
+      if (this.#closed || host.attached) return;
+      const rest = host.vouched + this.#grace - performance.now();
+      if (rest > 0) this.#startGrace(hostId, host, rest);
+      else void this.#clear(hostId, host).catch(() => this.#startGrace(hostId, host));
+    }, wait).unref();
+  }
+
+  async #clear(hostId: string, host: HostState): Promise<void> {
+    clearTimeout(host.timer);
+    host.timer = undefined;
+    host.attached = false;
+    host.present = false;
+    host.onSuperseded = undefined;
+    const { incarnation } = host;
+    await this.#store.removeOwned(hostId);
+    if (host.incarnation === incarnation) await this.#persist(hostId, host);
+  }
+
+  async #persist(hostId: string, host: HostState): Promise<void> {
+    const applied = host.applied === null ? null : { generation: this.#store.generation, revision: host.applied };
+    const { incarnation, present } = host;
+    await this.#store.putMeta(`session/${hostId}`, JSON.stringify({ incarnation, present, applied }));
+  }
+
+  #persistApplied(): void {
+    this.#appliedTimer = undefined;
+    const dirty = this.#appliedDirty;
+    this.#appliedDirty = new Set();
+    for (const hostId of dirty)
+      void this.#persist(hostId, this.#host(hostId)).catch(() => this.#appliedDirty.add(hostId));
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#appliedTimer);
+    for (const host of this.#hosts.values()) clearTimeout(host.timer);
+    await Promise.all([...this.#appliedDirty].map((hostId) => this.#persist(hostId, this.#host(hostId))));
+  }
+}
