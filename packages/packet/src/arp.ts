@@ -1,4 +1,4 @@
-import { ip4Format, ip4FromWire, ip4WriteWire } from './addr/ip.ts';
+import { ip4Format, ip4FromWire, ip4WriteWire, needIp4 } from './addr/ip.ts';
 import { macCopy, macFormat } from './addr/mac.ts';
 import { setU16, u16 } from './bytes.ts';
 import { FAULT_MALFORMED, FAULT_TRUNCATED, needRange, needSpace, orThrow } from './errors.ts';
@@ -65,6 +65,8 @@ export function arpParse(buf: Uint8Array, off: number, end = buf.length): ArpRep
 export function arpEmit(repr: ArpRepr, buf: Uint8Array, off: number): number {
   needSpace(buf, off, ARP_SIZE, 'arp');
   needRange(repr.op, 0xffff, 'arp', 'op', off);
+  needIp4(repr.senderIp, 'arp', off);
+  needIp4(repr.targetIp, 'arp', off);
   setU16(buf, off + ARP_HRD, ARP_HRD_ETHERNET);
   setU16(buf, off + ARP_PRO, ETHERTYPE_IPV4);
   setU16(buf, off + ARP_HLN, 0x0604);

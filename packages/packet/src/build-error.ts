@@ -1,15 +1,21 @@
-import { type IpLike, ip4FromWire, ipIsMulticast, ipIsUnspecified } from './addr/ip.ts';
+import { type IpLike, ip4FromWire, ipIsMulticast, ipIsUnspecified, ipIsV4 } from './addr/ip.ts';
 import { type MacLike, macIsMulticast } from './addr/mac.ts';
 import { type EthOptions, ipFrame, tcpFrame } from './build.ts';
-import { dissect, dissectIp, Layers } from './dissect.ts';
+import { dissect, Layers } from './dissect.ts';
 import { orThrow, PacketError } from './errors.ts';
 import { ETH_SRC, ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from './ethernet.ts';
 import { ICMP_SIZE, icmpEmit, icmpIsError, icmpType } from './icmp.ts';
-import { ICMPV6_PACKET_TOO_BIG, ICMPV6_PARAMETER_PROBLEM, ICMPV6_REDIRECT, icmpv6IsError } from './icmpv6.ts';
+import {
+  ICMPV6_PACKET_TOO_BIG,
+  ICMPV6_PARAMETER_PROBLEM,
+  ICMPV6_REDIRECT,
+  ICMPV6_UNRECOGNIZED_OPTION,
+  icmpv6IsError,
+} from './icmpv6.ts';
 import { FRAGMENT_LATER, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP } from './ip-protocol.ts';
-import { IPV4_DST, IPV4_MIN_REASSEMBLY, IPV4_MIN_SIZE, IPV4_SRC } from './ipv4.ts';
-import { IPV6_DST, IPV6_MIN_MTU, IPV6_SIZE, IPV6_SRC } from './ipv6.ts';
-import { TCP_FIN, TCP_FLAG_ACK, TCP_RST, TCP_SYN, tcpAck, tcpDstPort, tcpFlags, tcpSeq, tcpSrcPort } from './tcp.ts';
+import { IPV4_DST, IPV4_MIN_REASSEMBLY, IPV4_MIN_SIZE, IPV4_SRC, ipv4Check, ipv4TotalLength } from './ipv4.ts';
+import { IPV6_DST, IPV6_MIN_MTU, IPV6_SIZE, IPV6_SRC, ipv6Check, ipv6PayloadLength } from './ipv6.ts';
+import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, tcpAck, tcpDstPort, tcpFlags, tcpSeq, tcpSrcPort } from './tcp.ts';
 
 /* Frames that answer a packet which cannot go on: ICMP errors and TCP resets. */
 
@@ -51,15 +57,14 @@ export function ipPacketDst(buf: Uint8Array, ip: number): Uint8Array {
  */
 export function icmpError(o: IcmpErrorOptions): Uint8Array {
   const { packet, ip } = o;
-  const layers = new Layers();
-  const fault = dissectIp(packet, ip, o.end ?? packet.length, layers, true);
-  // A fault above IP is no obstacle: the packet is quoted, not understood.
-  if (fault < 0 && layers.l3End <= ip + IPV4_MIN_SIZE) orThrow(fault, layers.layer, ip);
-  if (layers.layer === 'ipv4') orThrow(fault, 'ipv4', ip);
+  const end = o.end ?? packet.length;
+  // Only the IP header is looked at: a fault above it is no obstacle to quoting.
   const v4 = packet[ip] >>> 4 === 4;
-  if (!v4 && layers.l3End - ip < IPV6_SIZE) orThrow(-1, 'ipv6', ip);
+  if (v4) orThrow(ipv4Check(packet, ip, end, true), 'ipv4', ip);
+  else orThrow(ipv6Check(packet, ip, end, true), 'ipv6', ip);
+  const size = v4 ? ipv4TotalLength(packet, ip) : IPV6_SIZE + ipv6PayloadLength(packet, ip);
   const room = v4 ? IPV4_MIN_REASSEMBLY - IPV4_MIN_SIZE - ICMP_SIZE : IPV6_MIN_MTU - IPV6_SIZE - ICMP_SIZE;
-  const quote = packet.subarray(ip, Math.min(layers.l3End, ip + room));
+  const quote = packet.subarray(ip, Math.min(end, ip + size, ip + room));
   const head = { ethSrc: o.ethSrc, ethDst: o.ethDst, vlan: o.vlan, src: o.src, dst: ipPacketSrc(packet, ip) };
   const tos = o.tos ?? (v4 ? 0xc0 : 0);
   return ipFrame(
@@ -77,22 +82,26 @@ export function icmpError(o: IcmpErrorOptions): Uint8Array {
  * Whether a router may send an error about a dissected frame (RFC 1122 §3.2.2, RFC 1812 §4.3.2.7, RFC 4443 §2.4 e):
  * never about an ICMP error, a later fragment, a link-layer or IP group destination, or a source that is not one host.
  * The broadcast addresses of subnets are the caller's to know.
- * @param type type of the error: "packet too big" and "parameter problem" may be about IPv6 multicast
+ * @param type type and code of the error: "packet too big" and "unrecognized option" may be about IPv6 multicast
  */
-export function icmpErrorAllowed(frame: Uint8Array, layers: Layers, type: number): boolean {
+export function icmpErrorAllowed(frame: Uint8Array, layers: Layers, type: number, code = 0): boolean {
   const ip = layers.l3;
   const v4 = layers.ethertype === ETHERTYPE_IPV4;
   if (!v4 && layers.ethertype !== ETHERTYPE_IPV6) return false;
   if (layers.fault !== 0 && (layers.layer === 'ipv4' || layers.layer === 'ipv6')) return false;
   if (layers.fragment === FRAGMENT_LATER) return false;
-  const groupOk = !v4 && (type === ICMPV6_PACKET_TOO_BIG || type === ICMPV6_PARAMETER_PROBLEM);
+  const groupOk =
+    !v4 &&
+    (type === ICMPV6_PACKET_TOO_BIG || (type === ICMPV6_PARAMETER_PROBLEM && code === ICMPV6_UNRECOGNIZED_OPTION));
   if (v4) {
     const src = frame[ip + IPV4_SRC];
     const dst = frame[ip + IPV4_DST];
     // 0/8, 127/8, 224/4, 240/4 and broadcast name no single host.
     if (src === 0 || src === 127 || src >= 224 || dst >= 224) return false;
   } else {
+    // An IPv4-mapped source is no host of this network, and would be answered over IPv4.
     if (ipIsMulticast(frame, ip + IPV6_SRC) || ipIsUnspecified(frame, ip + IPV6_SRC)) return false;
+    if (ipIsV4(frame, ip + IPV6_SRC)) return false;
     if (ipIsMulticast(frame, ip + IPV6_DST) && !groupOk) return false;
   }
   if (layers.l2 >= 0 && macIsMulticast(frame, layers.l2) && !groupOk) return false;
@@ -129,7 +138,7 @@ export function tcpRst(frame: Uint8Array, o: TcpRstOptions = {}): Uint8Array | n
   const flags = tcpFlags(frame, l4);
   if (flags & TCP_RST) return null;
   const length = layers.l3End - layers.payload + (flags & TCP_SYN ? 1 : 0) + (flags & TCP_FIN ? 1 : 0);
-  const acked = (flags & TCP_FLAG_ACK) !== 0;
+  const acked = (flags & TCP_ACK) !== 0;
   const vlans = [undefined, layers.outerTci, [layers.outerTci, layers.innerTci] as const];
   return tcpFrame({
     ethSrc: o.ethSrc ?? frame.slice(0, 6),
@@ -142,7 +151,7 @@ export function tcpRst(frame: Uint8Array, o: TcpRstOptions = {}): Uint8Array | n
     dstPort: tcpSrcPort(frame, l4),
     seq: acked ? tcpAck(frame, l4) : 0,
     ack: acked ? 0 : (tcpSeq(frame, l4) + length) >>> 0,
-    flags: acked ? TCP_RST : TCP_RST | TCP_FLAG_ACK,
+    flags: acked ? TCP_RST : TCP_RST | TCP_ACK,
     window: 0,
   });
 }

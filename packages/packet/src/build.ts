@@ -1,7 +1,7 @@
 import { type IpLike, ipIsV4, ipOf } from './addr/ip.ts';
 import { type MacLike, macOf } from './addr/mac.ts';
 import { setU16 } from './bytes.ts';
-import { PacketError } from './errors.ts';
+import { needRange, PacketError } from './errors.ts';
 import { ETH_SIZE, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN, ethEmit } from './ethernet.ts';
 import { ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST, ICMP_SIZE, icmpEmit } from './icmp.ts';
 import { ICMPV6_ECHO_REPLY, ICMPV6_ECHO_REQUEST } from './icmpv6.ts';
@@ -68,6 +68,7 @@ export function emitEth(o: EthOptions, type: number, buf: Uint8Array): number {
   const tcis = typeof o.vlan === 'number' ? [o.vlan] : o.vlan;
   let at = ethEmit({ dst, src, type: tcis.length === 2 ? ETHERTYPE_QINQ : ETHERTYPE_VLAN }, buf);
   for (let i = 0; i < tcis.length; i++) {
+    needRange(tcis[i], 0xffff, 'vlan', 'tci', at);
     setU16(buf, at, tcis[i]);
     setU16(buf, at + 2, i === tcis.length - 1 ? type : ETHERTYPE_VLAN);
     at += 4;

@@ -21,6 +21,14 @@ export function sumBytes(buf: Uint8Array, off: number, len: number, sum = 0): nu
   return total;
 }
 
+/**
+ * {@link sumBytes} of `len` bytes at `off` without the word at `hole` (an even distance from `off`): a checksum's own
+ * field. Adding the field's complement instead would turn the sum of all-zero data from 0 into 0xffff.
+ */
+export function sumAround(buf: Uint8Array, off: number, len: number, hole: number, sum = 0): number {
+  return sumBytes(buf, hole + 2, off + len - hole - 2, sumBytes(buf, off, hole - off, sum));
+}
+
 /** Folds a sum to 16 bits. */
 export function sumFold(sum: number): number {
   let s = (sum & 0xffff) + Math.floor(sum / 0x1_0000);
@@ -54,7 +62,10 @@ export function pseudoSum6(buf: Uint8Array, addrs: number, protocol: number, len
   return sumBytes(buf, addrs, 32, protocol + (length & 0xffff) + (length >>> 16));
 }
 
-/** Checksum after one 16-bit word of the data changed (RFC 1624 eqn. 3). */
+/**
+ * Checksum after one 16-bit word of the data changed (RFC 1624 eqn. 3). Equal to a full computation unless all data
+ * become zero (an ICMP echo reply with id, sequence and payload 0 is the one such packet): then it is 0, not 0xffff.
+ */
 export function checksumUpdate(check: number, oldWord: number, newWord: number): number {
   return checksumOf((~check & 0xffff) + (~oldWord & 0xffff) + newWord);
 }

@@ -84,3 +84,9 @@ export function needRange(value: number, max: number, layer: string, field: stri
     );
   }
 }
+
+/** A text from outside in quotes, shortened, for a message. */
+export function quoteText(text: unknown): string {
+  const s = String(text);
+  return JSON.stringify(s.length > 60 ? `${s.slice(0, 60)}…` : s);
+}

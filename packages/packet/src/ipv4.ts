@@ -1,4 +1,4 @@
-import { ip4Format, ip4FromWire, ip4WriteWire } from './addr/ip.ts';
+import { ip4Format, ip4FromWire, ip4WriteWire, needIp4 } from './addr/ip.ts';
 import { setU16, u16, u32 } from './bytes.ts';
 import { checksum, checksumUpdate } from './checksum.ts';
 import { FAULT_MALFORMED, FAULT_TRUNCATED, needRange, needSpace, orThrow, PacketError } from './errors.ts';
@@ -214,6 +214,8 @@ export function ipv4Emit(repr: Ipv4Repr, buf: Uint8Array, off: number): number {
   needRange(repr.tos, 255, 'ipv4', 'tos', off);
   needRange(repr.id, 0xffff, 'ipv4', 'id', off);
   needRange(repr.fragmentOffset, 0xfff8, 'ipv4', 'fragment offset', off);
+  needIp4(repr.src, 'ipv4', off);
+  needIp4(repr.dst, 'ipv4', off);
   if (repr.fragmentOffset & 7) {
     throw new PacketError('WEFT_PACKET_FIELD', 'ipv4', off, 'ipv4: a fragment offset is a multiple of 8 bytes.');
   }

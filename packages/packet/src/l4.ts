@@ -1,5 +1,5 @@
-import { setU16, u16 } from './bytes.ts';
-import { checksumOf, pseudoSum4, pseudoSum6, sumBytes } from './checksum.ts';
+import { setU16 } from './bytes.ts';
+import { checksumOf, pseudoSum4, pseudoSum6, sumAround } from './checksum.ts';
 import { ICMP_CHECKSUM } from './icmp.ts';
 import { IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP } from './ip-protocol.ts';
 import { IPV4_SRC } from './ipv4.ts';
@@ -32,9 +32,7 @@ export function l4PseudoSum(buf: Uint8Array, ip: number, protocol: number, lengt
 export function l4Checksum(buf: Uint8Array, ip: number, l4: number, end: number, protocol: number): number {
   const field = l4ChecksumField(protocol);
   if (field < 0) return -1;
-  // The word's complement takes its present value out of the sum, so that nothing need be written to compute it.
-  const sum = sumBytes(buf, l4, end - l4, l4PseudoSum(buf, ip, protocol, end - l4));
-  const check = checksumOf(sum + (~u16(buf, l4 + field) & 0xffff));
+  const check = checksumOf(sumAround(buf, l4, end - l4, l4 + field, l4PseudoSum(buf, ip, protocol, end - l4)));
   return protocol === IPPROTO_UDP && check === 0 ? 0xffff : check;
 }
 
@@ -42,6 +40,5 @@ export function l4Checksum(buf: Uint8Array, ip: number, l4: number, end: number,
 export function l4FillChecksum(buf: Uint8Array, ip: number, l4: number, end: number, protocol: number): void {
   const field = l4ChecksumField(protocol);
   if (field < 0) return;
-  setU16(buf, l4 + field, 0);
   setU16(buf, l4 + field, l4Checksum(buf, ip, l4, end, protocol));
 }

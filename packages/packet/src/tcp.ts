@@ -7,8 +7,8 @@ import { FAULT_MALFORMED, FAULT_TRUNCATED, needRange, needSpace, orThrow } from 
 export const TCP_MIN_SIZE = 20;
 export const TCP_SRC_PORT = 0;
 export const TCP_DST_PORT = 2;
-export const TCP_SEQ = 4;
-export const TCP_ACK = 8;
+export const TCP_SEQ_NUMBER = 4;
+export const TCP_ACK_NUMBER = 8;
 export const TCP_OFFSET = 12;
 export const TCP_FLAGS = 13;
 export const TCP_WINDOW = 14;
@@ -20,8 +20,7 @@ export const TCP_FIN = 0x01;
 export const TCP_SYN = 0x02;
 export const TCP_RST = 0x04;
 export const TCP_PSH = 0x08;
-/** Bit of the acknowledgement flag (TCP_ACK is the field's offset). */
-export const TCP_FLAG_ACK = 0x10;
+export const TCP_ACK = 0x10;
 export const TCP_URG = 0x20;
 export const TCP_ECE = 0x40;
 export const TCP_CWR = 0x80;
@@ -58,12 +57,12 @@ export function tcpDstPort(buf: Uint8Array, off: number): number {
 
 /** Sequence number. */
 export function tcpSeq(buf: Uint8Array, off: number): number {
-  return u32(buf, off + TCP_SEQ);
+  return u32(buf, off + TCP_SEQ_NUMBER);
 }
 
 /** Acknowledgement number. */
 export function tcpAck(buf: Uint8Array, off: number): number {
-  return u32(buf, off + TCP_ACK);
+  return u32(buf, off + TCP_ACK_NUMBER);
 }
 
 /** Bytes of the header, options included. */
@@ -127,7 +126,7 @@ export interface TcpRepr {
   seq: number;
   /** in [0, 2^32) */
   ack: number;
-  /** TCP_SYN | TCP_FLAG_ACK | … */
+  /** TCP_SYN | TCP_ACK | … */
   flags: number;
   window: number;
   urgent: number;
@@ -170,8 +169,8 @@ export function tcpEmit(repr: TcpRepr, buf: Uint8Array, off: number): number {
   buf.fill(0, off, off + size);
   setU16(buf, off + TCP_SRC_PORT, repr.srcPort);
   setU16(buf, off + TCP_DST_PORT, repr.dstPort);
-  setU32(buf, off + TCP_SEQ, repr.seq);
-  setU32(buf, off + TCP_ACK, repr.ack);
+  setU32(buf, off + TCP_SEQ_NUMBER, repr.seq);
+  setU32(buf, off + TCP_ACK_NUMBER, repr.ack);
   buf[off + TCP_OFFSET] = size << 2;
   buf[off + TCP_FLAGS] = repr.flags;
   setU16(buf, off + TCP_WINDOW, repr.window);
@@ -195,13 +194,13 @@ export function tcpFormatFlags(flags: number): string {
   if (flags & TCP_URG) s += 'U';
   if (flags & TCP_ECE) s += 'E';
   if (flags & TCP_CWR) s += 'W';
-  if (flags & TCP_FLAG_ACK) s += '.';
+  if (flags & TCP_ACK) s += '.';
   return s || 'none';
 }
 
 /** 'TCP [S.] seq 1 ack 2 win 3' of a checked header. */
 export function tcpFormat(buf: Uint8Array, off: number): string {
   const flags = tcpFlags(buf, off);
-  const ack = flags & TCP_FLAG_ACK ? ` ack ${tcpAck(buf, off)}` : '';
+  const ack = flags & TCP_ACK ? ` ack ${tcpAck(buf, off)}` : '';
   return `TCP [${tcpFormatFlags(flags)}] seq ${tcpSeq(buf, off)}${ack} win ${tcpWindow(buf, off)}`;
 }

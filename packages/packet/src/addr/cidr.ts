@@ -1,4 +1,4 @@
-import { PacketError } from '../errors.ts';
+import { PacketError, quoteText } from '../errors.ts';
 import { type IpFamily, ipEquals, ipFormat, ipIsV4, ipParse } from './ip.ts';
 
 /** An address with a prefix length. */
@@ -27,7 +27,7 @@ export function cidrParse(text: string, hostBits: HostBits = 'reject'): Cidr {
       'WEFT_ADDRESS_INVALID',
       'cidr',
       Math.max(slash, 0),
-      `${JSON.stringify(text)} is not a CIDR: write an address and a prefix length, such as 10.0.0.0/24.`,
+      `${quoteText(text)} is not a CIDR: write an address and a prefix length, such as 10.0.0.0/24.`,
     );
   }
   const given = cidrOf(ipParse(text.slice(0, slash)), Number(text.slice(slash + 1)));
@@ -38,7 +38,7 @@ export function cidrParse(text: string, hostBits: HostBits = 'reject'): Cidr {
       'WEFT_ADDRESS_INVALID',
       'cidr',
       0,
-      `${text} has bits set beyond its prefix length: the network is ${cidrFormat(network)}.`,
+      `${quoteText(text)} has bits set beyond its prefix length: the network is ${cidrFormat(network)}.`,
     );
   }
   return network;

@@ -1,5 +1,5 @@
 import { copyBytes, equalBytes, setU16, setU32, u16, u32 } from '../bytes.ts';
-import { needRange, PacketError } from '../errors.ts';
+import { needRange, PacketError, quoteText } from '../errors.ts';
 import { ip6Format, ip6ParseInto } from './ip6-text.ts';
 
 /*
@@ -22,7 +22,7 @@ export type IpFamily = 4 | 6;
 export type IpLike = Uint8Array | string;
 
 function invalid(text: string, offset: number, hint: string): PacketError {
-  return new PacketError('WEFT_ADDRESS_INVALID', 'ip', offset, `${JSON.stringify(text)} is not an IP address: ${hint}`);
+  return new PacketError('WEFT_ADDRESS_INVALID', 'ip', offset, `${quoteText(text)} is not an IP address: ${hint}`);
 }
 
 /**
@@ -102,6 +102,13 @@ export function ipOf(ip: IpLike): Uint8Array {
 /** Whether the 16-byte address at `off` stands for an IPv4 address. */
 export function ipIsV4(buf: Uint8Array, off = 0): boolean {
   return u32(buf, off + 8) === 0xffff && u32(buf, off) === 0 && u32(buf, off + 4) === 0;
+}
+
+/** Throws unless `ip` is an IPv4 address in the 16-byte form: its last four bytes alone would be written. */
+export function needIp4(ip: Uint8Array, layer: string, off: number): void {
+  if (ip.length !== 16 || !ipIsV4(ip)) {
+    throw new PacketError('WEFT_PACKET_FIELD', layer, off, `${layer}: an IPv4 address is wanted, in the 16-byte form.`);
+  }
 }
 
 /** 4 or 6. */

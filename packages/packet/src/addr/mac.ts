@@ -1,5 +1,5 @@
 import { copyBytes, u16, u32 } from '../bytes.ts';
-import { needRange, PacketError } from '../errors.ts';
+import { needRange, PacketError, quoteText } from '../errors.ts';
 
 /** Bytes of a MAC address (EUI-48). */
 export const MAC_SIZE = 6;
@@ -23,7 +23,7 @@ export function macParse(text: string): Uint8Array {
       'WEFT_ADDRESS_INVALID',
       'mac',
       0,
-      `${JSON.stringify(text)} is not a MAC address: write six pairs of hex digits with colons, such as 02:00:00:00:00:01.`,
+      `${quoteText(text)} is not a MAC address: write six pairs of hex digits with colons, such as 02:00:00:00:00:01.`,
     );
   }
   const mac = new Uint8Array(6);
