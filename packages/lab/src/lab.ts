@@ -1,0 +1,232 @@
+/** A lab as one thing: bring it up, take it down, run something in it. */
+import { chmod, mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { awaitConvergence } from './convergence.ts';
+import { LabError } from './errors.ts';
+import { run } from './exec.ts';
+import { withLock } from './lock.ts';
+import { requireLabName } from './names.ts';
+import { createFabric } from './network/fabric.ts';
+import { labNamespaces, removeNamespaces, unmountBelow } from './network/teardown.ts';
+import { createVms } from './network/vms.ts';
+import { LABS_DIRECTORY, labPaths } from './paths.ts';
+import { type LabOptions, type LabPlan, planLab, type VmPlan } from './plan.ts';
+import { identityOf, isRunning, type ProcessIdentity, stopProcess } from './process.ts';
+import { RestClient } from './rest.ts';
+import { parseScenario } from './scenario/parse.ts';
+import { configureAgent, startAgent, startApi } from './services.ts';
+import { type LabState, newState, planOf, readState, requireState, writeState } from './state.ts';
+import { createTopology, createTunnelZone } from './topology.ts';
+import { awaitValue } from './wait.ts';
+
+export const DEFAULT_SCENARIO = resolve(import.meta.dirname, '../scenarios/default.yaml');
+
+/** A running lab. */
+export interface Lab {
+  readonly name: string;
+  readonly plan: LabPlan;
+  readonly state: LabState;
+  readonly api: RestClient;
+}
+
+export interface UpOptions extends LabOptions {
+  /** Told of each step. */
+  readonly onStep?: (text: string) => void;
+}
+
+export function requireRoot(): void {
+  if (process.getuid?.() === 0) return;
+  throw new LabError('WEFT_NEEDS_ROOT', 'the lab makes network namespaces and loads BPF programs: repeat this as root');
+}
+
+async function readScenario(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (cause) {
+    throw new LabError('WEFT_SCENARIO_FILE', `cannot read ${file}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** Brings a lab up. One that is up as asked is left as it is (`fresh` false); one that differs or is broken is made anew. */
+export async function labUp(file: string, options: UpOptions = {}): Promise<{ lab: Lab; fresh: boolean }> {
+  const step = options.onStep ?? (() => {});
+  const text = await readScenario(file);
+  const { onStep: _, ...labOptions } = options;
+  const plan = planLab(parseScenario(text, file), labOptions);
+  requireRoot();
+  return withLock(plan.paths.lock, async () => {
+    const wanted = newState(file, text, { ...labOptions, name: plan.name });
+    const existing = await readState(plan.name);
+    if (existing && isSame(existing, wanted) && (await isHealthy(existing))) {
+      const lab = openState(plan.name, existing);
+      step('everything is up already: awaiting convergence');
+      await awaitConvergence(lab.api);
+      return { lab, fresh: false };
+    }
+    await removeAll(plan.name, existing);
+    try {
+      await build(plan, wanted, step);
+    } catch (error) {
+      const failed = await readState(plan.name);
+      // Logs say why: keep the files, remove what runs.
+      await removeAll(plan.name, failed, { keepFiles: true });
+      throw error;
+    }
+    return { lab: openState(plan.name, wanted), fresh: true };
+  });
+}
+
+function isSame(a: LabState, b: LabState): boolean {
+  return a.complete && a.scenarioText === b.scenarioText && JSON.stringify(a.options) === JSON.stringify(b.options);
+}
+
+/** All processes run, all namespaces exist, no fault is planted. */
+async function isHealthy(state: LabState): Promise<boolean> {
+  if (Object.keys(state.faults).length > 0) return false;
+  const plan = planOf(state);
+  const present = new Set(labNamespaces(plan.name));
+  const wanted = [plan.fabric, ...plan.hosts.map((host) => host.namespace), ...plan.vms.map((vm) => vm.namespace)];
+  if (wanted.some((name) => !present.has(name))) return false;
+  const processes = [state.processes.api, ...plan.hosts.map((host) => state.processes.agents[host.name])];
+  for (const identity of processes) {
+    if (identity === undefined || !(await isRunning(identity))) return false;
+  }
+  return true;
+}
+
+async function build(plan: LabPlan, state: LabState, step: (text: string) => void): Promise<void> {
+  const { paths } = plan;
+  for (const directory of [LABS_DIRECTORY, paths.directory, paths.bpffs, paths.captures]) {
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+  }
+  await writeState(plan.name, state);
+
+  step(
+    `fabric and ${plan.hosts.length} hosts (${plan.encap} over ${plan.underlay}, MTU ${plan.vms[0]?.mtu ?? '-'} for VMs)`,
+  );
+  await run(['mount', '-t', 'bpf', `weft-${plan.name}`, paths.bpffs]);
+  await chmod(paths.bpffs, 0o700);
+  await createFabric(plan);
+  step(`${plan.vms.length} VMs`);
+  await createVms(plan);
+
+  step('API and store');
+  state.processes.api = await startApi(plan);
+  await writeState(plan.name, state);
+
+  step(`agents (${plan.datapath} datapath)`);
+  for (const host of plan.hosts) await configureAgent(plan, host);
+  await Promise.all(
+    plan.hosts.map(async (host) => {
+      state.processes.agents[host.name] = await startAgent(plan, host);
+      await writeState(plan.name, state);
+    }),
+  );
+
+  step('virtual topology');
+  const api = new RestClient({ socketPath: paths.apiSocket });
+  for (const host of plan.hosts) {
+    await awaitValue(`host ${host.name} in the store`, 20_000, () => api.find(`/hosts/${host.id}`));
+  }
+  await createTunnelZone(plan, api);
+  await createTopology(plan, api);
+  step(`awaiting revision ${api.revision} on all hosts`);
+  await awaitConvergence(api);
+  state.complete = true;
+  await writeState(plan.name, state);
+}
+
+/** The running lab of that name. Throws WEFT_LAB_DOWN. */
+export async function openLab(name: string): Promise<Lab> {
+  requireRoot();
+  return openState(requireLabName(name), await requireState(name));
+}
+
+function openState(name: string, state: LabState): Lab {
+  const plan = planOf(state);
+  return { name, plan, state, api: new RestClient({ socketPath: plan.paths.apiSocket }) };
+}
+
+/** Saves what changed in `lab.state`. */
+export function saveLab(lab: Lab): Promise<void> {
+  return writeState(lab.name, lab.state);
+}
+
+export interface DownReport {
+  readonly processes: number;
+  readonly namespaces: number;
+}
+
+/** Removes every namespace, link, pinned object, file and process of a lab, also when its records are damaged or gone. */
+export async function labDown(name: string): Promise<DownReport> {
+  requireLabName(name);
+  requireRoot();
+  return withLock(labPaths(name).lock, async () => removeAll(name, await readState(name)));
+}
+
+async function removeAll(
+  name: string,
+  state: LabState | undefined,
+  options: { keepFiles?: boolean } = {},
+): Promise<DownReport> {
+  const identities: ProcessIdentity[] = [...Object.values(state?.processes.agents ?? {})];
+  if (state?.processes.api) identities.push(state.processes.api);
+  // Whatever else lives in the lab's namespaces is the lab's too: commands left behind, agents of a lost record.
+  const strays = await processesIn(labNamespaces(name));
+  const all = [...identities, ...strays, ...(await daemonsOf(name))];
+  await Promise.all(all.map((identity) => stopProcess(identity)));
+  const { directory } = labPaths(name);
+  const namespaces = await removeNamespaces(name);
+  await unmountBelow(directory);
+  if (!options.keepFiles) await rm(directory, { recursive: true, force: true });
+  else await rm(labPaths(name).state, { force: true });
+  return { processes: new Set(all.map((identity) => identity.pid)).size, namespaces };
+}
+
+/** Processes whose network namespace is one of these. */
+async function processesIn(namespaces: readonly string[]): Promise<ProcessIdentity[]> {
+  if (namespaces.length === 0) return [];
+  const found: ProcessIdentity[] = [];
+  for (const namespace of namespaces) {
+    const pids = (await run(['ip', 'netns', 'pids', namespace])).split('\n').map(Number);
+    for (const pid of pids) {
+      const identity = await identify(pid);
+      if (identity && pid !== process.pid) found.push(identity);
+    }
+  }
+  return found;
+}
+
+/** Processes that were started with a path in the lab's own directory as an argument: an API whose record is lost. */
+async function daemonsOf(name: string): Promise<ProcessIdentity[]> {
+  const prefix = `${labPaths(name).directory}/`;
+  const found: ProcessIdentity[] = [];
+  for (const entry of await readdir('/proc')) {
+    const pid = Number(entry);
+    if (!Number.isInteger(pid) || pid === process.pid) continue;
+    const argv = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
+    const isDaemon = argv.some((argument) => argument.endsWith('/cli/src/main.ts'));
+    if (!isDaemon || !argv.some((argument) => argument.startsWith(prefix))) continue;
+    const identity = await identify(pid);
+    if (identity) found.push(identity);
+  }
+  return found;
+}
+
+async function identify(pid: number): Promise<ProcessIdentity | undefined> {
+  if (!Number.isInteger(pid) || pid <= 1) return undefined;
+  return identityOf(pid);
+}
+
+/** Names of the labs that have files or namespaces on this machine. */
+export async function labNames(): Promise<string[]> {
+  const entries = await readdir(LABS_DIRECTORY, { withFileTypes: true }).catch(() => []);
+  return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+}
+
+export function requireVm(lab: Lab, name: string): VmPlan {
+  const vm = lab.plan.vms.find((candidate) => candidate.name === name);
+  if (vm) return vm;
+  const names = lab.plan.vms.map((candidate) => candidate.name).join(', ');
+  throw new LabError('WEFT_LAB_UNKNOWN_VM', `lab "${lab.name}" has no VM "${name}"; its VMs are ${names}`);
+}

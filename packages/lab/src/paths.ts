@@ -1,0 +1,61 @@
+/** Where a lab keeps its files: all below one directory, so that `down` can remove them. */
+import { join } from 'node:path';
+
+/** Directory of all labs of this machine, 0700. */
+export const LABS_DIRECTORY = '/run/weft-lab';
+
+export interface HostPaths {
+  readonly directory: string;
+  readonly config: string;
+  readonly stateDir: string;
+  readonly runDir: string;
+  readonly controlSocket: string;
+  readonly log: string;
+  /** Directory of the host's pinned BPF objects. */
+  readonly bpffs: string;
+  /** Program run before the agent, if it exists; how faults reach what an agent finds at its start. */
+  readonly beforeStart: string;
+}
+
+export interface LabPaths {
+  readonly directory: string;
+  /** What `up` made, for `down` and everyone else. */
+  readonly state: string;
+  readonly lock: string;
+  readonly store: string;
+  readonly storeSocket: string;
+  readonly apiSocket: string;
+  readonly apiLog: string;
+  /** Mount point of the lab's own bpffs. */
+  readonly bpffs: string;
+  readonly captures: string;
+  host(name: string): HostPaths;
+}
+
+export function labPaths(lab: string, root: string = LABS_DIRECTORY): LabPaths {
+  const directory = join(root, lab);
+  return {
+    directory,
+    state: join(directory, 'state.json'),
+    lock: join(root, `${lab}.lock`),
+    store: join(directory, 'store'),
+    storeSocket: join(directory, 'store.sock'),
+    apiSocket: join(directory, 'api.sock'),
+    apiLog: join(directory, 'api.log'),
+    bpffs: join(directory, 'bpf'),
+    captures: join(directory, 'captures'),
+    host(name) {
+      const host = join(directory, 'hosts', name);
+      return {
+        directory: host,
+        config: join(host, 'agent.json'),
+        stateDir: join(host, 'state'),
+        runDir: join(host, 'run'),
+        controlSocket: join(host, 'run', 'control.sock'),
+        log: join(host, 'agent.log'),
+        bpffs: join(directory, 'bpf', name),
+        beforeStart: join(host, 'before-start'),
+      };
+    },
+  };
+}

@@ -1,0 +1,174 @@
+/** From the text of a scenario file to a `Scenario`, or to an error that names line and field. */
+import { canonicalAddressWithPrefix, canonicalIp, canonicalMac, canonicalSubnet } from '@weft/topology';
+import { LineCounter, parseDocument } from 'yaml';
+import { LabError } from '../errors.ts';
+import { isLabName } from '../names.ts';
+import { Reader } from './reader.ts';
+import { checkReferences } from './references.ts';
+import type {
+  CheckSpec,
+  Network,
+  Scenario,
+  ScenarioChain,
+  ScenarioRoute,
+  ScenarioRouter,
+  Tenant,
+  Vm,
+  VmInterface,
+} from './types.ts';
+
+const NAME_EXPECTED = 'must be 1 to 12 of a-z, 0-9 and -, beginning with a letter';
+const LONG_NAME = /^[a-z][a-z0-9-]{0,62}$/;
+
+/** Parses and validates. `file` is what error messages call the source. Throws WEFT_SCENARIO. */
+export function parseScenario(text: string, file: string): Scenario {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
+  const [problem] = document.errors;
+  if (problem) {
+    const { line, col } = lines.linePos(problem.pos[0]);
+    throw new LabError('WEFT_SCENARIO', `${file}:${line}:${col}: ${problem.message}`);
+  }
+  const root = new Reader({ file, document, lines }, document.contents, '');
+  const fields = root.map(['name', 'encap', 'underlay', 'hosts', 'tenants', 'agent', 'checks']);
+  const scenario: Scenario = {
+    name: fields.optional('name', readName, 'default'),
+    encap: fields.optional('encap', (reader) => reader.oneOf(['vxlan', 'gre']), 'vxlan'),
+    underlay: fields.optional('underlay', (reader) => reader.oneOf(['ipv4', 'ipv6']), 'ipv4'),
+    hosts: fields.get('hosts').list().map(readName),
+    tenants: fields.get('tenants').list().map(readTenant),
+    agent: fields.optional('agent', readAgent, {}),
+    checks: fields.optional('checks', (reader) => reader.list().map(readCheck), []),
+  };
+  checkReferences(scenario, root);
+  return scenario;
+}
+
+function readName(reader: Reader): string {
+  const name = reader.string(undefined, NAME_EXPECTED);
+  return isLabName(name) ? name : reader.fail(NAME_EXPECTED);
+}
+
+function readTenant(reader: Reader): Tenant {
+  const fields = reader.map(['name', 'chains', 'routers', 'networks', 'vms']);
+  return {
+    name: readName(fields.get('name')),
+    chains: fields.optional('chains', (list) => list.list().map(readChain), []),
+    routers: fields.optional('routers', (list) => list.list().map(readRouter), []),
+    networks: fields.get('networks').list().map(readNetwork),
+    vms: fields.optional('vms', (list) => list.list().map(readVm), []),
+  };
+}
+
+function readChain(reader: Reader): ScenarioChain {
+  const fields = reader.map(['name', 'rules']);
+  return {
+    name: readName(fields.get('name')),
+    rules: fields
+      .get('rules')
+      .list()
+      .map((rule) => {
+        rule.openMap().get('type').string();
+        return rule.plain() as Record<string, unknown>;
+      }),
+  };
+}
+
+function readRouter(reader: Reader): ScenarioRouter {
+  const fields = reader.map(['name', 'inboundFilter', 'outboundFilter', 'routes']);
+  return {
+    name: readName(fields.get('name')),
+    inboundFilter: fields.optional('inboundFilter', readName),
+    outboundFilter: fields.optional('outboundFilter', readName),
+    routes: fields.optional('routes', (list) => list.list().map(readRoute), []),
+  };
+}
+
+function readRoute(reader: Reader): ScenarioRoute {
+  const fields = reader.map(['dst', 'src', 'type', 'via', 'weight']);
+  const type = fields.optional('type', (field) => field.oneOf(['normal', 'blackhole', 'reject']), 'normal');
+  const via = fields.optional('via', (field) => field.canonical(canonicalIp, 'must be an IPv4 or IPv6 address'));
+  if (type === 'normal' && via === undefined) reader.fail('lacks the field "via", which a normal route needs');
+  if (type !== 'normal' && via !== undefined) fields.get('via').fail(`has no meaning in a ${type} route`);
+  const subnet = (field: Reader) => field.canonical(canonicalSubnet, 'must be a CIDR such as 10.0.0.0/24');
+  return {
+    dst: subnet(fields.get('dst')),
+    src: fields.optional('src', subnet),
+    type,
+    via,
+    weight: fields.optional('weight', (field) => field.integer(0, 2 ** 31 - 1), 0),
+  };
+}
+
+function readNetwork(reader: Reader): Network {
+  const fields = reader.map(['name', 'router', 'gateway', 'inboundFilter', 'outboundFilter']);
+  return {
+    name: readName(fields.get('name')),
+    router: fields.optional('router', readName),
+    gateway: fields
+      .get('gateway')
+      .list()
+      .map((item) =>
+        item.canonical(canonicalAddressWithPrefix, 'must be an address with prefix length such as 10.0.0.1/24'),
+      ),
+    inboundFilter: fields.optional('inboundFilter', readName),
+    outboundFilter: fields.optional('outboundFilter', readName),
+  };
+}
+
+const INTERFACE_FIELDS = ['network', 'mac', 'addresses', 'known', 'inboundFilter', 'outboundFilter'] as const;
+
+function readVm(reader: Reader): Vm {
+  const fields = reader.map(['name', 'host', 'interfaces', 'routes', 'forward', 'mtu', ...INTERFACE_FIELDS]);
+  const several = fields.has('interfaces');
+  for (const name of INTERFACE_FIELDS) {
+    if (several && fields.has(name)) fields.get(name).fail('belongs into the elements of "interfaces"');
+  }
+  const interfaces = several
+    ? fields
+        .get('interfaces')
+        .list()
+        .map((item) => readInterface(item.map(INTERFACE_FIELDS)))
+    : [readInterface(fields)];
+  if (interfaces.length < 1 || interfaces.length > 8) reader.fail('must have 1 to 8 interfaces');
+  return {
+    name: readName(fields.get('name')),
+    host: readName(fields.get('host')),
+    interfaces,
+    routes: fields.optional(
+      'routes',
+      (list) => list.list().map((item) => item.string(/^[0-9a-z:./ ]+$/, 'must be a route in the words of `ip route`')),
+      [],
+    ),
+    forward: fields.optional('forward', (field) => field.boolean(), false),
+    mtu: fields.optional('mtu', (field) => field.integer(1280, 65_535)),
+  };
+}
+
+function readInterface(fields: ReturnType<Reader['map']>): VmInterface {
+  return {
+    network: readName(fields.get('network')),
+    mac: fields.get('mac').canonical(canonicalMac, 'must be a MAC address such as 02:00:00:00:00:01'),
+    addresses: fields
+      .get('addresses')
+      .list()
+      .map((item) => item.canonical(canonicalIp, 'must be an IPv4 or IPv6 address')),
+    known: fields.optional('known', (field) => field.boolean(), true),
+    inboundFilter: fields.optional('inboundFilter', readName),
+    outboundFilter: fields.optional('outboundFilter', readName),
+  };
+}
+
+/** Understood by the agent itself, which refuses what it does not know. */
+function readAgent(reader: Reader): Record<string, unknown> {
+  reader.openMap();
+  return reader.plain() as Record<string, unknown>;
+}
+
+function readCheck(reader: Reader): CheckSpec {
+  const fields = reader.openMap();
+  const { name, kind, ...rest } = reader.plain() as Record<string, unknown>;
+  fields.get('name').string(LONG_NAME, 'must be lower-case letters, digits and hyphens, at most 63');
+  fields.get('kind').string(LONG_NAME, 'must be the kind of a check');
+  return { name: name as string, kind: kind as string, fields: rest };
+}

@@ -1,0 +1,96 @@
+/** A scenario: what a lab consists of and what must hold in it. Read from YAML by `parse.ts`. */
+
+export type Encapsulation = 'gre' | 'vxlan';
+export type Underlay = 'ipv4' | 'ipv6';
+
+export interface Scenario {
+  /** Default name of the lab. */
+  readonly name: string;
+  readonly encap: Encapsulation;
+  readonly underlay: Underlay;
+  readonly hosts: readonly string[];
+  readonly tenants: readonly Tenant[];
+  /** Fields added to every agent's configuration. */
+  readonly agent: Readonly<Record<string, unknown>>;
+  readonly checks: readonly CheckSpec[];
+}
+
+export interface Tenant {
+  readonly name: string;
+  readonly chains: readonly ScenarioChain[];
+  readonly routers: readonly ScenarioRouter[];
+  readonly networks: readonly Network[];
+  readonly vms: readonly Vm[];
+}
+
+export interface ScenarioChain {
+  readonly name: string;
+  /** Rules in order, with the field names of the REST API. */
+  readonly rules: readonly Readonly<Record<string, unknown>>[];
+}
+
+export interface ScenarioRouter {
+  readonly name: string;
+  readonly inboundFilter: string | undefined;
+  readonly outboundFilter: string | undefined;
+  readonly routes: readonly ScenarioRoute[];
+}
+
+export interface ScenarioRoute {
+  readonly dst: string;
+  readonly src: string | undefined;
+  readonly type: 'normal' | 'blackhole' | 'reject';
+  /** Next router, in a network of this router; only in normal routes. */
+  readonly via: string | undefined;
+  readonly weight: number;
+}
+
+/** A bridge, and the router port on it. */
+export interface Network {
+  readonly name: string;
+  /** Router of the same tenant that serves the network, if any. */
+  readonly router: string | undefined;
+  /** With a router its addresses in this network, else only the subnets: `10.1.0.1/24`, `fd00:1::1/64`. */
+  readonly gateway: readonly string[];
+  readonly inboundFilter: string | undefined;
+  readonly outboundFilter: string | undefined;
+}
+
+export interface Vm {
+  /** Unique in the whole scenario; also the name of its interface on the host. */
+  readonly name: string;
+  readonly host: string;
+  readonly interfaces: readonly VmInterface[];
+  /** Routes besides the default ones, in the words of `ip route`: `10.2.0.0/24 via 10.1.0.9`. */
+  readonly routes: readonly string[];
+  /** The VM forwards packets between its interfaces. */
+  readonly forward: boolean;
+  /** IP MTU, or undefined: what the tunnels carry. */
+  readonly mtu: number | undefined;
+}
+
+export interface VmInterface {
+  readonly network: string;
+  readonly mac: string;
+  readonly addresses: readonly string[];
+  /** The bridge is told MAC and addresses when the VM is made, as a cloud platform does. Else it has to learn them. */
+  readonly known: boolean;
+  readonly inboundFilter: string | undefined;
+  readonly outboundFilter: string | undefined;
+}
+
+/** One thing to verify. What the fields mean is the affair of the check's kind (`../checks/`). */
+export interface CheckSpec {
+  readonly name: string;
+  readonly kind: string;
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
+export function allVms(scenario: Scenario): Vm[] {
+  return scenario.tenants.flatMap((tenant) => tenant.vms);
+}
+
+/** The tenant of a VM. */
+export function tenantOf(scenario: Scenario, vm: string): Tenant {
+  return scenario.tenants.find((tenant) => tenant.vms.some((candidate) => candidate.name === vm))!;
+}

@@ -1,0 +1,92 @@
+/** The lab's daemons: one process with API and store, one agent per host. Starting, awaiting and stopping them. */
+import { access, chmod, mkdir, rm, writeFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { agentRequest } from './agent-control.ts';
+import { LabError } from './errors.ts';
+import { inNetns, run } from './exec.ts';
+import type { HostPlan, LabPlan } from './plan.ts';
+import { failedProcess, isRunning, type ProcessIdentity, startDetached } from './process.ts';
+import { exchange } from './rest.ts';
+import { waitUntil } from './wait.ts';
+
+/** How the lab starts `weft`: this Node, and the command's source beside this package. */
+const WEFT = [process.execPath, resolve(import.meta.dirname, '../../cli/src/main.ts')];
+
+const START_TIMEOUT_MS = 30_000;
+
+/** Starts API and store, and waits until the API answers. */
+export async function startApi(plan: LabPlan): Promise<ProcessIdentity> {
+  const { paths } = plan;
+  const argv = [...WEFT, 'api', '--store', paths.store, '--socket', paths.storeSocket, '--api-socket', paths.apiSocket];
+  const identity = await startDetached(argv, paths.apiLog);
+  await awaitReady(argv, identity, paths.apiLog, async () => {
+    const answer = await exchange({ socketPath: paths.apiSocket }, 'GET', '/midonet-api/', undefined, 2000);
+    return answer.status === 200;
+  });
+  return identity;
+}
+
+/** Writes a host's configuration, once. */
+export async function configureAgent(plan: LabPlan, host: HostPlan): Promise<void> {
+  const paths = plan.paths.host(host.name);
+  for (const directory of [paths.stateDir, paths.runDir, paths.bpffs]) {
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await chmod(directory, 0o700);
+  }
+  const config = {
+    hostId: host.id,
+    name: host.name,
+    stateDir: paths.stateDir,
+    runDir: paths.runDir,
+    store: plan.paths.storeSocket,
+    encap: plan.encap,
+    datapath: plan.datapath,
+    bpffs: paths.bpffs,
+    controlSocket: paths.controlSocket,
+    log: { level: 'info' },
+    ...plan.scenario.agent,
+  };
+  await writeFile(paths.config, `${JSON.stringify(config, null, 2)}\n`, { mode: 0o600 });
+}
+
+/** Starts a host's agent in the host's namespace and waits until it answers on its control socket. */
+export async function startAgent(plan: LabPlan, host: HostPlan): Promise<ProcessIdentity> {
+  const paths = plan.paths.host(host.name);
+  const planted = await access(paths.beforeStart).then(
+    () => true,
+    () => false,
+  );
+  if (planted) await run([paths.beforeStart]);
+  await rm(paths.controlSocket, { force: true });
+  const argv = inNetns(host.namespace, [...WEFT, 'agent', '--config', paths.config]);
+  const identity = await startDetached(argv, paths.log);
+  await awaitReady(argv, identity, paths.log, async () => {
+    await agentRequest(plan, host, 'GET', '/status', 2000);
+    return true;
+  });
+  return identity;
+}
+
+async function awaitReady(
+  argv: string[],
+  identity: ProcessIdentity,
+  log: string,
+  ask: () => Promise<boolean>,
+): Promise<void> {
+  let alive = true;
+  const ready = async () => {
+    alive = await isRunning(identity);
+    return !alive || (await ask().catch(() => false));
+  };
+  const settled = await waitUntil(ready, START_TIMEOUT_MS);
+  if (!alive) throw await failedProcess(argv, log, 'ended before it was ready');
+  if (!settled) throw await failedProcess(argv, log, `was not ready after ${START_TIMEOUT_MS} ms`);
+}
+
+/** The host of that name, or a coded error. */
+export function requireHost(plan: LabPlan, name: string): HostPlan {
+  const host = plan.hosts.find((candidate) => candidate.name === name);
+  if (host) return host;
+  const names = plan.hosts.map((candidate) => candidate.name).join(', ');
+  throw new LabError('WEFT_LAB_UNKNOWN_HOST', `lab "${plan.name}" has no host "${name}"; its hosts are ${names}`);
+}

@@ -1,0 +1,173 @@
+/** Creates the virtual topology of a scenario through the REST API. Ids derive from names, so repeating it changes nothing. */
+import { labUuid } from './names.ts';
+import { familyOf, type LabPlan, subnetOfCidr, tunnelAddress } from './plan.ts';
+import { type RestClient, RestError } from './rest.ts';
+import { subnetOf } from './scenario/references.ts';
+import type { Tenant } from './scenario/types.ts';
+
+export const chainId = (tenant: string, name: string): string => labUuid('chain', tenant, name);
+export const routerId = (tenant: string, name: string): string => labUuid('router', tenant, name);
+export const bridgeId = (tenant: string, network: string): string => labUuid('bridge', tenant, network);
+/** Router port that serves a network. */
+export const gatewayPortId = (tenant: string, network: string): string => labUuid('gateway', tenant, network);
+/** Bridge port at the other end of the gateway port's link. */
+const uplinkPortId = (tenant: string, network: string): string => labUuid('uplink', tenant, network);
+
+/** Tunnel zone and its members; the hosts must have registered. */
+export async function createTunnelZone(plan: LabPlan, api: RestClient): Promise<void> {
+  await ensure(api, '/tunnel_zones', `/tunnel_zones/${plan.zoneId}`, {
+    id: plan.zoneId,
+    name: 'lab',
+    type: plan.encap,
+  });
+  for (const host of plan.hosts) {
+    const hosts = `/tunnel_zones/${plan.zoneId}/hosts`;
+    await ensure(api, hosts, `${hosts}/${host.id}`, { hostId: host.id, ipAddress: tunnelAddress(plan, host) });
+  }
+}
+
+export async function createTopology(plan: LabPlan, api: RestClient): Promise<void> {
+  for (const tenant of plan.scenario.tenants) {
+    await createChains(tenant, api);
+    await createRouters(tenant, api);
+    await createNetworks(tenant, api);
+    await createRoutes(tenant, api);
+  }
+  await createVmPorts(plan, api);
+}
+
+async function createChains(tenant: Tenant, api: RestClient): Promise<void> {
+  for (const chain of tenant.chains) {
+    const id = chainId(tenant.name, chain.name);
+    await ensure(api, '/chains', `/chains/${id}`, { id, tenantId: tenant.name, name: chain.name });
+    for (const [i, rule] of chain.rules.entries()) {
+      const ruleId = labUuid('rule', tenant.name, chain.name, String(i));
+      await ensure(api, `/chains/${id}/rules`, `/rules/${ruleId}`, { ...rule, id: ruleId, position: i + 1 });
+    }
+  }
+}
+
+async function createRouters(tenant: Tenant, api: RestClient): Promise<void> {
+  for (const router of tenant.routers) {
+    const id = routerId(tenant.name, router.name);
+    const body = { id, tenantId: tenant.name, name: router.name, ...filters(tenant, router) };
+    await ensure(api, '/routers', `/routers/${id}`, body);
+  }
+}
+
+async function createNetworks(tenant: Tenant, api: RestClient): Promise<void> {
+  for (const network of tenant.networks) {
+    const bridge = bridgeId(tenant.name, network.name);
+    const body = { id: bridge, tenantId: tenant.name, name: network.name, ...filters(tenant, network) };
+    await ensure(api, '/bridges', `/bridges/${bridge}`, body);
+    if (network.router === undefined) continue;
+
+    const router = routerId(tenant.name, network.router);
+    const gateway = gatewayPortId(tenant.name, network.name);
+    const uplink = uplinkPortId(tenant.name, network.name);
+    await ensure(api, `/routers/${router}/ports`, `/ports/${gateway}`, {
+      id: gateway,
+      portMac: gatewayMac(network.name),
+      portSubnet: network.gateway,
+    });
+    await ensure(api, `/bridges/${bridge}/ports`, `/ports/${uplink}`, { id: uplink });
+    const port = await api.get<{ peerId?: string | null }>(`/ports/${gateway}`);
+    if (port.peerId !== uplink) await api.post(`/ports/${gateway}/link`, { peerId: uplink });
+    for (const subnet of network.gateway.map(subnetOfCidr)) {
+      const id = labUuid('connected', tenant.name, network.name, subnet);
+      await ensure(api, `/routers/${router}/routes`, `/routes/${id}`, {
+        id,
+        type: 'normal',
+        srcSubnet: anySource(subnet),
+        dstSubnet: subnet,
+        nextHopPort: gateway,
+        weight: 0,
+      });
+    }
+  }
+}
+
+async function createRoutes(tenant: Tenant, api: RestClient): Promise<void> {
+  for (const router of tenant.routers) {
+    for (const [i, route] of router.routes.entries()) {
+      const id = labUuid('route', tenant.name, router.name, String(i));
+      const via = route.via;
+      const network =
+        via && tenant.networks.find((candidate) => candidate.router === router.name && subnetOf(via, candidate));
+      await ensure(api, `/routers/${routerId(tenant.name, router.name)}/routes`, `/routes/${id}`, {
+        id,
+        type: route.type,
+        srcSubnet: route.src ?? anySource(route.dst),
+        dstSubnet: route.dst,
+        weight: route.weight,
+        ...(network && { nextHopPort: gatewayPortId(tenant.name, network.name), nextHopGateway: via }),
+      });
+    }
+  }
+}
+
+async function createVmPorts(plan: LabPlan, api: RestClient): Promise<void> {
+  const hosts = new Map(plan.hosts.map((host) => [host.name, host]));
+  for (const vm of plan.vms) {
+    const tenant = plan.scenario.tenants.find((candidate) => candidate.name === vm.tenant)!;
+    for (const iface of vm.interfaces) {
+      const bridge = bridgeId(vm.tenant, iface.network);
+      await ensure(api, `/bridges/${bridge}/ports`, `/ports/${iface.portId}`, {
+        id: iface.portId,
+        vifId: iface.tap,
+        ...filters(tenant, iface),
+      });
+      const bindings = `/hosts/${hosts.get(vm.host)!.id}/ports`;
+      await ensure(api, bindings, `${bindings}/${iface.portId}`, { portId: iface.portId, interfaceName: iface.tap });
+      if (!iface.known) continue;
+      await ensure(
+        api,
+        `/bridges/${bridge}/mac_table`,
+        `/bridges/${bridge}/mac_table/${dashed(iface.mac)}_${iface.portId}`,
+        {
+          macAddr: iface.mac,
+          portId: iface.portId,
+        },
+      );
+      for (const ip of iface.addresses) {
+        const entry = `/bridges/${bridge}/arp_table/${encodeURIComponent(ip)}_${dashed(iface.mac)}`;
+        await ensure(api, `/bridges/${bridge}/arp_table`, entry, { ip, mac: iface.mac });
+      }
+    }
+  }
+}
+
+/** Creates unless it is there already. */
+async function ensure(api: RestClient, collection: string, item: string, body: unknown): Promise<void> {
+  try {
+    await api.post(collection, body);
+  } catch (error) {
+    if (!(error instanceof RestError) || error.status !== 409) throw error;
+    if ((await api.find(item)) === undefined) throw error;
+  }
+}
+
+function filters(
+  tenant: Tenant,
+  holder: { readonly inboundFilter: string | undefined; readonly outboundFilter: string | undefined },
+): { inboundFilterId?: string; outboundFilterId?: string } {
+  return {
+    ...(holder.inboundFilter !== undefined && { inboundFilterId: chainId(tenant.name, holder.inboundFilter) }),
+    ...(holder.outboundFilter !== undefined && { outboundFilterId: chainId(tenant.name, holder.outboundFilter) }),
+  };
+}
+
+/** In URIs a MAC is written with dashes. */
+function dashed(mac: string): string {
+  return mac.replaceAll(':', '-');
+}
+
+/** By the network's name alone: tenants with equal networks have equal gateways, so nothing but the tenant tells them apart. */
+function gatewayMac(network: string): string {
+  const hex = labUuid('gateway-mac', network).slice(0, 6);
+  return `ac:ca:ba:${hex.slice(0, 2)}:${hex.slice(2, 4)}:${hex.slice(4, 6)}`;
+}
+
+function anySource(subnet: string): string {
+  return familyOf(subnet.split('/')[0]!) === 4 ? '0.0.0.0/0' : '::/0';
+}
