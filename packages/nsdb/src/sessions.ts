@@ -76,14 +76,17 @@ export class Sessions {
     return sessions;
   }
 
-  /** A new start of the host's agent. An older incarnation, if any, loses its right to write. */
-  async open(hostId: string, onSuperseded: () => void): Promise<number> {
+  /**
+   * A new start of the host's agent. An older incarnation, if any, loses its right to write. The new one is above `floor`,
+   * which the host remembers from before the store was restored.
+   */
+  async open(hostId: string, onSuperseded: () => void, floor = 0): Promise<number> {
     checkId(hostId);
     if ((await this.#store.get(objectPath('Host', hostId))) === undefined)
       throw new NsdbError('WEFT_NOT_FOUND', `There is no Host ${hostId}; register it first`);
     const host = this.#host(hostId);
     const previous = host.onSuperseded;
-    host.incarnation++;
+    host.incarnation = Math.max(host.incarnation, floor) + 1;
     host.attached = true;
     host.present = true;
     host.onSuperseded = onSuperseded;

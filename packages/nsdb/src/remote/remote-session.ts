@@ -1,0 +1,146 @@
+/**
+ * A host's session as the agent keeps it. It survives the link and the store's restart: writes wait for the next link, and
+ * if the store gave the host up meanwhile, all that the host still owns is written again under a new incarnation.
+ */
+import type { HostSession, Revision, TableEntry } from '../contract.ts';
+import { EntryWriter } from '../entry-writer.ts';
+import { isNsdbError, NsdbError } from '../errors.ts';
+import type { OwnEntry } from '../sessions.ts';
+import type { Link } from './link.ts';
+import { type AttachResult, fromWire, type WireError } from './protocol.ts';
+
+export interface RemoteSessionOptions {
+  readonly hostId: string;
+  readonly incarnation: number;
+  /** Generation of the last batch that this client handed out: what a report refers to. */
+  generation(): string;
+  onClose(): void;
+}
+
+export class RemoteSession implements HostSession {
+  readonly hostId: string;
+  readonly #options: RemoteSessionOptions;
+  readonly #writer: EntryWriter;
+  /** What this host wants to own. */
+  readonly #own = new Map<string, OwnEntry>();
+  #incarnation: number;
+  #link: Link | undefined;
+  #linkWaiters: (() => void)[] = [];
+  #applied: { generation: string; revision: Revision } | undefined;
+  #lost: NsdbError | undefined;
+
+  constructor(options: RemoteSessionOptions) {
+    this.#options = options;
+    this.hostId = options.hostId;
+    this.#incarnation = options.incarnation;
+    this.#writer = new EntryWriter((entries) => this.#write(entries));
+  }
+
+  get incarnation(): number {
+    return this.#incarnation;
+  }
+
+  put(table: string, key: string, value: string): Promise<void> {
+    const written = this.#writer.put(table, key, value);
+    this.#own.set(`${table}\t${key}`, { table, key, value });
+    written.catch(() => this.#disown(table, key, value));
+    return written;
+  }
+
+  remove(table: string, key: string): Promise<void> {
+    this.#own.delete(`${table}\t${key}`);
+    return this.#writer.put(table, key, null);
+  }
+
+  /** A refused entry must not come again with the next replay. */
+  #disown(table: string, key: string, value: string): void {
+    if (this.#own.get(`${table}\t${key}`)?.value === value) this.#own.delete(`${table}\t${key}`);
+  }
+
+  async owned(): Promise<{ table: string; entry: TableEntry }[]> {
+    if (this.#link === undefined) throw this.#lost ?? new NsdbError('WEFT_STORE_AWAY');
+    return (await this.#link.request('session.owned', [this.hostId])) as { table: string; entry: TableEntry }[];
+  }
+
+  reportApplied(revision: Revision): void {
+    this.#applied = { generation: this.#options.generation(), revision };
+    this.#link?.note('session.applied', this.hostId, this.#applied.generation, revision);
+  }
+
+  vouch(hostId: string): void {
+    this.#link?.note('session.vouch', this.hostId, hostId);
+  }
+
+  async close({ leave = false }: { leave?: boolean } = {}): Promise<void> {
+    if (this.#link !== undefined) await this.#writer.drain();
+    this.#writer.close();
+    this.#options.onClose();
+    const link = this.#link;
+    this.#end(new NsdbError('WEFT_SESSION_LOST', 'The session was closed'));
+    await link?.request('session.close', [this.hostId, leave]).catch(() => {});
+  }
+
+  /** The link on which the session was opened. */
+  opened(link: Link): void {
+    this.#use(link);
+  }
+
+  /** A new link: take the session up again. */
+  async linkUp(link: Link): Promise<void> {
+    const result = (await link.request('session.attach', [this.hostId, this.#incarnation])) as AttachResult;
+    if (result === 'superseded') {
+      this.#options.onClose();
+      this.#end(new NsdbError('WEFT_SESSION_LOST'));
+      return;
+    }
+    if (result === 'expired') {
+      this.#incarnation = (await link.request('session.open', [this.hostId, this.#incarnation])) as number;
+      for (const { table, key, value } of this.#own.values())
+        this.#writer.put(table, key, value).catch(() => this.#disown(table, key, value!));
+    }
+    this.#use(link);
+    if (this.#applied !== undefined)
+      link.note('session.applied', this.hostId, this.#applied.generation, this.#applied.revision);
+  }
+
+  linkDown(): void {
+    this.#link = undefined;
+  }
+
+  #use(link: Link): void {
+    this.#link = link;
+    for (const wake of this.#linkWaiters.splice(0)) wake();
+  }
+
+  #end(error: NsdbError): void {
+    this.#lost ??= error;
+    this.#link = undefined;
+    this.#writer.close(error);
+    for (const wake of this.#linkWaiters.splice(0)) wake();
+  }
+
+  /** Writes are idempotent: what a broken link left in doubt is written again. */
+  async #write(entries: readonly OwnEntry[]): Promise<(NsdbError | undefined)[]> {
+    for (;;) {
+      while (this.#link === undefined) {
+        if (this.#lost !== undefined) throw this.#lost;
+        await new Promise<void>((resolve) => this.#linkWaiters.push(resolve));
+      }
+      const link = this.#link;
+      try {
+        const results = await link.request('session.write', [this.hostId, this.#incarnation, entries]);
+        return (results as (WireError | null)[]).map((error) => (error === null ? undefined : fromWire(error)));
+      } catch (error) {
+        if (isNsdbError(error, 'WEFT_STORE_AWAY')) {
+          if (this.#link === link) this.#link = undefined;
+          continue;
+        }
+        if (isNsdbError(error, 'WEFT_SESSION_LOST')) {
+          this.#options.onClose();
+          this.#end(error);
+        }
+        throw error;
+      }
+    }
+  }
+}
