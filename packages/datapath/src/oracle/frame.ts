@@ -101,11 +101,8 @@ export class WorkFrame {
     }
   }
 
-  /**
-   * Writes the virtio_net_hdr with which this frame can be sent.
-   * @param headerLength bytes up to the L4 payload, for super-packets
-   */
-  writeVnetHeader(to: Uint8Array, offset: number, headerLength: number): void {
+  /** Writes the virtio_net_hdr with which this frame can be sent. */
+  writeVnetHeader(to: Uint8Array, offset: number): void {
     to.fill(0, offset, offset + VNET_HEADER_SIZE);
     if (this.partial) {
       to[offset + VNET.flags] = VIRTIO_NET_HDR_F_NEEDS_CSUM;
@@ -115,7 +112,8 @@ export class WorkFrame {
     if (this.gsoType !== VIRTIO_NET_HDR_GSO_NONE) {
       to[offset + VNET.gsoType] = this.gsoType | (this.gsoEcn ? VIRTIO_NET_HDR_GSO_ECN : 0);
       setU16le(to, offset + VNET.gsoSize, this.gsoSize);
-      setU16le(to, offset + VNET.hdrLen, Math.min(headerLength, this.end - this.start));
+      // A hint how much to keep in one piece: L4's fixed header (both have their checksum field near its end).
+      setU16le(to, offset + VNET.hdrLen, Math.min(this.csumStart + this.csumOffset + 4, this.end - this.start));
     }
   }
 

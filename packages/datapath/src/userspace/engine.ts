@@ -1,0 +1,380 @@
+/**
+ * The datapath without its sockets: frames in, frames out through a sink. Pure but for its tables; the clock is injected.
+ * SEMANTICS.md in code: what is said there about order and counting is done here, byte work is done by `oracle/`.
+ */
+import {
+  A_COUNTER_SLOT,
+  A_FLAGS,
+  A_MTU,
+  A_OUT_PORT,
+  A_OUTPUT,
+  A_OWNER_PORT,
+  A_REASON,
+  A_REWRITE,
+  A_TTL_DEC,
+  A_TUNNEL_KEY,
+  AF_REPORT_TCP_FLAGS,
+  DROP_REASONS,
+  dropReason,
+  extractKey,
+  FLOW_STATE_KEY,
+  FLOW_VALUE_SIZE,
+  FRAG_LATER,
+  K_ETHER_TYPE,
+  K_IP_FRAG,
+  K_IP_PROTO,
+  K_IP_TTL,
+  KEY_SIZE,
+  newFrameLayout,
+  OUT_DROP,
+  OUT_LIST,
+  OUT_PORT,
+  OUT_TUNNEL,
+  OUT_UPCALL,
+  RW_TTL,
+  RW_VLAN_POP,
+  RW_VLAN_PUSH,
+  readU16,
+  readU32le,
+  UPCALL_ACTION,
+  UPCALL_FLOW_STATE,
+  UPCALL_MISS,
+  UPCALL_PATH_MTU,
+  UPCALL_TCP_FLAGS,
+  UPCALL_TOO_BIG,
+  UPCALL_TTL,
+} from '@weft/flow';
+import { VNET_HEADER_SIZE } from '@weft/sys';
+import type { ListSpec, Upcall } from '../contract.ts';
+import {
+  applyRewrite,
+  completeChecksum,
+  ecnOf,
+  flowHash,
+  HEADROOM,
+  OUTER_DROP,
+  OUTER_FOREIGN,
+  OUTER_PATH_MTU,
+  type OuterHeader,
+  OuterParser,
+  Segmenter,
+  segmentLength,
+  u16le,
+  WorkFrame,
+  writeOuter,
+} from '../oracle/index.ts';
+import { Budget, upcallCost } from './budget.ts';
+import { FlowTable } from './flow-table.ts';
+import type { Tables, TunnelEntry } from './tables.ts';
+
+const D_FLOW_DROP = dropReason('flow_drop');
+const D_NO_PORT = dropReason('no_port');
+const D_MALFORMED = dropReason('malformed');
+const D_BUDGET = dropReason('upcall_budget');
+const D_RACED = dropReason('flow_raced');
+const D_NO_TUNNEL = dropReason('no_tunnel');
+const D_NO_LIST = dropReason('no_list');
+const D_NO_EGRESS = dropReason('no_egress_port');
+const D_ENCAP = dropReason('encap_failed');
+const D_DECAP = dropReason('decap_failed');
+const D_TOO_BIG = dropReason('too_big');
+const D_OVERFLOW = dropReason('length_overflow');
+const D_UNKNOWN_KEY = dropReason('outer_unknown_key');
+const D_BUM = dropReason('bum_budget');
+const D_REWRITE = dropReason('rewrite_failed');
+
+/** Upcalls per second that belong to no port: host-to-host messages and path MTU reports, and executions without an owner. */
+export const HOST_UPCALL_RATE = 50_000;
+export const HOST_UPCALL_BURST = 8_192;
+export const PATH_MTU_RATE = 100;
+export const PATH_MTU_BURST = 32;
+
+/** Reasons are small numbers from 1 on. */
+const UPCALL_REASONS = 8;
+
+/** Where the engine's frames go. Whatever it gets is valid only inside the call. */
+export interface EngineSink {
+  /** A frame for a local interface; its tag may still be beside the bytes, its offload state in its fields. */
+  toPort(ifindex: number, frame: WorkFrame): void;
+  /** An outer IP packet `bytes[from … end)` for the tunnel's remote address, by the interface given. */
+  toUnderlay(ifindex: number, tunnel: TunnelEntry, bytes: Uint8Array, from: number, end: number): void;
+  upcall(upcall: Upcall): void;
+}
+
+/** A packet in work with its key; one for arrivals, one for executions, which may happen inside an upcall's handler. */
+class Context {
+  readonly frame = new WorkFrame();
+  readonly key = new Uint8Array(KEY_SIZE);
+  readonly keyWords = new Uint32Array(this.key.buffer);
+  readonly layout = newFrameLayout();
+  readonly up = new WorkFrame();
+  readonly upcall: Upcall = {
+    reason: 0,
+    inPort: 0,
+    key: new Uint8Array(KEY_SIZE),
+    frame: this.up.body,
+    length: 0,
+    segmentLength: 0,
+    vnetHeader: new Uint8Array(VNET_HEADER_SIZE),
+    time: 0,
+    peer: 0,
+    mtu: 0,
+  };
+  /** Offsets of L3 and L4 in `frame.bytes`. */
+  l3 = 0;
+  l4 = 0;
+}
+
+export class Engine {
+  readonly tables: Tables;
+  readonly flows: FlowTable;
+  readonly drops = new Float64Array(DROP_REASONS.length);
+  readonly upcalls = new Float64Array(UPCALL_REASONS);
+  readonly packets: Float64Array;
+  readonly bytes: Float64Array;
+  readonly #sink: EngineSink;
+  readonly #now: () => number;
+  readonly #arrival = new Context();
+  readonly #execution = new Context();
+  readonly #outer = new OuterParser();
+  readonly #segmenter = new Segmenter();
+  readonly #hostBudget = new Budget(HOST_UPCALL_RATE, HOST_UPCALL_BURST);
+  readonly #pathMtuBudget = new Budget(PATH_MTU_RATE, PATH_MTU_BURST);
+  readonly #header: OuterHeader;
+
+  /** @param now monotonic time in ns. */
+  constructor(tables: Tables, maxFlows: number, sink: EngineSink, now: () => number) {
+    this.tables = tables;
+    this.flows = new FlowTable(maxFlows);
+    this.packets = new Float64Array(maxFlows);
+    this.bytes = new Float64Array(maxFlows);
+    this.#sink = sink;
+    this.#now = now;
+    const none = new Uint8Array(16);
+    this.#header = {
+      encap: tables.encap,
+      vxlanPort: tables.vxlanPort,
+      local: none,
+      remote: none,
+      ipv6: false,
+      key: 0,
+      ecn: 0,
+      hash: 0,
+    };
+  }
+
+  /** Where the caller loads what it hands to {@link ingress} or {@link underlay}. */
+  get arrival(): WorkFrame {
+    return this.#arrival.frame;
+  }
+
+  /** Where the caller loads what it hands to {@link execute}. */
+  get execution(): WorkFrame {
+    return this.#execution.frame;
+  }
+
+  drop(reason: number): void {
+    this.drops[reason < this.drops.length ? reason : D_FLOW_DROP]++;
+  }
+
+  /** The frame in `arrival` came from the port with this ifindex. */
+  ingress(inPort: number) {
+    const x = this.#arrival;
+    if (!this.tables.ports.has(inPort)) return this.drop(D_NO_PORT);
+    if (!this.#extract(x, inPort)) return this.drop(D_MALFORMED);
+    const entry = this.flows.match(x.keyWords, inPort);
+    if (entry < 0) {
+      if (entry === -2) this.drop(D_RACED);
+      this.#up(x, UPCALL_MISS, inPort);
+      return;
+    }
+    const at = entry * FLOW_VALUE_SIZE;
+    const slot = readU32le(this.flows.values, at + A_COUNTER_SLOT);
+    if (slot < this.packets.length) {
+      this.packets[slot]++;
+      this.bytes[slot] += x.frame.end - x.frame.start;
+    }
+    this.#run(x, this.flows.values, at, inPort);
+  }
+
+  /** Sends the frame in `execution` through `action`. */
+  execute(action: Uint8Array) {
+    const x = this.#execution;
+    const inPort = readU32le(action, A_OWNER_PORT);
+    if (!this.#extract(x, inPort)) return this.drop(D_MALFORMED);
+    this.#run(x, action, 0, inPort);
+  }
+
+  /** The frame in `arrival` came by an underlay interface. @returns false if it is none of ours. */
+  underlay(): boolean {
+    const x = this.#arrival;
+    const frame = x.frame;
+    if (frame.tagTpid !== 0) return false;
+    const outer = this.#outer;
+    const verdict = outer.parse(frame.bytes, frame.start, frame.end, this.tables);
+    if (verdict === OUTER_FOREIGN) return false;
+    if (verdict === OUTER_DROP) this.drop(outer.reason);
+    else if (verdict === OUTER_PATH_MTU) this.#pathMtu(x, outer.peer, outer.mtu);
+    else this.#decapsulated(x);
+    return true;
+  }
+
+  #extract(x: Context, inPort: number): boolean {
+    x.frame.untag();
+    const ok = extractKey(x.frame.body, x.frame.length, inPort, x.frame.keyVlan, x.key, 0, x.layout);
+    x.l3 = HEADROOM + x.layout.l3;
+    x.l4 = x.layout.l4 === 0 ? 0 : HEADROOM + x.layout.l4;
+    return ok;
+  }
+
+  #run(x: Context, action: Uint8Array, a: number, inPort: number) {
+    const output = action[a + A_OUTPUT];
+    if (output === OUT_DROP) return this.drop(u16le(action, a + A_REASON) || D_FLOW_DROP);
+    if (output === OUT_UPCALL) return this.#up(x, UPCALL_ACTION, inPort);
+
+    const rewrite = u16le(action, a + A_REWRITE);
+    if (rewrite & RW_TTL && x.key[K_IP_TTL] <= action[a + A_TTL_DEC]) return this.#up(x, UPCALL_TTL, inPort);
+    const target = readU32le(action, a + A_OUT_PORT);
+    const size = segmentLength(x.frame, x.l3, x.l4, x.key[K_IP_PROTO]);
+    const mtu = u16le(action, a + A_MTU);
+    if (mtu !== 0 && size > mtu) return this.#up(x, UPCALL_TOO_BIG, inPort);
+    let tunnel: TunnelEntry | undefined;
+    if (output === OUT_TUNNEL) {
+      tunnel = this.tables.tunnels.get(target);
+      if (tunnel === undefined || tunnel.spec.ifindexes.length === 0) return this.drop(D_NO_TUNNEL);
+      const tagged = rewrite & RW_VLAN_PUSH || (x.frame.tagTpid !== 0 && (rewrite & RW_VLAN_POP) === 0);
+      if (exceeds(tunnel, size, tagged ? 4 : 0)) return this.#up(x, UPCALL_TOO_BIG, inPort);
+    }
+    if (u16le(action, a + A_FLAGS) & AF_REPORT_TCP_FLAGS && endsConnection(x)) this.#up(x, UPCALL_TCP_FLAGS, inPort);
+
+    if (!applyRewrite(x.frame, x.key, x.layout, action, a)) return this.drop(D_REWRITE);
+    if (output === OUT_PORT) this.#sink.toPort(target, x.frame);
+    else if (tunnel !== undefined) this.#toTunnel(x, tunnel, readU32le(action, a + A_TUNNEL_KEY));
+    else if (output === OUT_LIST) this.#toList(x, this.tables.lists.get(target), size, inPort);
+    else this.drop(D_FLOW_DROP);
+  }
+
+  #toList(x: Context, list: ListSpec | undefined, size: number, inPort: number) {
+    if (list === undefined) return this.drop(D_NO_LIST);
+    const budget = this.tables.ports.get(inPort)?.bum;
+    const copies = list.ports.length + list.remotes.length;
+    if (budget !== undefined && !budget.take(this.#now(), copies)) return this.drop(D_BUM);
+    for (const port of list.ports) if (port !== inPort) this.#sink.toPort(port, x.frame);
+    const tag = x.frame.tagTpid !== 0 ? 4 : 0;
+    for (const remote of list.remotes) {
+      const tunnel = this.tables.tunnels.get(remote.peer);
+      if (tunnel === undefined || tunnel.spec.ifindexes.length === 0) this.drop(D_NO_TUNNEL);
+      else if (exceeds(tunnel, size, tag)) this.drop(D_TOO_BIG);
+      else this.#toTunnel(x, tunnel, remote.key);
+    }
+  }
+
+  /** The frame itself stays as it is, but for its tag, which moves into the bytes, and its checksum, which is completed. */
+  #toTunnel(x: Context, tunnel: TunnelEntry, key: number) {
+    const { frame } = x;
+    const etherType = readU16(x.key, K_ETHER_TYPE);
+    const isIp = etherType === 0x0800 || etherType === 0x86dd;
+    const h = this.#header;
+    h.local = tunnel.spec.local;
+    h.remote = tunnel.spec.remote;
+    h.ipv6 = tunnel.ipv6;
+    h.key = key;
+    h.hash = flowHash(x.key);
+    h.ecn = isIp ? ecnOf(frame.bytes, x.l3, etherType) : 0;
+    frame.insertTag();
+    if (frame.gsoSize === 0) {
+      completeChecksum(frame, x.key[K_IP_PROTO]);
+      this.#encapsulate(frame, tunnel);
+      return;
+    }
+    const count = isIp ? this.#segmenter.begin(frame, x.l3, x.l4, etherType === 0x0800, x.key[K_IP_PROTO]) : 0;
+    if (count === 0) return this.drop(D_ENCAP);
+    for (let i = 0; i < count; i++) {
+      this.#segmenter.build(i);
+      this.#encapsulate(this.#segmenter.out, tunnel);
+    }
+  }
+
+  #encapsulate(frame: WorkFrame, tunnel: TunnelEntry) {
+    const from = writeOuter(frame.bytes, frame.start, frame.end, this.#header);
+    if (from < 0) return this.drop(D_OVERFLOW);
+    const { ifindexes } = tunnel.spec;
+    this.#sink.toUnderlay(ifindexes[this.#header.hash % ifindexes.length], tunnel, frame.bytes, from, frame.end);
+  }
+
+  #decapsulated(x: Context) {
+    const { frame } = x;
+    const outer = this.#outer;
+    const shift = outer.inner - frame.start;
+    frame.start = outer.inner;
+    frame.end = outer.end;
+    if (frame.partial) {
+      frame.csumStart -= shift;
+      if (frame.csumStart < 14) frame.partial = false;
+    }
+    // Segments of the outer packet, not of the inner one: a merge that no tunnel of ours makes.
+    if (frame.gsoSize !== 0 && !frame.partial) return this.drop(D_DECAP);
+    if (outer.key === FLOW_STATE_KEY) return this.#flowState(x);
+    const egress = this.tables.egress.get(outer.key);
+    if (egress === undefined) return this.drop(D_UNKNOWN_KEY);
+    for (const port of egress.ports) {
+      if (this.tables.ports.has(port)) this.#sink.toPort(port, frame);
+      else this.drop(D_NO_EGRESS);
+    }
+  }
+
+  #flowState(x: Context) {
+    x.frame.body.copyWithin(0, x.frame.start - HEADROOM, x.frame.end - HEADROOM);
+    x.frame.end -= x.frame.start - HEADROOM;
+    x.frame.start = HEADROOM;
+    if (!extractKey(x.frame.body, x.frame.length, 0, 0, x.key, 0, x.layout)) return this.drop(D_MALFORMED);
+    x.l3 = HEADROOM + x.layout.l3;
+    x.l4 = x.layout.l4 === 0 ? 0 : HEADROOM + x.layout.l4;
+    this.#up(x, UPCALL_FLOW_STATE, 0);
+  }
+
+  #pathMtu(x: Context, peer: number, mtu: number) {
+    if (!this.#pathMtuBudget.take(this.#now(), 1)) return this.drop(D_BUDGET);
+    const u = x.upcall;
+    x.key.fill(0);
+    x.l3 = x.frame.start + 14;
+    x.l4 = 0;
+    u.peer = peer;
+    u.mtu = mtu;
+    this.#deliver(x, UPCALL_PATH_MTU, 0);
+    u.peer = 0;
+    u.mtu = 0;
+  }
+
+  #up(x: Context, reason: number, inPort: number) {
+    const budget = this.tables.ports.get(inPort)?.upcalls ?? this.#hostBudget;
+    if (!budget.take(this.#now(), upcallCost(x.frame.length))) return this.drop(D_BUDGET);
+    this.#deliver(x, reason, inPort);
+  }
+
+  #deliver(x: Context, reason: number, inPort: number): void {
+    const u = x.upcall;
+    x.up.copyFrom(x.frame);
+    x.up.insertTag();
+    x.up.writeVnetHeader(u.vnetHeader, 0);
+    u.reason = reason;
+    u.inPort = inPort;
+    u.key.set(x.key);
+    u.frame = x.up.view();
+    u.length = u.frame.length;
+    u.segmentLength = segmentLength(x.frame, x.l3, x.l4, x.key[K_IP_PROTO]);
+    u.time = this.#now();
+    this.upcalls[reason]++;
+    this.#sink.upcall(u);
+  }
+}
+
+function exceeds(tunnel: TunnelEntry, size: number, tag: number): boolean {
+  return tunnel.spec.mtu !== 0 && size > tunnel.spec.mtu - tag;
+}
+
+/** An unfragmented or first TCP segment with FIN or RST. */
+function endsConnection(x: Context): boolean {
+  if (x.l4 === 0 || x.key[K_IP_PROTO] !== 6 || x.key[K_IP_FRAG] === FRAG_LATER) return false;
+  return x.l4 + 14 <= x.frame.end && (x.frame.bytes[x.l4 + 13] & 0x05) !== 0;
+}
