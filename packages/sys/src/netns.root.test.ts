@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { existsSync, readFileSync, readlinkSync } from 'node:fs';
 import { test } from 'node:test';
+import { Worker } from 'node:worker_threads';
 import { WeftSysError } from './errors.ts';
 import { close } from './fd.ts';
+import { NativeBuffer } from './memory.ts';
 import { NetlinkSocket } from './netlink.ts';
 import { createNetns, deleteNetns, listNetns, netnsPath, openNetns, runIn, spawnIn } from './netns.ts';
 import { linkGet, linkList } from './rtnetlink/link.ts';
@@ -91,4 +94,30 @@ test('spawnIn runs a program in the namespace under its own pid', { skip }, asyn
     child.kill('SIGKILL');
     await exited;
   }
+});
+
+test('a worker thread enters a namespace without taking the main thread along', { skip }, async (t) => {
+  const [name] = useNetns(t, 'worker');
+  using shared = NativeBuffer.alloc(4);
+  const home = ownNetns();
+  const code = `
+    const { parentPort, workerData } = require('node:worker_threads');
+    const { readlinkSync } = require('node:fs');
+    (async () => {
+      const { runIn, openPacketSocket, ifNameToIndex, close, NativeBuffer } = await import(workerData.url);
+      const own = () => readlinkSync('/proc/thread-self/ns/net');
+      const before = own();
+      const inside = runIn(workerData.name, () => { close(openPacketSocket({ ifindex: ifNameToIndex('lo') })); return own(); });
+      NativeBuffer.borrow(workerData.address, 4).view.setUint32(0, 4711, true);
+      parentPort.postMessage({ before, inside, after: own() });
+    })();`;
+  const worker = new Worker(code, {
+    eval: true,
+    workerData: { url: new URL('./index.ts', import.meta.url).href, name, address: shared.address },
+  });
+  const [seen] = (await once(worker, 'message')) as [{ before: string; inside: string; after: string }];
+  await worker.terminate();
+  assert.deepEqual([seen.before, seen.after, ownNetns()], [home, home, home]);
+  assert.equal(seen.inside, runIn(name!, ownNetns));
+  assert.equal(shared.view.getUint32(0, true), 4711);
 });

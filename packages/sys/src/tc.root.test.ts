@@ -7,9 +7,10 @@ import { NetlinkSocket } from './netlink.ts';
 import { NetlinkWriter, NLM_F_CREATE, NLM_F_EXCL } from './netlink-message.ts';
 import { runIn } from './netns.ts';
 import { PacketBatch } from './packet-batch.ts';
-import { linkAdd, linkIndex } from './rtnetlink/link.ts';
+import { linkAdd, linkIndex, linkSet } from './rtnetlink/link.ts';
 import { openPacketSocket } from './socket.ts';
 import { clsactAdd, clsactDel, tcAttach, tcDetach, tcList } from './tc.ts';
+import { attachProgram } from './tcx.ts';
 import { needsRoot, useNetns } from './testing.ts';
 
 const skip = needsRoot();
@@ -83,6 +84,28 @@ test('an ingress qdisc in the place of clsact is an error, not taken for it', { 
   const w = new NetlinkWriter(36, NLM_F_CREATE | NLM_F_EXCL).rawU8(0, 0).rawU16(0).rawU32(a);
   nl.request(w.rawU32(0xffff0000).rawU32(0xfffffff1).rawU32(0).attrString(1, 'ingress'), 'add ingress');
   assert.throws(() => clsactAdd(nl, a), { code: 'WEFT_SYS_NETLINK' });
+
+  // tcx needs no qdisc at all: there the program goes, and stays as long as its link.
+  linkSet(nl, 'a', { up: true });
+  linkSet(nl, 'b', { up: true });
+  const fd = runIn(ns!, () => openPacketSocket({ ifindex: linkIndex(nl, 'b'), protocol: 0x88b5 }));
+  t.after(() => close(fd));
+  const batch = new PacketBatch(1, 100);
+  t.after(() => batch.close());
+  const delivered = () => {
+    const f = new Uint8Array(60).fill(0xff, 0, 6);
+    f.set([0x88, 0xb5], 12);
+    batch.put(0, f, a);
+    batch.send(fd, 1, false);
+    return batch.recv(fd, false);
+  };
+  const drop = verdictProgram(t, TC_ACT_SHOT);
+  assert.equal(delivered(), 1);
+  const attachment = attachProgram(nl, a, 'egress', drop, { netns: ns! });
+  assert.equal(attachment.kind, 'tcx');
+  assert.equal(delivered(), 0);
+  close((attachment as { linkFd: number }).linkFd);
+  assert.equal(delivered(), 1);
 });
 
 test('a program attached at clsact decides, is replaced in place, and is gone after detaching', { skip }, (t) => {
