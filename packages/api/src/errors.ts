@@ -1,0 +1,64 @@
+/** Codes that the REST API itself answers with. Those of the store and of the object model come through unchanged. */
+export const ERRORS = {
+  WEFT_API_MALFORMED_JSON: 'The body is not JSON. Send a JSON object in UTF-8.',
+  WEFT_API_BODY_TOO_LARGE: 'The body exceeds 1 MiB. Send less at a time.',
+  WEFT_API_BAD_REQUEST: 'The request is not well-formed HTTP for this API. Correct what the message names.',
+  WEFT_API_MEDIA_TYPE: 'The body has a media type that is not understood. Send application/json.',
+  WEFT_API_NOT_ACCEPTABLE: 'None of the media types in Accept can be produced. Ask for application/json.',
+  WEFT_API_NO_SUCH_PATH: 'There is no resource at this path. The root document and /openapi.json list what there is.',
+  WEFT_API_METHOD: 'The resource does not know this method. The header Allow lists those it knows.',
+  WEFT_API_READ_ONLY: 'This property is kept by the system and cannot be set. Leave it out.',
+  WEFT_API_HOST_IN_USE:
+    'A host that is alive or has ports bound to it cannot be deleted. Stop its agent and unbind its ports first.',
+  WEFT_API_REVISION_AHEAD:
+    'The store has not reached this revision yet. Ask for a revision that a write answered with.',
+  WEFT_API_GENERATION:
+    'The revision belongs to another generation of the store (it was restored or moved). Read again.',
+  WEFT_API_UNAUTHORIZED: 'This door needs a token. Send it as Authorization: Bearer or X-Auth-Token.',
+  WEFT_API_DOOR_REFUSED:
+    'Without TLS the API listens on a Unix socket or a loopback address only. Choose one of these.',
+  WEFT_API_NO_TOKEN: 'A TCP address is served only with a token. Give a token or the path of a token file.',
+  WEFT_API_TOKEN_FILE:
+    'The token file is not a private, regular file with a usable token. Remove it to have a new one made.',
+  WEFT_API_SOCKET_IN_USE:
+    'Another process serves this socket, or the path is taken by another kind of file. Choose another.',
+  WEFT_API_INTERNAL: 'The server failed in a way that it does not know. Its log has the details under the request id.',
+} as const;
+
+export type ApiErrorCode = keyof typeof ERRORS;
+
+export interface Violation {
+  readonly property: string;
+  readonly message: string;
+}
+
+/** A refusal with the HTTP status to answer with. `code` is one of this table, the store's or the object model's. */
+export class ApiError extends Error {
+  override readonly name = 'ApiError';
+  readonly status: number;
+  readonly code: string;
+  readonly violations: readonly Violation[];
+
+  constructor(
+    status: number,
+    code: ApiErrorCode | 'WEFT_INVALID' | 'WEFT_NOT_FOUND',
+    message: string,
+    violations: readonly Violation[] = [],
+  ) {
+    super(message);
+    this.status = status;
+    this.code = code;
+    this.violations = violations;
+  }
+}
+
+/** The input breaks the schema or a rule: one violation or many. */
+export function invalid(violations: readonly Violation[]): ApiError {
+  const shown = violations.slice(0, 3).map(({ property, message }) => (property ? `${property}: ${message}` : message));
+  const rest = violations.length > 3 ? ` and ${violations.length - 3} more` : '';
+  return new ApiError(400, 'WEFT_INVALID', `${shown.join('; ')}${rest}`, violations);
+}
+
+export function notFound(what: string, id: string): ApiError {
+  return new ApiError(404, 'WEFT_NOT_FOUND', `There is no ${what} ${id.slice(0, 100)}.`);
+}

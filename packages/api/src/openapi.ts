@@ -1,0 +1,143 @@
+/** Descriptions of routes for OpenAPI, generated from the table of resources; served as `/openapi.json`. */
+import swagger from '@fastify/swagger';
+import type { FastifyInstance } from 'fastify';
+import { MAX_PAGE } from './context.ts';
+import { ErrorSchema } from './error-reply.ts';
+import { restSchema } from './represent.ts';
+import { type Place, RESOURCES, type Resource, resourceOf } from './resources.ts';
+
+type JsonSchema = Record<string, unknown>;
+
+const ERROR_TEXT: Readonly<Record<number, string>> = {
+  400: 'The request is invalid',
+  403: 'Not allowed in this state',
+  404: 'Not found',
+  406: 'No such representation',
+  409: 'Contradicts other objects',
+  412: 'Not at the version that If-Match names',
+  413: 'Too large',
+  415: 'The body is not JSON',
+  503: 'The state database cannot be reached',
+};
+
+/** Path parameters, all strings. */
+export function params(...names: readonly string[]): JsonSchema {
+  return { type: 'object', required: names, properties: Object.fromEntries(names.map((n) => [n, { type: 'string' }])) };
+}
+
+export const idParam = params('id');
+
+/** Responses of a route: its own and the errors it can answer with. */
+export function answers(
+  own: Readonly<Record<number, JsonSchema>>,
+  errors: readonly number[],
+): Record<string, JsonSchema> {
+  const all: Record<string, JsonSchema> = { ...own };
+  for (const status of new Set([...errors, 406, 503])) {
+    all[status] ??= { description: ERROR_TEXT[status], $ref: 'Error#' };
+  }
+  return all;
+}
+
+type Action = 'create' | 'list' | 'get' | 'update' | 'delete';
+
+/** Schema of a route of a resource, or of the same below its parent. */
+export function describe(resource: Resource, action: Action, place?: Place): Record<string, unknown> {
+  const { media, type } = resource;
+  const own = place ?? (resource.path ? undefined : resource.places[0]);
+  const parent = own && resourceOf(own.parent);
+  const tags = [parent?.path ?? resource.path!];
+  const item = { $ref: `${media}#` };
+  const where = parent ? ` of a ${parent.media}` : '';
+  const key = resource.path ? ['id'] : ['id', 'hostId'];
+  const input = { $ref: `${media}Input#` };
+  switch (action) {
+    case 'create':
+      return {
+        tags,
+        summary: `Create a ${type}${where}`,
+        ...(place ? { params: idParam } : {}),
+        body: input,
+        response: answers({ 201: item }, [400, 409, 413, 415, ...(place ? [404] : [])]),
+      };
+    case 'list': {
+      const filters = place ? [] : Object.keys(resource.filters);
+      const properties: Record<string, JsonSchema> = {
+        limit: {
+          type: 'integer',
+          minimum: 1,
+          maximum: MAX_PAGE,
+          description: 'Longest answer; Link has the next page',
+        },
+        marker: { type: 'string', description: 'Id after which the page starts' },
+      };
+      for (const name of filters) properties[name] = { type: 'string', description: 'List only those with this value' };
+      return {
+        tags,
+        summary: `List the ${resource.plural}${where}`,
+        ...(place ? { params: idParam } : {}),
+        querystring: { type: 'object', properties },
+        response: answers({ 200: { type: 'array', items: item } }, [400, ...(place ? [404] : [])]),
+      };
+    }
+    case 'get':
+      return { tags, summary: `Get a ${type}`, params: params(...key), response: answers({ 200: item }, [404]) };
+    case 'update':
+      return {
+        tags,
+        summary: `Replace a ${type}`,
+        params: params(...key),
+        headers: IF_MATCH,
+        body: input,
+        response: answers(
+          type === 'Host' ? { 200: { type: 'object', additionalProperties: true } } : NO_CONTENT,
+          [400, 404, 409, 412, 413, 415],
+        ),
+      };
+    case 'delete':
+      return {
+        tags,
+        summary: `Delete a ${type}`,
+        params: params(...key),
+        headers: IF_MATCH,
+        response: answers(
+          type === 'Host' ? { 200: { type: 'object', additionalProperties: true } } : NO_CONTENT,
+          [403, 404, 409, 412],
+        ),
+      };
+  }
+}
+
+const IF_MATCH = {
+  type: 'object',
+  properties: { 'if-match': { type: 'string', description: 'ETag of the version that is meant' } },
+};
+
+const NO_CONTENT = { 204: { type: 'null', description: 'Done' } };
+
+/** Registers the schemas and the generator; before the routes. */
+export async function registerOpenApi(app: FastifyInstance): Promise<void> {
+  app.addSchema(ErrorSchema);
+  for (const resource of RESOURCES) {
+    app.addSchema(restSchema(resource, 'output'));
+    app.addSchema(restSchema(resource, 'input'));
+  }
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Weft',
+        version: '5.0.0',
+        description: 'Virtual networks: bridges, routers, ports, chains, and the hosts that they live on.',
+      },
+      components: {
+        securitySchemes: {
+          bearer: { type: 'http', scheme: 'bearer' },
+          token: { type: 'apiKey', in: 'header', name: 'X-Auth-Token' },
+        },
+      },
+      security: [{ bearer: [] }, { token: [] }],
+    },
+    refResolver: { buildLocalReference: (json, _base, _fragment, i) => String(json.$id ?? `def-${i}`) },
+  });
+}

@@ -1,0 +1,242 @@
+/** Create, list, get, update and delete of every object type, generated from the table of resources. */
+import type { StoredObject } from '@weft/nsdb';
+import {
+  addRule,
+  createObject,
+  OBJECT_TYPES,
+  type ObjectValue,
+  tunnelZoneHostId,
+  updateObject,
+  validateObject,
+} from '@weft/topology';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import {
+  baseUri,
+  bodyOf,
+  type Context,
+  existing,
+  idFrom,
+  MAX_PAGE,
+  numberFrom,
+  queryOf,
+  ROOT,
+  write,
+} from '../context.ts';
+import { ApiError, invalid } from '../errors.ts';
+import { negotiate, vendorTypes } from '../media.ts';
+import { describe } from '../openapi.ts';
+import { aliveHosts, itemUri, readBody, represent } from '../represent.ts';
+import { type Place, RESOURCES, type Resource, resourceOf } from '../resources.ts';
+
+type Params = Record<string, string>;
+
+export function objectRoutes(app: FastifyInstance, context: Context): void {
+  for (const resource of RESOURCES) {
+    const { path, verbs } = resource;
+    if (path) {
+      const collection = `${ROOT}/${path}`;
+      if (verbs.includes('C')) createRoute(app, context, resource, collection);
+      if (verbs.includes('L')) listRoute(app, context, resource, collection);
+      itemRoutes(app, context, resource, `${collection}/:id`, verbs, (p) => idFrom(resource.type, p.id!));
+    }
+    for (const place of resource.places) {
+      const collection = `${ROOT}/${resourceOf(place.parent).path}/:id/${place.segment}`;
+      if (place.verbs.includes('C')) createRoute(app, context, resource, collection, place);
+      if (place.verbs.includes('L')) listRoute(app, context, resource, collection, place);
+      itemRoutes(app, context, resource, `${collection}/:hostId`, place.verbs, (p) =>
+        tunnelZoneHostId(idFrom(place.parent, p.id!), idFrom('Host', p.hostId!)),
+      );
+    }
+  }
+}
+
+function createRoute(app: FastifyInstance, context: Context, resource: Resource, url: string, place?: Place): void {
+  const { type } = resource;
+  app.post(url, { schema: describe(resource, 'create', place) }, async (request, reply) => {
+    const media = negotiate(request.headers.accept, vendorTypes(resource.media, resource.versions));
+    const body = bodyOf(request);
+    const input = readBody(resource, body);
+    const parentId = place && idFrom(place.parent, (request.params as Params).id!);
+    if (place) setParent(input, place, parentId!);
+    const value = validated(resource, input);
+    const { result, revision } = await write(context, reply, async (tx) => {
+      if (place) await existing(tx, place.parent, parentId!);
+      if (type !== 'Rule') return createObject(tx, type, value);
+      return addRule(tx, value, position(body.position));
+    });
+    const stored: StoredObject = { type, id: result.id, version: revision, value: { ...result } };
+    const base = baseUri(request);
+    const [shown] = await represent(context, base, resource, [stored]);
+    return reply
+      .code(201)
+      .header('Location', itemUri(base, resource, stored.value))
+      .header('ETag', etag(stored))
+      .type(media)
+      .send(shown);
+  });
+}
+
+/** The parent is the one of the path; a body that names another one contradicts it. */
+function setParent(input: ObjectValue, place: Place, parentId: string): void {
+  const named = input[place.field];
+  if (named !== undefined && named !== null && String(named).toLowerCase() !== parentId) {
+    throw invalid([{ property: place.field, message: `contradicts the path, which names ${parentId}` }]);
+  }
+  input[place.field] = parentId;
+}
+
+function position(given: unknown): number {
+  if (given === undefined || given === null) return 1;
+  const number = typeof given === 'string' && /^\d{1,6}$/.test(given) ? Number(given) : given;
+  if (typeof number !== 'number') throw invalid([{ property: 'position', message: 'must be an integer' }]);
+  return number;
+}
+
+function validated({ type }: Resource, input: ObjectValue): ObjectValue {
+  const result = validateObject(type as string, input, { unknownKeys: 'drop', coerce: true });
+  if (!result.ok) throw invalid(result.violations);
+  return result.value;
+}
+
+function listRoute(app: FastifyInstance, context: Context, resource: Resource, url: string, place?: Place): void {
+  const { type } = resource;
+  app.get(url, { schema: describe(resource, 'list', place) }, async (request, reply) => {
+    const media = negotiate(request.headers.accept, vendorTypes(resource.media, resource.versions, true));
+    const limit = Math.max(1, numberFrom(request, 'limit', MAX_PAGE, MAX_PAGE));
+    const marker = queryOf(request, 'marker') ?? '';
+    let page: StoredObject[];
+    let next: string | undefined;
+    if (place) {
+      const parentId = idFrom(place.parent, (request.params as Params).id!);
+      const parent = await existing(context.nsdb, place.parent, parentId);
+      const ids = cut(await idsBelow(context, parent, resource, place), marker, limit, (id) => id);
+      next = ids.next;
+      const found = await Promise.all(ids.page.map((id) => context.nsdb.get(type, id)));
+      // Deleted between the two reads: not there any more.
+      page = found.filter((object) => object !== undefined);
+    } else {
+      const wanted = Object.entries(resource.filters).map(
+        ([query, field]) => [field, queryOf(request, query)] as const,
+      );
+      const all = (await context.nsdb.list(type)).filter(({ value }) =>
+        wanted.every(([field, text]) => text === undefined || value[field] === text),
+      );
+      all.sort((a, b) => (a.id < b.id ? -1 : 1));
+      ({ page, next } = cut(all, marker, limit, ({ id }) => id));
+    }
+    if (next !== undefined) reply.header('Link', `<${nextUri(request, next)}>; rel="next"`);
+    return reply.type(media).send(await represent(context, baseUri(request), resource, page));
+  });
+}
+
+/** Rules in the chain's order, everything else by id. */
+async function idsBelow({ nsdb }: Context, parent: StoredObject, resource: Resource, place: Place): Promise<string[]> {
+  if (resource.type === 'Rule') return parent.value.ruleIds as string[];
+  return (await nsdb.referrers(resource.type, place.field, parent.id)).sort();
+}
+
+/** The page after `marker`, and the marker of the next one when there is more. */
+function cut<T>(all: readonly T[], marker: string, limit: number, idOf: (item: T) => string) {
+  // A marker that is gone still has a place in lists sorted by id.
+  let start = 0;
+  if (marker !== '') {
+    const at = all.findIndex((item) => idOf(item) === marker);
+    start = at >= 0 ? at + 1 : all.findIndex((item) => idOf(item) > marker);
+    if (start < 0) start = all.length;
+  }
+  const page = all.slice(start, start + limit);
+  return { page, next: start + limit < all.length ? idOf(page.at(-1)!) : undefined };
+}
+
+function nextUri(request: FastifyRequest, marker: string): string {
+  const uri = new URL(request.url, baseUri(request));
+  uri.searchParams.set('marker', marker);
+  return uri.href;
+}
+
+function itemRoutes(
+  app: FastifyInstance,
+  context: Context,
+  resource: Resource,
+  url: string,
+  verbs: readonly string[],
+  idOf: (params: Params) => string,
+): void {
+  const { type } = resource;
+  if (verbs.includes('G')) {
+    app.get(url, { schema: describe(resource, 'get') }, async (request, reply) => {
+      const media = negotiate(request.headers.accept, vendorTypes(resource.media, resource.versions));
+      const stored = await existing(context.nsdb, type, idOf(request.params as Params));
+      const [shown] = await represent(context, baseUri(request), resource, [stored]);
+      return reply.header('ETag', etag(stored)).type(media).send(shown);
+    });
+  }
+  if (verbs.includes('U')) {
+    app.put(url, { schema: describe(resource, 'update') }, async (request, reply) => {
+      const id = idOf(request.params as Params);
+      const input = readBody(resource, bodyOf(request));
+      if (typeof input.id === 'string' && input.id.toLowerCase() !== id) {
+        throw invalid([{ property: 'id', message: `contradicts the path, which names ${id}` }]);
+      }
+      const { result } = await write(context, reply, async (tx) => {
+        const stored = await existing(tx, type, id);
+        const value = validated(resource, { ...merged(resource, stored.value, input), id });
+        if (type === 'Port' && stored.value.hostId !== undefined && stored.value.hostId !== value.hostId) {
+          value.previousHostId = stored.value.hostId;
+        }
+        return updateObject(tx, type, id, value, ifVersion(request, stored));
+      });
+      return done(reply, resource, result);
+    });
+  }
+  if (verbs.includes('D')) {
+    app.delete(url, { schema: describe(resource, 'delete') }, async (request, reply) => {
+      const id = idOf(request.params as Params);
+      if (type === 'Host') await refuseLiveHost(context, id);
+      await write(context, reply, async (tx) => {
+        const stored = await existing(tx, type, id);
+        if (type === 'Host') await refuseBoundHost(id, await tx.referrers('Port', 'hostId', id));
+        await tx.delete(type, id, ifVersion(request, stored));
+      });
+      return done(reply, resource);
+    });
+  }
+}
+
+/** MidoNet's clients expect 204 of all changes but those of hosts. */
+function done(reply: FastifyReply, resource: Resource, value?: ObjectValue): FastifyReply {
+  if (resource.type === 'Host') return reply.code(200).send(value ?? {});
+  return reply.code(204).send();
+}
+
+/** A PUT replaces the object, except what the system keeps and what cannot change and was left out. */
+function merged(resource: Resource, stored: ObjectValue, input: ObjectValue): ObjectValue {
+  const result = { ...input };
+  for (const field of resource.managed) result[field] = stored[field];
+  for (const field of [...resource.kept, ...OBJECT_TYPES[resource.type].immutable]) result[field] ??= stored[field];
+  return result;
+}
+
+async function refuseLiveHost({ nsdb }: Context, id: string): Promise<void> {
+  if ((await aliveHosts(nsdb)).has(id)) {
+    throw new ApiError(403, 'WEFT_API_HOST_IN_USE', `Host ${id} is alive. Stop its agent before deleting it.`);
+  }
+}
+
+async function refuseBoundHost(id: string, ports: readonly string[]): Promise<void> {
+  if (ports.length === 0) return;
+  const message = `Host ${id} has ${ports.length} port(s) bound to it, such as ${ports[0]}. Unbind them first.`;
+  throw new ApiError(403, 'WEFT_API_HOST_IN_USE', message);
+}
+
+function etag({ version }: StoredObject): string {
+  return `"${version}"`;
+}
+
+/** The version that If-Match demands; one that no object can have when it names none of ours. */
+function ifVersion(request: FastifyRequest, stored: StoredObject): number | undefined {
+  const header = request.headers['if-match'];
+  if (header === undefined || header.trim() === '*') return undefined;
+  const versions = header.split(',').map((tag) => /^\s*"(\d{1,15})"\s*$/.exec(tag)?.[1]);
+  return versions.includes(String(stored.version)) ? stored.version : -1;
+}

@@ -1,0 +1,76 @@
+/** Links between ports: `/ports/{id}/link`, and the peers of a device's ports: `/bridges/{id}/peer_ports`. */
+import { linkPorts, type Port, unlinkPort } from '@weft/topology';
+import type { FastifyInstance } from 'fastify';
+import Type from 'typebox';
+import { baseUri, bodyOf, type Context, existing, idFrom, ROOT, write } from '../context.ts';
+import { invalid } from '../errors.ts';
+import { negotiate, vendorTypes } from '../media.ts';
+import { answers, describe, idParam } from '../openapi.ts';
+import { represent } from '../represent.ts';
+import { resourceOf } from '../resources.ts';
+
+const PortLink = Type.Object(
+  { portId: Type.Optional(Type.String()), peerId: Type.String({ format: 'uuid' }), uri: Type.Optional(Type.String()) },
+  { $id: 'PortLink', description: 'A link between two ports' },
+);
+
+export function portLinkRoutes(app: FastifyInstance, context: Context): void {
+  app.addSchema(PortLink);
+  const url = `${ROOT}/ports/:id/link`;
+  const tags = ['ports'];
+
+  const linked = answers({ 201: { $ref: 'PortLink#' } }, [400, 404, 409]);
+  const body = { $ref: 'PortLink#' };
+  app.post(
+    url,
+    { schema: { tags, summary: 'Link two ports', params: idParam, body, response: linked } },
+    async (request, reply) => {
+      const media = negotiate(request.headers.accept, vendorTypes('PortLink', [1]));
+      const portId = idFrom('Port', (request.params as { id: string }).id);
+      const { peerId } = bodyOf(request);
+      if (typeof peerId !== 'string') throw invalid([{ property: 'peerId', message: 'is required: the id of a port' }]);
+      const peer = idFrom('Port', peerId);
+      await write(context, reply, async (tx) => {
+        await existing(tx, 'Port', portId);
+        await existing(tx, 'Port', peer);
+        await linkPorts(tx, portId, peer);
+      });
+      const uri = `${baseUri(request)}/ports/${portId}/link`;
+      return reply.code(201).header('Location', uri).type(media).send({ portId, peerId: peer, uri });
+    },
+  );
+
+  const unlinked = answers({ 204: { type: 'null', description: 'Neither port has a peer now' } }, [404]);
+  app.delete(
+    url,
+    { schema: { tags, summary: 'Take a link away', params: idParam, response: unlinked } },
+    async (request, reply) => {
+      const portId = idFrom('Port', (request.params as { id: string }).id);
+      await write(context, reply, async (tx) => {
+        await existing(tx, 'Port', portId);
+        await unlinkPort(tx, portId);
+      });
+      return reply.code(204).send();
+    },
+  );
+
+  for (const [parent, field] of [
+    ['Bridge', 'bridgeId'],
+    ['Router', 'routerId'],
+  ] as const) {
+    const resource = resourceOf('Port');
+    const place = { parent, segment: 'peer_ports', field, verbs: ['L'] as const };
+    const schema = { ...describe(resource, 'list', place), summary: 'List the peers of the ports' };
+    app.get(`${ROOT}/${resourceOf(parent).path}/:id/peer_ports`, { schema }, async (request, reply) => {
+      const media = negotiate(request.headers.accept, vendorTypes(resource.media, resource.versions, true));
+      const id = idFrom(parent, (request.params as { id: string }).id);
+      await existing(context.nsdb, parent, id);
+      const portIds = (await context.nsdb.referrers('Port', field, id)).sort();
+      const ports = await Promise.all(portIds.map((portId) => context.nsdb.get<Port>('Port', portId)));
+      const peerIds = ports.flatMap((port) => (port?.value.peerId ? [port.value.peerId] : []));
+      const peers = await Promise.all(peerIds.map((peerId) => context.nsdb.get('Port', peerId)));
+      const found = peers.filter((peer) => peer !== undefined);
+      return reply.type(media).send(await represent(context, baseUri(request), resource, found));
+    });
+  }
+}
