@@ -59,7 +59,7 @@ export function icmpError(o: IcmpErrorOptions): Uint8Array {
   const { packet, ip } = o;
   const end = o.end ?? packet.length;
   // Only the IP header is looked at: a fault above it is no obstacle to quoting.
-  const v4 = packet[ip] >>> 4 === 4;
+  const v4 = end > ip && packet[ip] >>> 4 === 4;
   if (v4) orThrow(ipv4Check(packet, ip, end, true), 'ipv4', ip);
   else orThrow(ipv6Check(packet, ip, end, true), 'ipv6', ip);
   const size = v4 ? ipv4TotalLength(packet, ip) : IPV6_SIZE + ipv6PayloadLength(packet, ip);
