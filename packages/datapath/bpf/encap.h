@@ -1,0 +1,226 @@
+/* Into the tunnel: outer headers by bpf_skb_adjust_room, so that the kernel knows inner offsets and can cut super-packets. It takes
+ * IPv4 and IPv6 only; every other frame gets complete headers here and goes over the helper veth, whose other end sends it on. */
+#ifndef WEFT_ENCAP_H
+#define WEFT_ENCAP_H
+
+#include "drop.h"
+#include "packet.h"
+
+#define OUTER_TTL 64
+#define EALREADY_ 114
+
+static __always_inline int tunnel_get(__u32 peer, struct weft_tunnel *t)
+{
+	struct weft_tunnel *found = bpf_map_lookup_elem(&weft_tunnels, &peer);
+	if (!found)
+		return -1;
+	__builtin_memcpy(t, found, sizeof(*t));
+	barrier();
+	return t->peer == peer && t->peer_tail == peer && t->count ? 0 : -1;
+}
+
+static __always_inline __u32 mix(__u32 h, __u32 word)
+{
+	h = (h ^ word) * 0x85ebca6b;
+	return h << 13 | h >> 19;
+}
+
+/* Hash of the inner flow: addresses and protocol, ports unless it is a fragment (all fragments of a packet must take one path). */
+static __always_inline __u32 flow_hash(const struct weft_pkt *p)
+{
+	const __u32 *k = (const __u32 *)&p->key;
+	__u32 h = k[16 / 4];
+	if (!p->family)
+		return mix(mix(mix(h, k[1]), k[2]), k[3]) ^ h >> 15;
+#pragma unroll
+	for (int i = 20 / 4; i < 52 / 4; i++)
+		h = mix(h, k[i]);
+	h = mix(h, p->key.ip_proto);
+	if (p->key.ip_frag == FRAG_NONE)
+		h = mix(h, k[56 / 4]);
+	return h ^ h >> 15;
+}
+
+static __always_inline __u32 tunnel_ifindex(const struct weft_tunnel *t, __u32 hash)
+{
+	if (t->count == 1)
+		return t->ifindex[0];
+	__u32 n = hash >> 20;
+	n = t->count == 2 ? n & 1 : t->count == 3 ? n % 3 : n & 3;
+	return n == 0 ? t->ifindex[0] : n == 1 ? t->ifindex[1] : n == 2 ? t->ifindex[2] : t->ifindex[3];
+}
+
+struct outer {
+	__u8 eth[ETH_LEN]; /* inner Ethernet header, its tag taken out */
+	__be16 tag_proto; /* 0: no tag */
+	__be16 tag_tci;
+	__u8 ecn;
+	__u8 pad;
+	__u32 hash;
+	__u32 key;
+};
+
+static __always_inline void put_ipv4(__u8 *h, const struct weft_tunnel *t, __u8 ecn, __u8 proto, __u32 total)
+{
+	__u16 *w = (__u16 *)h;
+	w[0] = bpf_htons(0x4500 | ecn);
+	w[1] = bpf_htons(total);
+	w[2] = 0;
+	w[3] = bpf_htons(0x4000);
+	w[4] = bpf_htons(OUTER_TTL << 8 | proto);
+	w[5] = 0;
+	__builtin_memcpy(h + 12, t->local + 12, 4);
+	__builtin_memcpy(h + 16, t->remote + 12, 4);
+	__u32 sum = w[0] + w[1] + w[3] + w[4] + w[6] + w[7] + w[8] + w[9];
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	w[5] = ~sum;
+}
+
+static __always_inline void put_ipv6(__u8 *h, const struct weft_tunnel *t, __u8 ecn, __u8 proto, __u32 payload)
+{
+	*(__be32 *)h = bpf_htonl(0x60000000 | (__u32)ecn << 20);
+	*(__be16 *)(h + 4) = bpf_htons(payload);
+	h[6] = proto;
+	h[7] = OUTER_TTL;
+	__builtin_memcpy(h + 8, t->local, 16);
+	__builtin_memcpy(h + 24, t->remote, 16);
+}
+
+/* Writes everything from the outer Ethernet header to the inner one's end. */
+static __always_inline int put_outer(struct __sk_buff *skb, const struct weft_tunnel *t, const struct outer *o,
+				     const int ipv6, const int vxlan)
+{
+	const __u32 l3 = ipv6 ? 40 : 20, l4 = vxlan ? 16 : 8;
+	__u8 *h = pkt_data(skb);
+	if ((void *)h + ETH_LEN + l3 + l4 + ETH_LEN + TAG_LEN > pkt_end(skb))
+		return -1;
+	__u32 length = skb->len - ETH_LEN;
+	*(__be16 *)(h + 12) = ipv6 ? P_IPV6 : P_IP;
+	h += ETH_LEN;
+	if (ipv6)
+		put_ipv6(h, t, o->ecn, vxlan ? PROTO_UDP : PROTO_GRE, length - l3);
+	else
+		put_ipv4(h, t, o->ecn, vxlan ? PROTO_UDP : PROTO_GRE, length);
+	h += l3;
+	if (vxlan) {
+		*(__be16 *)h = bpf_htons(49152 | (o->hash & 0x3fff));
+		*(__be16 *)(h + 2) = bpf_htons(cfg_vxlan_port);
+		*(__be16 *)(h + 4) = bpf_htons(length - l3);
+		*(__be16 *)(h + 6) = 0;
+		*(__be32 *)(h + 8) = bpf_htonl(0x08000000);
+		*(__be32 *)(h + 12) = bpf_htonl(o->key << 8);
+	} else {
+		*(__be16 *)h = bpf_htons(0x2000);
+		*(__be16 *)(h + 2) = bpf_htons(0x6558);
+		*(__be32 *)(h + 4) = bpf_htonl(o->key);
+	}
+	h += l4;
+	__builtin_memcpy(h, o->eth, 12);
+	if (o->tag_proto) {
+		*(__be16 *)(h + 12) = o->tag_proto;
+		*(__be16 *)(h + 14) = o->tag_tci;
+		__builtin_memcpy(h + 16, o->eth + 12, 2);
+	} else {
+		__builtin_memcpy(h + 12, o->eth + 12, 2);
+	}
+	return 0;
+}
+
+static __always_inline int write_outer(struct __sk_buff *skb, const struct weft_tunnel *t, const struct outer *o)
+{
+	if (cfg_encap == ENCAP_VXLAN)
+		return t->ipv6 ? put_outer(skb, t, o, 1, 1) : put_outer(skb, t, o, 0, 1);
+	return t->ipv6 ? put_outer(skb, t, o, 1, 0) : put_outer(skb, t, o, 0, 0);
+}
+
+static __always_inline __u32 outer_bytes(const struct weft_tunnel *t)
+{
+	return (t->ipv6 ? 40 : 20) + (cfg_encap == ENCAP_VXLAN ? 16 : 8);
+}
+
+static __always_inline __u64 encap_flags(const struct weft_tunnel *t, __u32 l2)
+{
+	return (t->ipv6 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV4) |
+	       (cfg_encap == ENCAP_VXLAN ? BPF_F_ADJ_ROOM_ENCAP_L4_UDP : BPF_F_ADJ_ROOM_ENCAP_L4_GRE) |
+	       BPF_F_ADJ_ROOM_ENCAP_L2_ETH | BPF_F_ADJ_ROOM_ENCAP_L2(l2) | BPF_F_ADJ_ROOM_FIXED_GSO;
+}
+
+/* Takes the tag out of the frame (beside the bytes or, in test runs, in them) and remembers it: a frame must never leave for the
+ * underlay with a tag beside its bytes, it would land on the outer header. */
+static __always_inline int take_tag(struct __sk_buff *skb, struct outer *o)
+{
+	o->tag_proto = 0;
+	o->tag_tci = 0;
+	if (skb->vlan_present) {
+		o->tag_proto = (__be16)skb->vlan_proto;
+		o->tag_tci = bpf_htons(skb->vlan_tci);
+	} else if (skb->protocol == P_8021Q || skb->protocol == P_8021AD) {
+		__be16 tag[2];
+		if (bpf_skb_load_bytes(skb, 12, tag, 4) < 0)
+			return -1;
+		o->tag_proto = tag[0];
+		o->tag_tci = tag[1];
+	} else {
+		return 0;
+	}
+	if (bpf_skb_vlan_pop(skb) < 0)
+		return -1;
+	/* Popping one tag moves the next from the bytes to beside them: put it back. */
+	if (skb->vlan_present) {
+		__u16 tci = skb->vlan_tci;
+		__be16 inner[2] = { (__be16)skb->vlan_proto, bpf_htons(tci) };
+		__u8 macs[12];
+		if (bpf_skb_load_bytes(skb, 0, macs, 12) < 0 || bpf_skb_vlan_pop(skb) < 0 ||
+		    bpf_skb_change_head(skb, TAG_LEN, 0) < 0 || bpf_skb_store_bytes(skb, 0, macs, 12, 0) < 0 ||
+		    bpf_skb_store_bytes(skb, 12, inner, 4, 0) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* Encapsulates and sends to `t` under `key`. The frame must have passed its MTU check. */
+static __noinline int encapsulate(struct __sk_buff *skb, struct weft_pkt *p, struct weft_tunnel *t, __u32 key)
+{
+	struct outer o;
+	o.hash = flow_hash(p);
+	o.key = key;
+	o.ecn = p->family ? p->key.ip_tos & 3 : 0;
+	o.pad = 0;
+	if (take_tag(skb, &o) < 0 || bpf_skb_load_bytes(skb, 0, o.eth, ETH_LEN) < 0)
+		return drop(DROP_ENCAP_FAILED);
+	__u32 l2 = o.tag_proto ? ETH_LEN + TAG_LEN : ETH_LEN;
+	__u32 grow = outer_bytes(t) + l2;
+	if (skb->len + grow - ETH_LEN > 65535)
+		return drop(DROP_LENGTH_OVERFLOW);
+	__u32 ifindex = tunnel_ifindex(t, o.hash);
+	__be16 type;
+	__builtin_memcpy(&type, o.eth + 12, 2);
+	int again = 0;
+	if ((type == P_IP || type == P_IPV6) && skb->protocol == type) {
+		long err = bpf_skb_adjust_room(skb, grow, BPF_ADJ_ROOM_MAC, encap_flags(t, l2));
+		if (err == -EALREADY_) {
+			/* It came out of a tunnel (a VM that forwards): its inner offsets are stale, but right for the
+			 * same kind of outer header. The protocol is not adjusted then: other family, other way. */
+			again = 1;
+			if ((type == P_IPV6) == !!t->ipv6)
+				err = bpf_skb_adjust_room(skb, grow, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO);
+		}
+		if (!err) {
+			if (write_outer(skb, t, &o) < 0)
+				return drop(DROP_ENCAP_FAILED);
+			return bpf_redirect_neigh(ifindex, 0, 0, 0);
+		}
+		if (!again)
+			return drop(DROP_ENCAP_FAILED);
+	}
+	/* Offsets for cutting a super-packet exist only if it was encapsulated before. */
+	if (skb->gso_size && !again)
+		return drop(DROP_ENCAP_FAILED);
+	if (bpf_skb_change_head(skb, grow, 0) < 0 || write_outer(skb, t, &o) < 0)
+		return drop(DROP_ENCAP_FAILED);
+	skb->mark = MARK_NEIGH | ifindex;
+	return bpf_redirect(cfg_helper_ifindex, 0);
+}
+
+#endif
