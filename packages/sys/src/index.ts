@@ -16,6 +16,7 @@ export * from './rtnetlink/link.ts';
 export * from './rtnetlink/monitor.ts';
 export * from './rtnetlink/neighbour.ts';
 export * from './rtnetlink/route.ts';
+export * from './rtnetlink/veth-peer.ts';
 export * from './socket.ts';
 export * from './sysctl.ts';
 export * from './tc.ts';
