@@ -29,7 +29,8 @@ import {
 } from './keys.ts';
 import { takeOwnership } from './owner.ts';
 
-const FORMAT = '1';
+/** Of keys and values in LMDB; a store of another one is refused. */
+export const FORMAT = '1';
 /** Commits in one LMDB transaction at most: bounds the time that a subscriber waits for its turn. */
 const MAX_GROUP = 5_000;
 const REMOVE_CHUNK = 1_000;

@@ -152,7 +152,11 @@ export class Connection {
       return held;
     },
 
-    'sub.open': ([n]) => this.#subscribe(integer(n)),
+    'sub.open': ([n, seq, interests]) => {
+      const served = this.#subscribe(integer(n));
+      served.seq = integer(seq);
+      served.subscription.add(texts(interests));
+    },
     'sub.add': ([n, seq, interests]) => {
       const served = this.#subscriptions.get(integer(n));
       if (served === undefined) return;
@@ -228,7 +232,7 @@ export class Connection {
     }
   }
 
-  #subscribe(n: number): void {
+  #subscribe(n: number): ServedSubscription {
     if (this.#subscriptions.size >= MAX_SUBSCRIPTIONS || this.#subscriptions.has(n))
       throw new NsdbError('WEFT_TOO_LARGE', `Subscription ${n} is open, or there are ${MAX_SUBSCRIPTIONS}`);
     const served: ServedSubscription = {
@@ -244,6 +248,7 @@ export class Connection {
       }),
     };
     this.#subscriptions.set(n, served);
+    return served;
   }
 
   // ---- sessions ----

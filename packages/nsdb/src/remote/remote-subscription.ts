@@ -49,15 +49,13 @@ export class RemoteSubscription implements Subscription {
     this.#onClose();
   }
 
-  /** A link is there: ask for everything in one message, so that it arrives in one batch. */
+  /** A link is there: ask for everything in one message, so that it arrives in one batch, before any progress mark. */
   linkUp(link: Link): void {
     this.#link = link;
     this.#options.onLink?.(true);
-    link.note('sub.open', this.#id);
-    if (this.#interests.size === 0) return;
     this.#seq++;
     for (const interest of this.#interests.keys()) this.#interests.set(interest, this.#seq);
-    link.note('sub.add', this.#id, this.#seq, [...this.#interests.keys()]);
+    link.note('sub.open', this.#id, this.#seq, [...this.#interests.keys()]);
   }
 
   linkDown(): void {

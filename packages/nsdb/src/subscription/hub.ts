@@ -43,6 +43,8 @@ class Subscriber implements Subscription {
   readonly delivery: Delivery;
   readonly bytesReceived = 0;
   closed = false;
+  /** Additions whose content is still to come: a mark before it would claim too much. */
+  loading = 0;
   readonly #hub: Hub;
 
   constructor(hub: Hub, options: SubscribeOptions) {
@@ -100,8 +102,8 @@ export class Hub {
   /** Tells every subscriber that is behind that the store has moved on. */
   pushMarks(): void {
     const { view } = this.#options;
-    for (const { delivery } of this.#subscribers)
-      if (delivery.handed !== view.revision) delivery.advance(view.generation, view.revision, true);
+    for (const { delivery, loading } of this.#subscribers)
+      if (loading === 0 && delivery.handed !== view.revision) delivery.advance(view.generation, view.revision, true);
   }
 
   add(subscriber: Subscriber, interests: Interest[]): void {
@@ -114,7 +116,9 @@ export class Hub {
       fresh.push(interest);
     }
     if (fresh.length === 0) return;
+    subscriber.loading++;
     this.#options.quiet(() => {
+      subscriber.loading--;
       if (subscriber.closed) return;
       const { view } = this.#options;
       for (const interest of fresh) {

@@ -1,5 +1,5 @@
 /**
- * What a subscriber has not been handed yet, merged. Whole commits go in, whole batches come out: whatever is taken out
+ * What a subscriber has not been handed yet, merged (or, where every interest began with its whole content, a mirror of it). Whole commits go in, whole batches come out: whatever is taken out
  * between two calls of the owner shows all of a commit or none.
  */
 import type { Change, Interest, StoredObject, TableEntry } from '../contract.ts';
@@ -45,31 +45,43 @@ export class Pending {
     this.#slots.delete(interest);
   }
 
+  /** The interests of which something is there. */
+  interests(): Interest[] {
+    return [...this.#slots.keys()];
+  }
+
+  /** What is there of these interests (default: of all), left in place. */
+  peek(interests: Iterable<Interest> = this.#slots.keys()): Change[] {
+    const changes: Change[] = [];
+    for (const interest of interests) {
+      const slot = this.#slots.get(interest);
+      if (slot !== undefined) changes.push(toChange(interest, slot));
+    }
+    return changes;
+  }
+
   /** Takes everything out. */
   take(): Change[] {
-    const changes: Change[] = [];
-    for (const [interest, slot] of this.#slots) {
-      switch (slot.kind) {
-        case 'object':
-          changes.push({ interest, kind: 'object', object: slot.object });
-          break;
-        case 'objects':
-          changes.push({ interest, kind: 'objects', reset: slot.reset, ...split(slot.items) });
-          break;
-        case 'table':
-          changes.push({ interest, kind: 'table', reset: slot.reset, ...split(slot.items) });
-          break;
-        case 'index': {
-          const added: string[] = [];
-          const removed: string[] = [];
-          for (const [id, present] of slot.items) (present ? added : removed).push(id);
-          changes.push({ interest, kind: 'index', reset: slot.reset, added, removed });
-          break;
-        }
-      }
-    }
+    const changes = this.peek();
     this.#slots.clear();
     return changes;
+  }
+}
+
+function toChange(interest: Interest, slot: Slot): Change {
+  switch (slot.kind) {
+    case 'object':
+      return { interest, kind: 'object', object: slot.object };
+    case 'objects':
+      return { interest, kind: 'objects', reset: slot.reset, ...split(slot.items) };
+    case 'table':
+      return { interest, kind: 'table', reset: slot.reset, ...split(slot.items) };
+    case 'index': {
+      const added: string[] = [];
+      const removed: string[] = [];
+      for (const [id, present] of slot.items) (present ? added : removed).push(id);
+      return { interest, kind: 'index', reset: slot.reset, added, removed };
+    }
   }
 }
 
