@@ -1,1 +1,3 @@
 export * from './contract.ts';
+export * from './errors.ts';
+export { UserspaceDatapath } from './userspace/index.ts';

@@ -101,19 +101,22 @@ export class WorkFrame {
     }
   }
 
-  /** Writes the virtio_net_hdr with which this frame can be sent. */
-  writeVnetHeader(to: Uint8Array, offset: number): void {
+  /**
+   * Writes the virtio_net_hdr with which this frame can be sent.
+   * @param shift bytes that the sender puts into the frame before L3 (a tag): offsets grow by them.
+   */
+  writeVnetHeader(to: Uint8Array, offset: number, shift = 0): void {
     to.fill(0, offset, offset + VNET_HEADER_SIZE);
     if (this.partial) {
       to[offset + VNET.flags] = VIRTIO_NET_HDR_F_NEEDS_CSUM;
-      setU16le(to, offset + VNET.csumStart, this.csumStart);
+      setU16le(to, offset + VNET.csumStart, this.csumStart + shift);
       setU16le(to, offset + VNET.csumOffset, this.csumOffset);
     }
     if (this.gsoType !== VIRTIO_NET_HDR_GSO_NONE) {
       to[offset + VNET.gsoType] = this.gsoType | (this.gsoEcn ? VIRTIO_NET_HDR_GSO_ECN : 0);
       setU16le(to, offset + VNET.gsoSize, this.gsoSize);
       // A hint how much to keep in one piece: L4's fixed header (both have their checksum field near its end).
-      setU16le(to, offset + VNET.hdrLen, Math.min(this.csumStart + this.csumOffset + 4, this.end - this.start));
+      setU16le(to, offset + VNET.hdrLen, Math.min(this.csumStart + this.csumOffset + 4, this.end - this.start) + shift);
     }
   }
 

@@ -63,7 +63,19 @@ import {
   WorkFrame,
   writeOuter,
 } from '../oracle/index.ts';
-import { Budget, upcallCost } from './budget.ts';
+import {
+  BUM_BURST,
+  BUM_INTERVAL,
+  CUT_BYTES,
+  FLOW_STATE_BURST,
+  FLOW_STATE_INTERVAL,
+  Gcra,
+  PATH_MTU_BURST,
+  PATH_MTU_INTERVAL,
+  UPCALL_CUT,
+  UPCALL_REFUSED,
+  UPCALL_WHOLE,
+} from './budget.ts';
 import { FlowTable } from './flow-table.ts';
 import type { Tables, TunnelEntry } from './tables.ts';
 
@@ -81,13 +93,8 @@ const D_TOO_BIG = dropReason('too_big');
 const D_OVERFLOW = dropReason('length_overflow');
 const D_UNKNOWN_KEY = dropReason('outer_unknown_key');
 const D_BUM = dropReason('bum_budget');
+const D_CUT = dropReason('super_packet_cut');
 const D_REWRITE = dropReason('rewrite_failed');
-
-/** Upcalls per second that belong to no port: host-to-host messages and path MTU reports, and executions without an owner. */
-export const HOST_UPCALL_RATE = 50_000;
-export const HOST_UPCALL_BURST = 8_192;
-export const PATH_MTU_RATE = 100;
-export const PATH_MTU_BURST = 32;
 
 /** Reasons are small numbers from 1 on. */
 const UPCALL_REASONS = 8;
@@ -138,8 +145,8 @@ export class Engine {
   readonly #execution = new Context();
   readonly #outer = new OuterParser();
   readonly #segmenter = new Segmenter();
-  readonly #hostBudget = new Budget(HOST_UPCALL_RATE, HOST_UPCALL_BURST);
-  readonly #pathMtuBudget = new Budget(PATH_MTU_RATE, PATH_MTU_BURST);
+  readonly #flowStateBudget = new Gcra();
+  readonly #pathMtuBudget = new Gcra();
   readonly #header: OuterHeader;
 
   /** @param now monotonic time in ns. */
@@ -258,7 +265,7 @@ export class Engine {
     if (list === undefined) return this.drop(D_NO_LIST);
     const budget = this.tables.ports.get(inPort)?.bum;
     const copies = list.ports.length + list.remotes.length;
-    if (budget !== undefined && !budget.take(this.#now(), copies)) return this.drop(D_BUM);
+    if (budget !== undefined && !budget.take(this.#now(), copies * BUM_INTERVAL, BUM_BURST)) return this.drop(D_BUM);
     for (const port of list.ports) if (port !== inPort) this.#sink.toPort(port, x.frame);
     const tag = x.frame.tagTpid !== 0 ? 4 : 0;
     for (const remote of list.remotes) {
@@ -334,25 +341,34 @@ export class Engine {
   }
 
   #pathMtu(x: Context, peer: number, mtu: number) {
-    if (!this.#pathMtuBudget.take(this.#now(), 1)) return this.drop(D_BUDGET);
+    if (!this.#pathMtuBudget.take(this.#now(), PATH_MTU_INTERVAL, PATH_MTU_BURST)) return this.drop(D_BUDGET);
     const u = x.upcall;
     x.key.fill(0);
     x.l3 = x.frame.start + 14;
     x.l4 = 0;
     u.peer = peer;
     u.mtu = mtu;
-    this.#deliver(x, UPCALL_PATH_MTU, 0);
+    this.#deliver(x, UPCALL_PATH_MTU, 0, UPCALL_WHOLE);
     u.peer = 0;
     u.mtu = 0;
   }
 
   #up(x: Context, reason: number, inPort: number) {
-    const budget = this.tables.ports.get(inPort)?.upcalls ?? this.#hostBudget;
-    if (!budget.take(this.#now(), upcallCost(x.frame.length))) return this.drop(D_BUDGET);
-    this.#deliver(x, reason, inPort);
+    const verdict = this.#charge(reason, inPort, x.frame.length);
+    if (verdict === UPCALL_REFUSED) return this.drop(D_BUDGET);
+    if (verdict === UPCALL_CUT) this.drop(D_CUT);
+    this.#deliver(x, reason, inPort, verdict);
   }
 
-  #deliver(x: Context, reason: number, inPort: number): void {
+  #charge(reason: number, inPort: number, length: number): number {
+    const now = this.#now();
+    if (reason === UPCALL_FLOW_STATE) {
+      return this.#flowStateBudget.take(now, FLOW_STATE_INTERVAL, FLOW_STATE_BURST) ? UPCALL_WHOLE : UPCALL_REFUSED;
+    }
+    return this.tables.ports.get(inPort)?.upcalls.charge(reason, length, now) ?? UPCALL_REFUSED;
+  }
+
+  #deliver(x: Context, reason: number, inPort: number, verdict: number): void {
     const u = x.upcall;
     x.up.copyFrom(x.frame);
     x.up.insertTag();
@@ -362,6 +378,7 @@ export class Engine {
     u.key.set(x.key);
     u.frame = x.up.view();
     u.length = u.frame.length;
+    if (verdict === UPCALL_CUT) u.frame = u.frame.subarray(0, CUT_BYTES);
     u.segmentLength = segmentLength(x.frame, x.l3, x.l4, x.key[K_IP_PROTO]);
     u.time = this.#now();
     this.upcalls[reason]++;

@@ -3,20 +3,16 @@ import { isV4Mapped } from '@weft/flow';
 import { equalBytes } from '@weft/packet';
 import type { EgressSpec, ListSpec, PortSpec, TunnelSpec } from '../contract.ts';
 import type { Encap, OuterTables } from '../oracle/index.ts';
-import { Budget } from './budget.ts';
-
-/** Copies of broadcast, unknown and multicast frames that a port may cause per second, and at once. */
-export const BUM_RATE = 20_000;
-export const BUM_BURST = 4_000;
+import { Gcra, UpcallBudget } from './budget.ts';
 
 export class PortEntry {
   readonly spec: PortSpec;
-  readonly upcalls: Budget;
-  readonly bum = new Budget(BUM_RATE, BUM_BURST);
+  readonly upcalls: UpcallBudget;
+  readonly bum = new Gcra();
 
   constructor(spec: PortSpec) {
     this.spec = spec;
-    this.upcalls = new Budget(spec.upcallRate, spec.upcallBurst);
+    this.upcalls = new UpcallBudget(spec.upcallRate, spec.upcallBurst);
   }
 }
 
