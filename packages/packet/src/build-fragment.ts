@@ -82,12 +82,13 @@ function fragment4(frame: Uint8Array, ip: number, end: number, mtu: number): Uin
     const head = at === data ? first : later;
     const last = end - at <= mtu - head.length;
     const size = last ? end - at : roomFor(mtu, head.length, ip);
+    const offset = (flags & IPV4_OFFSET_MASK) + ((at - data) >>> 3);
+    if (offset > IPV4_OFFSET_MASK) throw refuse(ip, 'as a fragment it reaches beyond 65,535 bytes.');
     const piece = new Uint8Array(ip + head.length + size);
     piece.set(frame.subarray(0, ip));
     piece.set(head, ip);
     piece.set(frame.subarray(at, at + size), ip + head.length);
     setU16(piece, ip + IPV4_TOTAL_LENGTH, head.length + size);
-    const offset = (flags & IPV4_OFFSET_MASK) + ((at - data) >>> 3);
     setU16(piece, ip + IPV4_FLAGS_FRAGMENT, (last ? flags & IPV4_MF : IPV4_MF) | offset);
     ipv4FillChecksum(piece, ip);
     out.push(piece);

@@ -21,8 +21,6 @@ export const ETHERTYPE_IPV6 = 0x86dd;
 export const ETHERTYPE_MPLS = 0x8847;
 /** IEEE 802.1ad service tag. */
 export const ETHERTYPE_QINQ = 0x88a8;
-/** Service tag of switches older than 802.1ad. */
-export const ETHERTYPE_QINQ_OLD = 0x9100;
 export const ETHERTYPE_LLDP = 0x88cc;
 
 /** Size of the header at `off`, or a FAULT. Allocates nothing. */

@@ -18,10 +18,7 @@ export const IPPROTO_DSTOPTS = 60;
 export const IPPROTO_OSPF = 89;
 export const IPPROTO_VRRP = 112;
 export const IPPROTO_SCTP = 132;
-export const IPPROTO_MOBILITY = 135;
 export const IPPROTO_UDPLITE = 136;
-export const IPPROTO_HIP = 139;
-export const IPPROTO_SHIM6 = 140;
 
 const NAMES: Readonly<Record<number, string>> = {
   [IPPROTO_ICMP]: 'icmp',

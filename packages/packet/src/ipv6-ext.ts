@@ -1,5 +1,5 @@
 import { u16, u32 } from './bytes.ts';
-import { FAULT_MALFORMED, FAULT_TRUNCATED, FAULT_UNSUPPORTED } from './errors.ts';
+import { FAULT_TRUNCATED, FAULT_UNSUPPORTED } from './errors.ts';
 import {
   FRAGMENT_FIRST,
   FRAGMENT_LATER,
@@ -7,21 +7,20 @@ import {
   IPPROTO_AH,
   IPPROTO_DSTOPTS,
   IPPROTO_FRAGMENT,
-  IPPROTO_HIP,
   IPPROTO_HOPOPTS,
-  IPPROTO_MOBILITY,
   IPPROTO_ROUTING,
-  IPPROTO_SHIM6,
 } from './ip-protocol.ts';
 import { IPV6_SIZE, ipv6NextHeader } from './ipv6.ts';
 
 /*
- * IPv6 extension headers (RFC 8200 §4), walked to the L4 header. The walk is bounded by a number of headers, as in the
- * datapath's program: a longer chain is refused, never half read.
+ * IPv6 extension headers (RFC 8200 §4), walked to the L4 header: hop-by-hop options, routing, destination options,
+ * fragment, AH. Bound and kinds are those of the flow key, so that no packet has one L4 header for the kernel's flows
+ * and another here. Order and number of kinds are not judged, for the same reason (hosts do). A longer chain is
+ * refused, never half read.
  */
 
 /** Extension headers that are walked. */
-export const IPV6_MAX_EXTENSIONS = 6;
+export const IPV6_MAX_EXTENSIONS = 8;
 
 /** Bytes of a fragment header. */
 export const IPV6_FRAGMENT_SIZE = 8;
@@ -32,7 +31,7 @@ export const IPV6_FRAGMENT_MORE = 1;
 
 /** Result of a walk. Make one, use it for every packet. */
 export class Ipv6Walk {
-  /** Protocol of what the walk ended at: L4, ESP, or IPPROTO_NONE. */
+  /** Protocol of what the walk ended at: L4, ESP, IPPROTO_NONE or a header that is not walked. */
   protocol = 0;
   /** Offset of that header in the buffer. */
   l4 = 0;
@@ -52,7 +51,7 @@ export class Ipv6Walk {
 
 /**
  * Walks from the checked fixed header at `off` to the L4 header.
- * A hop-by-hop header anywhere but first is malformed. Behind a later fragment's header nothing is read.
+ * Behind a later fragment's header nothing is read; of two fragment headers the last counts.
  * @param end offset behind the packet (fixed header + payload length, or less when quoted)
  * @returns 0 and fills `out`, or a FAULT
  */
@@ -71,18 +70,13 @@ export function ipv6Walk(buf: Uint8Array, off: number, end: number, out: Ipv6Wal
       protocol === IPPROTO_ROUTING ||
       protocol === IPPROTO_DSTOPTS ||
       protocol === IPPROTO_FRAGMENT ||
-      protocol === IPPROTO_AH ||
-      protocol === IPPROTO_MOBILITY ||
-      protocol === IPPROTO_HIP ||
-      protocol === IPPROTO_SHIM6;
+      protocol === IPPROTO_AH;
     if (!known || out.fragment === FRAGMENT_LATER) break;
     if (walked === IPV6_MAX_EXTENSIONS) return FAULT_UNSUPPORTED;
-    if (protocol === IPPROTO_HOPOPTS && walked > 0) return FAULT_MALFORMED;
     if (end - at < 8) return FAULT_TRUNCATED;
     let size = (buf[at + 1] + 1) << 3;
     if (protocol === IPPROTO_FRAGMENT) {
       size = IPV6_FRAGMENT_SIZE;
-      if (out.fragmentHeader >= 0) return FAULT_MALFORMED;
       const word = u16(buf, at + IPV6_FRAGMENT_OFFSET_FLAGS);
       out.fragmentHeader = at;
       out.fragmentOffset = word & 0xfff8;

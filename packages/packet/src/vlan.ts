@@ -1,6 +1,6 @@
 import { setU16, u16 } from './bytes.ts';
 import { FAULT_TRUNCATED, needRange, needSpace, orThrow, PacketError } from './errors.ts';
-import { ETH_SIZE, ETH_TYPE, ETHERTYPE_QINQ, ETHERTYPE_QINQ_OLD, ETHERTYPE_VLAN, ethertype } from './ethernet.ts';
+import { ETH_SIZE, ETH_TYPE, ETHERTYPE_QINQ, ETHERTYPE_VLAN, ethertype } from './ethernet.ts';
 
 /*
  * IEEE 802.1Q tags (§9.5). A tag here starts at its TCI: the two bytes before it, the TPID, are the type field of the
@@ -18,9 +18,9 @@ export const VLAN_PCP_SHIFT = 13;
 /** Tags that are walked: outer (service) and inner (customer). */
 export const VLAN_MAX_TAGS = 2;
 
-/** Whether a type field announces a tag: 802.1Q, 802.1ad or its older 0x9100. */
+/** Whether a type field announces a tag: 802.1Q or 802.1ad, those that the kernel takes for tags. */
 export function vlanIsTpid(type: number): boolean {
-  return type === ETHERTYPE_VLAN || type === ETHERTYPE_QINQ || type === ETHERTYPE_QINQ_OLD;
+  return type === ETHERTYPE_VLAN || type === ETHERTYPE_QINQ;
 }
 
 /** Size of the tag at `off`, or a FAULT. */

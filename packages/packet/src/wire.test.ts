@@ -158,13 +158,16 @@ test('IPv6 extension headers: what is refused, and where the walk stops', () => 
     const bytes = fromHex(hex);
     return p.ipv6Walk(bytes, 0, bytes.length, walk);
   };
-  const hop = '0000 0104 00000000';
   const dst = '3c00 0104 00000000';
-  assert.equal(run(FIXED('00', 16) + hop + dst), p.FAULT_MALFORMED, 'hop-by-hop twice');
-  assert.equal(run(FIXED('3c', 56) + dst.repeat(7)), p.FAULT_UNSUPPORTED, 'more than six');
-  assert.equal(run(`${FIXED('3c', 48)}${dst.repeat(5)}0600010400000000`), 0, 'six');
+  assert.equal(run(FIXED('3c', 72) + dst.repeat(9)), p.FAULT_UNSUPPORTED, 'more than eight');
+  assert.equal(run(`${FIXED('3c', 64)}${dst.repeat(7)}0600010400000000`), 0, 'eight');
   assert.equal(walk.protocol, p.IPPROTO_TCP);
-  assert.equal(run(`${FIXED('2c', 16)}2c00000100000001 1100000000000002`), p.FAULT_MALFORMED, 'two fragment headers');
+  assert.equal(
+    run(`${FIXED('2c', 16)}2c00000100000001 1100000800000002`),
+    0,
+    'of two fragment headers the last counts',
+  );
+  assert.deepEqual([walk.fragment, walk.fragmentOffset, walk.fragmentId], [p.FRAGMENT_LATER, 8, 2]);
   assert.equal(run(`${FIXED('2c', 16)}3c000009 00000007 3cff ffff ffffffff`), 0, 'a later fragment');
   assert.equal(walk.fragment, p.FRAGMENT_LATER);
   assert.equal(walk.fragmentOffset, 8);
