@@ -1,0 +1,175 @@
+/** The agent: host identity, state database, packet worker, control socket, and their orderly start and end. */
+import { mkdirSync, openSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { type Batch, connect, type Nsdb, type Subscription } from '@weft/nsdb';
+import { tryLock } from '@weft/sys';
+import { type Logger, destination, pino } from 'pino';
+import type { AgentConfig } from './config.ts';
+import { AgentError } from './errors.ts';
+import { openControl } from './host/control.ts';
+import { hostIdentity, privateDirectory } from './host/host-id.ts';
+import { PacketWorker } from './host/packet-worker.ts';
+import { PublishedState } from './host/published-state.ts';
+import type { FromWorker, InterfaceReport } from './worker/protocol.ts';
+
+/** A running agent. */
+export interface Agent {
+  readonly hostId: string;
+  /** Resolves after an orderly stop; rejects with the cause if the agent had to give up. */
+  readonly ended: Promise<void>;
+  /** Stops in order; known flows go on in the kernel. `leave`: the host's learned state is withdrawn at once. */
+  stop(leave?: boolean): void;
+}
+
+/**
+ * Starts the agent. @throws AgentError WEFT_AGENT_NEEDS_ROOT, WEFT_AGENT_RUNNING, WEFT_AGENT_CONFIG; errors of the datapath
+ * and the control socket.
+ */
+export async function startAgent(config: AgentConfig): Promise<Agent> {
+  if (process.getuid?.() !== 0) throw new AgentError('WEFT_AGENT_NEEDS_ROOT', 'the agent must run as root');
+  privateDirectory(config.stateDir);
+  privateDirectory(config.runDir);
+  mkdirSync(dirname(config.controlSocket), { recursive: true, mode: 0o700 });
+  // Held for the life of the process; the kernel gives it back however the process ends.
+  if (!tryLock(openSync(join(config.stateDir, 'lock'), 'a', 0o600))) {
+    throw new AgentError('WEFT_AGENT_RUNNING', `${config.stateDir} is in use by another agent`);
+  }
+  const hostId = hostIdentity(config.stateDir, config.hostId);
+  const log = openLog(config, hostId);
+  log.info({ event: 'agent.start', name: config.name, encap: config.encap, datapath: config.datapath });
+  const nsdb = await connect({ socket: config.store, snapshotDir: join(config.stateDir, 'topology') });
+  return new RunningAgent(config, hostId, log, nsdb).start();
+}
+
+function openLog(config: AgentConfig, hostId: string): Logger {
+  const sink = config.log.file === null ? destination({ fd: 2, sync: true }) : destination({ dest: config.log.file, sync: true, mode: 0o600 });
+  return pino({ level: config.log.level, base: { host: hostId } }, sink);
+}
+
+class RunningAgent implements Agent {
+  readonly hostId: string;
+  readonly ended: Promise<void>;
+  private readonly config: AgentConfig;
+  private readonly log: Logger;
+  private readonly nsdb: Nsdb;
+  private readonly worker: PacketWorker;
+  private readonly published: PublishedState;
+  private readonly interfaces = new Map<string, string>();
+  private subscription!: Subscription;
+  private storeUp = false;
+  private live = false;
+  private finish: (error?: Error) => void = () => {};
+  private stopping = false;
+
+  constructor(config: AgentConfig, hostId: string, log: Logger, nsdb: Nsdb) {
+    this.config = config;
+    this.hostId = hostId;
+    this.log = log;
+    this.nsdb = nsdb;
+    this.ended = new Promise((resolve, reject) => {
+      this.finish = (error) => (error ? reject(error) : resolve());
+    });
+    this.ended.catch(() => {});
+    this.published = new PublishedState(nsdb, { id: hostId, name: config.name }, log, () =>
+      this.fail(new AgentError('WEFT_AGENT_RUNNING', 'a newer agent of this host has taken over')),
+    );
+    this.worker = new PacketWorker(config, hostId, (message) => this.fromWorker(message));
+  }
+
+  async start(): Promise<Agent> {
+    this.subscription = this.nsdb.subscribe({
+      snapshot: 'agent',
+      onBatch: (batch) => this.onBatch(batch),
+      onLink: (up) => {
+        this.storeUp = up;
+        this.log.info({ event: up ? 'store.up' : 'store.away' });
+      },
+    });
+    await this.worker.started;
+    this.worker.ended.catch((error) => this.fail(error));
+    const control = await openControl({
+      socket: this.config.controlSocket,
+      worker: this.worker,
+      daemonStatus: () => ({
+        hostId: this.hostId,
+        name: this.config.name,
+        pid: process.pid,
+        encap: this.config.encap,
+        datapath: this.config.datapath,
+        storeUp: this.storeUp,
+        session: this.published.isOpen,
+        bytesReceived: this.subscription.bytesReceived,
+        rssBytes: process.memoryUsage().rss,
+      }),
+      stop: (leave) => this.stop(leave),
+    });
+    void this.ended.catch(() => {}).then(() => control.close());
+    this.log.info({ event: 'agent.ready' });
+    return this;
+  }
+
+  private onBatch(batch: Batch): Promise<void> {
+    // What comes from the disk is no revision that this host may claim to have applied.
+    this.live = batch.fromSnapshot !== true;
+    return this.worker.batch(batch);
+  }
+
+  private fromWorker(message: FromWorker): void {
+    switch (message.type) {
+      case 'interests':
+        if (message.add.length > 0) this.subscription.add(message.add);
+        if (message.remove.length > 0) this.subscription.remove(message.remove);
+        break;
+      case 'entry':
+        if (message.value === null) this.published.remove(message.table, message.key);
+        else this.published.put(message.table, message.key, message.value);
+        break;
+      case 'applied':
+        if (this.live) this.published.reportApplied(message.revision);
+        break;
+      case 'interfaces':
+        this.publishInterfaces(message.interfaces);
+        break;
+      case 'log':
+        this.log[message.level]({ event: message.event, ...message.fields });
+        break;
+      default:
+        break;
+    }
+  }
+
+  private publishInterfaces(interfaces: readonly InterfaceReport[]): void {
+    const table = `interfaces/${this.hostId}`;
+    const now = new Map(interfaces.map((i) => [i.name, JSON.stringify({ ...i, hostId: this.hostId, status: i.up ? 3 : 0 })]));
+    for (const name of this.interfaces.keys()) {
+      if (now.has(name)) continue;
+      this.published.remove(table, name);
+      this.interfaces.delete(name);
+    }
+    for (const [name, value] of now) {
+      if (this.interfaces.get(name) === value) continue;
+      this.published.put(table, name, value);
+      this.interfaces.set(name, value);
+    }
+  }
+
+  stop(leave = false): void {
+    void this.end(leave);
+  }
+
+  private fail(error: Error): void {
+    this.log.error({ event: 'agent.failed', error: error.message, stack: (error.cause as Error | undefined)?.stack });
+    void this.end(false, error);
+  }
+
+  private async end(leave: boolean, error?: Error): Promise<void> {
+    if (this.stopping) return;
+    this.stopping = true;
+    this.log.info({ event: 'agent.stop', leave });
+    this.subscription.close();
+    await this.worker.stop();
+    await this.published.close(leave).catch(() => {});
+    await this.nsdb.close().catch(() => {});
+    this.finish(error);
+  }
+}

@@ -1,0 +1,89 @@
+/** The main thread's handle on the packet worker: starts it, feeds it, asks it. */
+import { writeSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+import type { Batch } from '@weft/nsdb';
+import type { AgentConfig } from '../config.ts';
+import { AgentError } from '../errors.ts';
+import type { FromWorker, ToWorker, WorkerData } from '../worker/protocol.ts';
+
+type Listener = (message: FromWorker) => void;
+
+export class PacketWorker {
+  private readonly worker: Worker;
+  private readonly waiting = new Map<number, (value: unknown) => void>();
+  private readonly wake = new Uint8Array(new BigUint64Array([1n]).buffer);
+  private wakeFd = -1;
+  private nextTicket = 1;
+  private stopping = false;
+  /** Resolves when the worker takes turns; rejects if it could not start. */
+  readonly started: Promise<void>;
+  /** Settles when the worker has ended; rejects if that was not asked for. */
+  readonly ended: Promise<void>;
+
+  constructor(config: AgentConfig, hostId: string, listener: Listener) {
+    const data: WorkerData = { config, hostId };
+    this.worker = new Worker(new URL('../worker/worker.ts', import.meta.url), { workerData: data });
+    let onStarted: () => void = () => {};
+    let onFailed: (error: Error) => void = () => {};
+    this.started = new Promise((resolve, reject) => {
+      onStarted = resolve;
+      onFailed = reject;
+    });
+    this.ended = new Promise((resolve, reject) => {
+      this.worker.on('error', (cause) => {
+        const error = new AgentError('WEFT_AGENT_WORKER', (cause as Error).message, { cause });
+        onFailed(error);
+        reject(error);
+      });
+      this.worker.on('exit', () => {
+        if (this.stopping) resolve();
+        else reject(new AgentError('WEFT_AGENT_WORKER', 'the packet worker ended'));
+      });
+    });
+    // Both are awaited by the daemon; whoever comes late must not see an unhandled rejection.
+    this.started.catch(() => {});
+    this.ended.catch(() => {});
+    this.worker.on('message', (message: FromWorker) => {
+      if (message.type === 'started') {
+        this.wakeFd = message.wakeFd;
+        onStarted();
+      } else if (message.type === 'taken' || message.type === 'answer') {
+        this.waiting.get(message.ticket)?.(message.type === 'answer' ? message.answer : undefined);
+        this.waiting.delete(message.ticket);
+      } else listener(message);
+    });
+  }
+
+  /** Hands over a batch. Resolves when the worker has applied it to its view. */
+  batch(batch: Batch): Promise<void> {
+    return this.send((ticket) => ({ type: 'batch', batch, ticket })) as Promise<void>;
+  }
+
+  status(): Promise<Record<string, unknown>> {
+    return this.send((ticket) => ({ type: 'ask', ask: 'status', limit: 0, ticket })) as Promise<Record<string, unknown>>;
+  }
+
+  flows(limit: number): Promise<unknown[]> {
+    return this.send((ticket) => ({ type: 'ask', ask: 'flows', limit, ticket })) as Promise<unknown[]>;
+  }
+
+  private send(make: (ticket: number) => ToWorker): Promise<unknown> {
+    const ticket = this.nextTicket++;
+    const answer = new Promise((resolve) => this.waiting.set(ticket, resolve));
+    this.post(make(ticket));
+    return answer;
+  }
+
+  private post(message: ToWorker): void {
+    this.worker.postMessage(message);
+    // The worker sits in epoll_wait, not in an event loop: the eventfd gets it out.
+    if (this.wakeFd >= 0) writeSync(this.wakeFd, this.wake);
+  }
+
+  /** Ends the worker in order; known flows stay in the kernel. */
+  async stop(): Promise<void> {
+    this.stopping = true;
+    this.post({ type: 'stop' });
+    await this.ended.catch(() => {});
+  }
+}

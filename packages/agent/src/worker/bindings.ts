@@ -1,0 +1,201 @@
+/**
+ * Ports bound to this host: which virtual port is which interface, in the datapath and in the shared tables. A binding is
+ * live when the port object names this host and an interface that exists; it is announced in `t/active/<port>`.
+ */
+import type { Datapath, PortSpec } from '@weft/datapath';
+import { macParse } from '@weft/packet';
+import type { Port } from '@weft/topology';
+import type { Effects } from './effects.ts';
+import type { PeerMacs } from './peer-macs.ts';
+import type { Underlay } from './underlay.ts';
+
+export interface BindingLimits {
+  readonly upcallRate: number;
+  readonly upcallBurst: number;
+}
+
+interface Binding {
+  readonly port: Port;
+  readonly ifindex: number;
+  readonly mac: string;
+}
+
+export class Bindings {
+  private readonly datapath: Datapath;
+  private readonly underlay: Underlay;
+  private readonly effects: Effects;
+  private readonly hostId: string;
+  private readonly limits: BindingLimits;
+  private readonly peerMacs: PeerMacs;
+  /** Port objects that name this host, by id. */
+  private readonly ports = new Map<string, Port>();
+  private readonly live = new Map<string, Binding>();
+  private readonly byIfindex = new Map<number, string>();
+  private readonly egress = new Map<number, string>();
+  private readonly floodKeys = new Map<string, number>();
+  private attachedBefore = new Set<number>();
+
+  constructor(
+    datapath: Datapath,
+    underlay: Underlay,
+    effects: Effects,
+    peerMacs: PeerMacs,
+    hostId: string,
+    limits: BindingLimits,
+  ) {
+    this.datapath = datapath;
+    this.underlay = underlay;
+    this.effects = effects;
+    this.peerMacs = peerMacs;
+    this.hostId = hostId;
+    this.limits = limits;
+    for (const spec of datapath.adopted().egress) this.egress.set(spec.key, spec.ports.join());
+  }
+
+  setPort(id: string, port: Port | null): void {
+    if (port === null) this.ports.delete(id);
+    else this.ports.set(id, port);
+  }
+
+  /** Forgets ports that are not in `ids`. */
+  retainPorts(ids: ReadonlySet<string>): void {
+    for (const id of [...this.ports.keys()]) if (!ids.has(id)) this.ports.delete(id);
+  }
+
+  /** Flood key of a bridge with local ports, 0: gone. */
+  setFloodKey(bridge: string, key: number): void {
+    if (key === 0) this.floodKeys.delete(bridge);
+    else this.floodKeys.set(bridge, key);
+  }
+
+  /** Bridges of the ports that name this host. */
+  bridges(): Set<string> {
+    const out = new Set<string>();
+    for (const port of this.ports.values()) if (port.bridgeId) out.add(port.bridgeId);
+    return out;
+  }
+
+  /** ifindex of a live binding, 0 if the port is not live here. */
+  ifindex(portId: string): number {
+    return this.live.get(portId)?.ifindex ?? 0;
+  }
+
+  /** Port id bound to an interface, '' if none. */
+  portAt(ifindex: number): string {
+    return this.byIfindex.get(ifindex) ?? '';
+  }
+
+  /** MAC of the device behind the port, '' if unknown. */
+  deviceMac(portId: string): string {
+    return this.live.get(portId)?.mac ?? '';
+  }
+
+  list(): { portId: string; interfaceName: string; ifindex: number; live: boolean }[] {
+    return [...this.ports.values()].map((port) => ({
+      portId: port.id,
+      interfaceName: port.interfaceName ?? '',
+      ifindex: this.ifindex(port.id),
+      live: this.live.has(port.id),
+    }));
+  }
+
+  /**
+   * Brings interfaces and tables in line with the port objects and the interfaces there are.
+   * `beforeDetach` is called with the ifindex of each binding that ends, while it still stands: its flows have to go first.
+   * @returns ids of ports that came or went.
+   */
+  reconcile(beforeDetach: (ifindex: number, portId: string) => void): string[] {
+    const changed: string[] = [];
+    const wanted = this.wanted();
+    for (const [id, binding] of [...this.live]) {
+      const now = wanted.get(id);
+      if (now && now.ifindex === binding.ifindex) continue;
+      beforeDetach(binding.ifindex, id);
+      this.live.delete(id);
+      this.byIfindex.delete(binding.ifindex);
+      changed.push(id);
+      if (!now) this.effects.removeEntry(`active/${id}`, this.hostId);
+      this.effects.log('info', 'port.unbound', { port: id, ifindex: binding.ifindex });
+    }
+    for (const [id, { port, ifindex }] of wanted) {
+      const had = this.live.get(id);
+      const mac = this.peerMacs.get(ifindex);
+      if (had?.ifindex === ifindex && had.mac === mac) {
+        this.live.set(id, { port, ifindex, mac });
+        continue;
+      }
+      this.datapath.attachPort(this.spec(port, ifindex, mac));
+      this.live.set(id, { port, ifindex, mac });
+      this.byIfindex.set(ifindex, id);
+      changed.push(id);
+      if (!had) {
+        this.effects.putEntry(`active/${id}`, this.hostId, String(port.tunnelKey ?? 0));
+        this.effects.log('info', 'port.bound', { port: id, interface: port.interfaceName, ifindex });
+      }
+    }
+    this.reconcileEgress();
+    this.detachStale();
+    return changed;
+  }
+
+  private wanted(): Map<string, { port: Port; ifindex: number }> {
+    const out = new Map<string, { port: Port; ifindex: number }>();
+    for (const port of this.ports.values()) {
+      if (port.hostId !== this.hostId || !port.interfaceName) continue;
+      const link = this.underlay.linkByName(port.interfaceName);
+      if (link) out.set(port.id, { port, ifindex: link.ifindex });
+    }
+    return out;
+  }
+
+  private spec(port: Port, ifindex: number, mac: string): PortSpec {
+    return {
+      ifindex,
+      name: port.interfaceName!,
+      portId: port.id,
+      mac: mac === '' ? null : macParse(mac),
+      peerable: mac !== '',
+      upcallRate: this.limits.upcallRate,
+      upcallBurst: this.limits.upcallBurst,
+    };
+  }
+
+  /** Port keys deliver to the port; a flood key to the bridge's live ports that have no filter of their own. */
+  private reconcileEgress(): void {
+    const wanted = new Map<number, number[]>();
+    for (const { port, ifindex } of this.live.values()) {
+      if (port.tunnelKey) wanted.set(port.tunnelKey, [ifindex]);
+      const flood = port.bridgeId ? this.floodKeys.get(port.bridgeId) : undefined;
+      if (flood && !port.outboundFilterId && port.adminStateUp) {
+        const members = wanted.get(flood);
+        if (members) members.push(ifindex);
+        else wanted.set(flood, [ifindex]);
+      }
+    }
+    for (const [key, ports] of wanted) {
+      ports.sort((a, b) => a - b);
+      if (this.egress.get(key) === ports.join()) continue;
+      this.datapath.setEgress({ key, ports });
+      this.egress.set(key, ports.join());
+    }
+    for (const key of [...this.egress.keys()]) {
+      if (wanted.has(key)) continue;
+      this.datapath.deleteEgress(key);
+      this.egress.delete(key);
+    }
+  }
+
+  /** Interfaces that an earlier process, or an earlier binding, left attached. */
+  private detachStale(): void {
+    for (const ifindex of this.attachedBefore) {
+      if (this.byIfindex.has(ifindex)) continue;
+      this.datapath.detachPort(ifindex);
+    }
+    this.attachedBefore = new Set(this.byIfindex.keys());
+  }
+
+  /** Interfaces of adopted ports are candidates for detaching once the topology is known. */
+  adoptAttached(ifindexes: Iterable<number>): void {
+    for (const ifindex of ifindexes) this.attachedBefore.add(ifindex);
+  }
+}

@@ -1,0 +1,12 @@
+/** What the packet worker asks of the main thread, which talks to the state database and writes the log. */
+
+export interface Effects {
+  addInterests(interests: readonly string[]): void;
+  removeInterests(interests: readonly string[]): void;
+  /** Publishes a state-table entry owned by this host. */
+  putEntry(table: string, key: string, value: string): void;
+  removeEntry(table: string, key: string): void;
+  /** No packet of this host can follow a decision older than this revision any more. */
+  applied(revision: number): void;
+  log(level: 'debug' | 'info' | 'warn' | 'error', event: string, fields?: Record<string, unknown>): void;
+}

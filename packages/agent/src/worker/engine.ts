@@ -1,0 +1,337 @@
+/**
+ * The packet worker without its thread: one synchronous object that owns the datapath and takes turns. In a turn it applies
+ * what the state database sent, handles a batch of packets, simulates invalidated flows anew and runs timers.
+ */
+import type { Datapath } from '@weft/datapath';
+import { DROP_REASONS, FLOW_VALUE_SIZE, KEY_SIZE, printAction, printKey, TAG_INGRESS, tag } from '@weft/flow';
+import type { Batch } from '@weft/nsdb';
+import { Simulator, VirtualTopology } from '@weft/simulator';
+import type { AgentLimits } from '../config.ts';
+import { Bindings } from './bindings.ts';
+import { type Core, newWorkerCounters } from './core.ts';
+import type { Effects } from './effects.ts';
+import { ExecutionQueue } from './execution-queue.ts';
+import { Installer } from './installer.ts';
+import { LearnedMacs } from './learned-macs.ts';
+import { ReplicateLists } from './lists.ts';
+import { sweepFlows, sweepWaiting, wake } from './maintenance.ts';
+import { Neighbours } from './neighbours.ts';
+import { PacketPath } from './packet-path.ts';
+import { PeerMacs } from './peer-macs.ts';
+import { Revalidator } from './revalidator.ts';
+import { TopologyFeed } from './topology-feed.ts';
+import { Translator } from './translate.ts';
+import { Tunnels } from './tunnels.ts';
+import type { Underlay } from './underlay.ts';
+import { WaitingRoom } from './waiting-room.ts';
+
+/** Packets handled per turn: bounds how long an update waits. */
+const BATCH = 256;
+const TICK_MS = 50;
+const SWEEP_MS = 1_000;
+const PEER_MAC_MS = 5_000;
+const RELEASE_MS = 60_000;
+/** Interests that nothing consulted for this long are given back. */
+const UNUSED_MS = 600_000;
+/** How long adopted flows wait for their topology once the agent knows its own ports. */
+const ADOPTION_MS = 10_000;
+
+export interface EngineOptions {
+  readonly datapath: Datapath;
+  readonly underlay: Underlay;
+  readonly hostId: string;
+  readonly limits: AgentLimits;
+  readonly effects: Effects;
+  /** Steady clock in ms. */
+  readonly clock: () => number;
+}
+
+/** One installed flow, in words. */
+export interface FlowDump {
+  readonly id: number;
+  readonly match: string;
+  readonly action: string;
+  readonly port: string;
+  readonly packets: number;
+  readonly bytes: number;
+  readonly ageMs: number;
+  readonly idleMs: number;
+  readonly tags: number;
+}
+
+export class Engine {
+  private readonly core: Core;
+  private readonly underlay: Underlay;
+  private readonly peerMacs: PeerMacs;
+  private readonly path: PacketPath;
+  private readonly revalidator: Revalidator;
+  private readonly feed: TopologyFeed;
+  private readonly clock: () => number;
+  private readonly inbox: Batch[] = [];
+  private readonly onTaken: (() => void)[] = [];
+  private revision = 0;
+  private reported = 0;
+  private nextTick = 0;
+  private nextSweep = 0;
+  private nextPeerMacs = 0;
+  private nextRelease: number;
+  private adoptionDeadline = 0;
+
+  constructor(options: EngineOptions) {
+    const { datapath, underlay, hostId, limits, effects } = options;
+    this.clock = options.clock;
+    this.underlay = underlay;
+    this.nextRelease = this.clock() + RELEASE_MS;
+    const view = new VirtualTopology();
+    const counters = newWorkerCounters();
+    const lists = new ReplicateLists(datapath);
+    const tunnels = new Tunnels(datapath, underlay, effects, hostId);
+    this.peerMacs = new PeerMacs(underlay);
+    const bindings = new Bindings(datapath, underlay, effects, this.peerMacs, hostId, limits);
+    bindings.adoptAttached(datapath.adopted().ports.map((p) => p.ifindex));
+    const macBytes = new Uint8Array(6);
+    const macEntry = (bridge: number, vlan: number, mac: number, port: number) => {
+      for (let i = 5, rest = mac; i >= 0; i--, rest = Math.floor(rest / 256)) macBytes[i] = rest % 256;
+      return view.macEntry({ bridge, vlan, mac: macBytes, port });
+    };
+    const macs = new LearnedMacs(
+      {
+        put(bridge, vlan, mac, port) {
+          const { table, key, value } = macEntry(bridge, vlan, mac, port);
+          effects.putEntry(table, key, value);
+        },
+        remove(bridge, vlan, mac) {
+          const { table, key } = macEntry(bridge, vlan, mac, 0);
+          effects.removeEntry(table, key);
+        },
+        capHit: (reason) => {
+          counters.drops[DROP_REASONS.indexOf(reason)]++;
+        },
+      },
+      limits,
+    );
+    const installer = new Installer(datapath, macs, lists);
+    const simulator = new Simulator(view);
+    const neighbours = new Neighbours(
+      view,
+      {
+        request: (port, ip) => {
+          const frame = simulator.buildNeighbourRequest(port, ip);
+          if (frame) this.path.leave(frame, port, 0, 0, 0, this.clock());
+        },
+        invalidate: (tags, need) => {
+          this.revalidator.invalidate(tags);
+          wake(this.core, this.path, [need], this.clock());
+        },
+        hasFlows: (t) => installer.tags.has(t),
+        remove: (table, key) => effects.removeEntry(table, key),
+      },
+      limits,
+    );
+    this.core = {
+      hostId,
+      limits,
+      datapath,
+      view,
+      simulator,
+      effects,
+      bindings,
+      tunnels,
+      lists,
+      macs,
+      neighbours,
+      installer,
+      translator: new Translator(view, bindings, tunnels, lists, hostId),
+      waiting: new WaitingRoom(limits),
+      queue: new ExecutionQueue(datapath),
+      counters,
+      packets: new Float64Array(datapath.options.maxFlows),
+      bytes: new Float64Array(datapath.options.maxFlows),
+      interests: new Set(),
+    };
+    this.path = new PacketPath(this.core);
+    this.revalidator = new Revalidator(this.core, this.path);
+    this.feed = new TopologyFeed(this.core, (ifindex) => this.dropFlowsOf(ifindex));
+    datapath.readCounters(this.core.packets, this.core.bytes);
+    this.revalidator.adopt(this.clock());
+    this.feed.start();
+  }
+
+  /** Queues a batch; `taken` is called when it has been applied to the view and the next one may come. */
+  enqueue(batch: Batch, taken: () => void): void {
+    this.inbox.push(batch);
+    this.onTaken.push(taken);
+  }
+
+  /** One turn; waits for packets at most until the next timer, or not at all while there is other work. */
+  turn(): void {
+    let now = this.clock();
+    this.takeBatch(now);
+    const busy = this.revalidator.pending > 0 || this.inbox.length > 0;
+    const { datapath } = this.core;
+    const timeout = busy ? 0 : Math.max(0, Math.min(TICK_MS, Math.ceil(this.nextTick - now)));
+    datapath.poll(timeout, BATCH, (upcall) => {
+      try {
+        this.path.upcall(upcall, this.clock());
+      } catch (error) {
+        this.core.counters.errors++;
+        this.core.effects.log('error', 'packet.failed', { error: (error as Error).stack });
+      }
+    });
+    // Frames first, flows second: a packet that meets the new flow cannot overtake those that made it.
+    this.core.queue.flush();
+    this.core.installer.flush();
+    now = this.clock();
+    if (this.revalidator.pending > 0) this.revalidator.run(this.core.limits.revalidateBatch, now);
+    if (now >= this.nextTick) this.timers(now);
+    this.core.queue.flush();
+    this.core.installer.flush();
+    this.reportApplied();
+  }
+
+  /** Applies the next batch, once the flows that the last one touched are done. */
+  private takeBatch(now: number): void {
+    if (this.inbox.length === 0 || this.revalidator.pending > 0) return;
+    const batch = this.inbox.shift()!;
+    const taken = this.onTaken.shift()!;
+    const { tags, needs } = this.feed.apply(batch, now);
+    this.revision = batch.revision;
+    this.revalidator.invalidate(tags);
+    this.adoptionProgress(now, true);
+    wake(this.core, this.path, needs, now);
+    taken();
+  }
+
+  private adoptionProgress(now: number, changed: boolean): void {
+    if (this.revalidator.unverified === 0 || !this.feed.ready) return;
+    if (this.adoptionDeadline === 0) this.adoptionDeadline = now + ADOPTION_MS;
+    if (changed) this.revalidator.retryAdopted();
+    if (now >= this.adoptionDeadline) this.revalidator.abandonAdopted(now);
+  }
+
+  private reportApplied(): void {
+    if (this.reported === this.revision || this.revalidator.pending > 0) return;
+    if (this.revalidator.unverified > 0 || !this.feed.ready) return;
+    this.reported = this.revision;
+    this.core.effects.applied(this.revision);
+  }
+
+  private timers(now: number): void {
+    const { core } = this;
+    this.nextTick = now + TICK_MS;
+    if (this.underlay.drain()) this.revalidator.invalidate(this.feed.reconcile(now));
+    core.neighbours.tick(now);
+    sweepWaiting(core, now);
+    if (now >= this.nextSweep) {
+      this.nextSweep = now + SWEEP_MS;
+      sweepFlows(core, now);
+      core.macs.expire(now);
+      core.lists.collect();
+      this.path.collect(now);
+      this.adoptionProgress(now, false);
+      // Path MTUs age, and a route may have changed without an event that we saw.
+      this.revalidator.invalidate(this.feed.reconcile(now));
+    }
+    if (now >= this.nextPeerMacs) {
+      this.nextPeerMacs = now + PEER_MAC_MS;
+      if (this.peerMacs.refresh()) this.revalidator.invalidate(this.feed.reconcile(now));
+    }
+    if (now >= this.nextRelease) {
+      this.nextRelease = now + RELEASE_MS;
+      this.revalidator.invalidate(this.feed.release(now - UNUSED_MS));
+    }
+  }
+
+  /** Takes out all flows that entered by an interface, before it is detached. */
+  private dropFlowsOf(ifindex: number): void {
+    const { installer, macs, bindings, view } = this.core;
+    const now = this.clock();
+    const slots: number[] = [];
+    installer.tags.forEach(tag(TAG_INGRESS, ifindex), (slot) => slots.push(slot));
+    for (const slot of slots) installer.remove(slot, now);
+    installer.flush();
+    const portId = bindings.portAt(ifindex);
+    if (portId !== '') macs.dropPort(view.handle(portId));
+  }
+
+  /** Installed flows in words, at most `limit`. */
+  flows(limit: number): FlowDump[] {
+    const { installer, bindings } = this.core;
+    this.core.packets.fill(0);
+    this.core.bytes.fill(0);
+    this.core.datapath.readCounters(this.core.packets, this.core.bytes);
+    const now = this.clock();
+    const out: FlowDump[] = [];
+    installer.table.forEach((slot) => {
+      if (out.length >= limit) return;
+      const key = installer.table.keys.subarray(slot * KEY_SIZE, (slot + 1) * KEY_SIZE);
+      const value = installer.table.values.subarray(slot * FLOW_VALUE_SIZE, (slot + 1) * FLOW_VALUE_SIZE);
+      const view = new DataView(value.buffer, value.byteOffset);
+      out.push({
+        id: view.getUint32(0, true) + view.getUint32(4, true) * 2 ** 32,
+        match: printKey(key, key[KEY_SIZE - 1]),
+        action: printAction(value),
+        port: bindings.portAt(view.getUint32(8, true)),
+        packets: this.core.packets[slot] - installer.basePackets[slot],
+        bytes: this.core.bytes[slot] - installer.baseBytes[slot],
+        ageMs: now - installer.createdAt[slot],
+        idleMs: now - installer.activeAt[slot],
+        tags: installer.tags.tagsOf(slot).length,
+      });
+    });
+    return out;
+  }
+
+  /** Numbers for status and metrics. */
+  status(): Record<string, unknown> {
+    const { core } = this;
+    const stats = core.datapath.stats();
+    const drops: Record<string, number> = {};
+    DROP_REASONS.forEach((reason, i) => {
+      const n = (stats.drops[i] ?? 0) + core.counters.drops[i];
+      if (n > 0) drops[reason] = n;
+    });
+    return {
+      revision: this.revision,
+      applied: this.reported,
+      ready: this.feed.ready,
+      flows: core.installer.table.size,
+      flowsMax: core.installer.table.capacity,
+      flowsInstalled: core.installer.installed,
+      flowsDeleted: core.installer.deleted,
+      flowsRefused: core.installer.refused,
+      revalidationPending: this.revalidator.pending,
+      unverified: this.revalidator.unverified,
+      tags: core.installer.tags.tagCount,
+      waiting: core.waiting.size,
+      learnedMacs: core.macs.size,
+      neighboursPending: core.neighbours.pendingCount,
+      neighboursPublished: core.neighbours.publishedCount,
+      interests: core.interests.size,
+      executed: core.queue.executed,
+      upcalls: core.counters.upcalls,
+      lateHits: core.counters.lateHits,
+      simulations: core.counters.simulations,
+      postponed: core.counters.postponed,
+      generated: core.counters.generated,
+      icmpSuppressed: core.counters.icmpSuppressed,
+      revalidated: core.counters.revalidated,
+      evicted: core.counters.evicted,
+      expired: core.counters.expired,
+      errors: core.counters.errors,
+      drops,
+      upcallsByReason: [...stats.upcalls],
+      ports: core.bindings.list(),
+      tunnels: core.tunnels.list().map((t) => ({ ...t, local: [...t.local], remote: [...t.remote] })),
+    };
+  }
+
+  /** Leaves everything in the kernel for the next process. */
+  close(): void {
+    this.core.queue.flush();
+    this.core.installer.flush();
+    this.peerMacs.close();
+    this.underlay.close();
+    this.core.datapath.close();
+  }
+}

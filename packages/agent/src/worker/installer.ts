@@ -1,0 +1,216 @@
+/**
+ * Installed flows and what hangs on them: the user-space table, tags, learned MACs, replicate lists, counters. Changes
+ * gather in two batches, deletions first, and go to the datapath with one call each.
+ */
+import type { Datapath } from '@weft/datapath';
+import {
+  A_OUT_PORT,
+  A_OUTPUT,
+  ACTION_SIZE,
+  FLOW_FIRST_KEY,
+  FLOW_VALUE_SIZE,
+  KEY_SIZE,
+  keyInPort,
+  OUT_LIST,
+  readU32le,
+  setActionId,
+} from '@weft/flow';
+import { FlowTable } from '../flows/flow-table.ts';
+import { TagIndex } from '../flows/tag-index.ts';
+import type { LearnedMacs } from './learned-macs.ts';
+import type { ReplicateLists } from './lists.ts';
+
+const BATCH = 1024;
+
+export class Installer {
+  readonly table: FlowTable;
+  readonly tags: TagIndex;
+  /** Per slot: when it was installed, and when its counter was last seen to move; ms. */
+  readonly createdAt: Float64Array;
+  readonly activeAt: Float64Array;
+  /** Per slot: when the flow must go at the latest; 0: never. */
+  readonly expiresAt: Float64Array;
+  readonly lastPackets: Float64Array;
+  /** Counter values when the slot was taken: a slot's counters are never reset, so that nothing is lost. */
+  readonly basePackets: Float64Array;
+  readonly baseBytes: Float64Array;
+  private readonly macOf: Int32Array;
+  private readonly perPort = new Map<number, number>();
+  private readonly datapath: Datapath;
+  private readonly macs: LearnedMacs;
+  private readonly lists: ReplicateLists;
+  private readonly putKeys = new Uint8Array(BATCH * KEY_SIZE);
+  private readonly putValues = new Uint8Array(BATCH * FLOW_VALUE_SIZE);
+  private readonly putSlots = new Int32Array(BATCH);
+  private putCount = 0;
+  private readonly deleteKeys = new Uint8Array(BATCH * KEY_SIZE);
+  private deleteCount = 0;
+  private nextId = 1;
+  /** Inserts that the datapath refused because its table was full. */
+  refused = 0;
+  installed = 0;
+  deleted = 0;
+
+  constructor(datapath: Datapath, macs: LearnedMacs, lists: ReplicateLists) {
+    const capacity = datapath.options.maxFlows;
+    this.datapath = datapath;
+    this.macs = macs;
+    this.lists = lists;
+    this.table = new FlowTable(capacity);
+    this.tags = new TagIndex(capacity);
+    this.createdAt = new Float64Array(capacity);
+    this.activeAt = new Float64Array(capacity);
+    this.expiresAt = new Float64Array(capacity);
+    this.lastPackets = new Float64Array(capacity);
+    this.basePackets = new Float64Array(capacity);
+    this.baseBytes = new Float64Array(capacity);
+    this.macOf = new Int32Array(capacity).fill(-1);
+  }
+
+  flowsOfPort(inPort: number): number {
+    return this.perPort.get(inPort) ?? 0;
+  }
+
+  takeId(): number {
+    return this.nextId++;
+  }
+
+  /**
+   * Takes over a flow that is in the datapath already; its tags are unknown until it has been simulated again.
+   * @returns the slot, or -1: no room, or its counter slot is taken (the caller deletes it from the datapath).
+   */
+  adopt(masked: Uint8Array, value: Uint8Array, counterSlot: number, id: number, now: number): number {
+    const slot = this.table.add(masked, 0, counterSlot);
+    if (slot < 0) return -1;
+    this.table.values.set(value.subarray(0, FLOW_VALUE_SIZE), slot * FLOW_VALUE_SIZE);
+    this.nextId = Math.max(this.nextId, id + 1);
+    this.countPort(masked, 1);
+    this.holdList(slot);
+    this.createdAt[slot] = now;
+    this.activeAt[slot] = now;
+    this.expiresAt[slot] = 0;
+    this.macOf[slot] = -1;
+    return slot;
+  }
+
+  /** Slot for a new flow, or -1 if the table is full. Its value is to be written by `write` at once. */
+  allocate(masked: Uint8Array, now: number, packets: Float64Array, bytes: Float64Array): number {
+    const slot = this.table.add(masked);
+    if (slot < 0) return -1;
+    this.countPort(masked, 1);
+    this.createdAt[slot] = now;
+    this.activeAt[slot] = now;
+    this.lastPackets[slot] = packets[slot];
+    this.basePackets[slot] = packets[slot];
+    this.baseBytes[slot] = bytes[slot];
+    this.macOf[slot] = -1;
+    return slot;
+  }
+
+  /**
+   * Sets a slot's action, first key, tags and MAC, and queues it for the datapath. The action gets a fresh id each time: an
+   * element that the kernel recycles for a newer version of the same flow must not pass for the older one.
+   */
+  write(
+    slot: number,
+    action: Uint8Array,
+    firstKey: Uint8Array,
+    mac: number,
+    expiresAt: number,
+    tags: readonly number[],
+  ): void {
+    const at = slot * FLOW_VALUE_SIZE;
+    this.releaseList(slot);
+    setActionId(action, this.takeId());
+    this.table.values.set(action.subarray(0, ACTION_SIZE), at);
+    this.table.values.set(firstKey.subarray(0, KEY_SIZE), at + FLOW_FIRST_KEY);
+    this.holdList(slot);
+    this.expiresAt[slot] = expiresAt;
+    this.retag(slot, mac, tags);
+    this.queuePut(slot);
+    this.installed++;
+  }
+
+  /** Replaces what a flow stands on; its action is right as it is. */
+  retag(slot: number, mac: number, tags: readonly number[]): void {
+    this.tags.drop(slot);
+    for (const t of tags) this.tags.add(slot, t);
+    const before = this.macOf[slot];
+    if (before === mac) return;
+    if (mac >= 0) this.macs.reference(mac);
+    if (before >= 0) this.macs.release(before, this.activeAt[slot]);
+    this.macOf[slot] = mac;
+  }
+
+  /** Takes a flow out; the datapath follows with the next flush. */
+  remove(slot: number, now: number): void {
+    if (this.deleteCount === BATCH) this.flush();
+    const at = slot * KEY_SIZE;
+    this.deleteKeys.set(this.table.keys.subarray(at, at + KEY_SIZE), this.deleteCount++ * KEY_SIZE);
+    // A put of the same slot that still waits must not come after the deletion.
+    for (let i = 0; i < this.putCount; i++) if (this.putSlots[i] === slot) this.cancelPut(i--);
+    this.countPort(this.table.keys.subarray(at, at + KEY_SIZE), -1);
+    this.tags.drop(slot);
+    if (this.macOf[slot] >= 0) this.macs.release(this.macOf[slot], now);
+    this.macOf[slot] = -1;
+    this.releaseList(slot);
+    this.table.remove(slot);
+    this.deleted++;
+  }
+
+  private cancelPut(i: number): void {
+    const last = --this.putCount;
+    this.putSlots[i] = this.putSlots[last];
+    this.putKeys.copyWithin(i * KEY_SIZE, last * KEY_SIZE, (last + 1) * KEY_SIZE);
+    this.putValues.copyWithin(i * FLOW_VALUE_SIZE, last * FLOW_VALUE_SIZE, (last + 1) * FLOW_VALUE_SIZE);
+  }
+
+  private queuePut(slot: number): void {
+    if (this.putCount === BATCH) this.flush();
+    const i = this.putCount++;
+    this.putSlots[i] = slot;
+    this.putKeys.set(this.table.keys.subarray(slot * KEY_SIZE, (slot + 1) * KEY_SIZE), i * KEY_SIZE);
+    this.putValues.set(
+      this.table.values.subarray(slot * FLOW_VALUE_SIZE, (slot + 1) * FLOW_VALUE_SIZE),
+      i * FLOW_VALUE_SIZE,
+    );
+  }
+
+  /** Sends what is queued. */
+  flush(): void {
+    if (this.deleteCount > 0) {
+      const n = this.deleteCount;
+      this.deleteCount = 0;
+      this.datapath.deleteFlows(this.deleteKeys, n);
+    }
+    if (this.putCount > 0) {
+      const n = this.putCount;
+      this.putCount = 0;
+      const done = this.datapath.putFlows({ keys: this.putKeys, values: this.putValues, count: n });
+      // What did not fit is no flow: its packets come up again.
+      const failed = this.putSlots.slice(done, n);
+      this.refused += failed.length;
+      for (const slot of failed) this.remove(slot, 0);
+    }
+  }
+
+  private holdList(slot: number): void {
+    const at = slot * FLOW_VALUE_SIZE;
+    if (this.table.values[at + A_OUTPUT] === OUT_LIST)
+      this.lists.reference(readU32le(this.table.values, at + A_OUT_PORT));
+  }
+
+  private releaseList(slot: number): void {
+    const at = slot * FLOW_VALUE_SIZE;
+    if (this.table.values[at + A_OUTPUT] === OUT_LIST)
+      this.lists.release(readU32le(this.table.values, at + A_OUT_PORT));
+    this.table.values[at + A_OUTPUT] = 0;
+  }
+
+  private countPort(masked: Uint8Array, by: number): void {
+    const port = keyInPort(masked);
+    const n = (this.perPort.get(port) ?? 0) + by;
+    if (n === 0) this.perPort.delete(port);
+    else this.perPort.set(port, n);
+  }
+}

@@ -1,0 +1,404 @@
+/**
+ * One packet's way through the worker: simulate, remember what it taught, translate, install the flow, send the frame.
+ * Nothing here waits: a packet that lacks data goes to the waiting room and comes back from scratch.
+ */
+import type { Upcall } from '@weft/datapath';
+import {
+  A_OUT_PORT,
+  A_OUTPUT,
+  A_REWRITE,
+  A_TTL_DEC,
+  ACTION_SIZE,
+  classFor,
+  compileAction,
+  dropReason,
+  extractKey,
+  FLOW_VALUE_SIZE,
+  K_ETH_SRC,
+  K_IP_TTL,
+  K_VLAN,
+  KEY_SIZE,
+  keyInPort,
+  maskKey,
+  newFrameLayout,
+  OUT_DROP,
+  OUT_TUNNEL,
+  readU16,
+  readU32le,
+  RW_TTL,
+  TAG_INGRESS,
+  tag,
+  UPCALL_MISS,
+  UPCALL_PATH_MTU,
+} from '@weft/flow';
+import { macToNumber } from '@weft/packet';
+import {
+  GENERATED_ICMP_ERROR,
+  newSimulation,
+  PORT_BRIDGE,
+  type Simulation,
+  type SimulationInput,
+  VERDICT_DROP,
+  VERDICT_FORWARD,
+  VERDICT_POSTPONE,
+} from '@weft/simulator';
+import { type Core, countDrop, want } from './core.ts';
+import { neighbourNeed } from './neighbours.ts';
+import { RateLimit } from './rate-limit.ts';
+import { newOutput, type Output } from './translate.ts';
+import { type Parked, parkedCopy } from './waiting-room.ts';
+
+/** Frames that devices send in answer to frames that devices send: an echo reply may meet an unreachable, no more. */
+const MAX_GENERATIONS = 4;
+/** A packet that wakes and lacks something else again and again leaves the waiting room. */
+const MAX_ROUNDS = 32;
+/** Flow that drops because the peer's tunnel is missing: short, since nothing tells us the exact moment it could go. */
+const UNREACHABLE_MS = 1_000;
+
+const PEER_UNREACHABLE = dropReason('peer_unreachable');
+const TOO_BIG = dropReason('too_big');
+const REWRITE_FAILED = dropReason('rewrite_failed');
+const NO_VNET = new Uint8Array(10);
+
+export class PacketPath {
+  private readonly core: Core;
+  private readonly sims: Simulation[] = [];
+  private readonly keys: Uint8Array[] = [];
+  private readonly output: Output = newOutput();
+  private readonly masked = new Uint8Array(KEY_SIZE);
+  private readonly action = new Uint8Array(ACTION_SIZE);
+  private readonly layout = newFrameLayout();
+  private readonly tagList: number[] = [];
+  private readonly icmp: RateLimit;
+  private readonly input: SimulationInput = { key: NO_VNET, frame: NO_VNET, length: 0, port: 0, now: 0 };
+
+  constructor(core: Core) {
+    this.core = core;
+    this.icmp = new RateLimit(core.limits.icmpRate);
+    for (let i = 0; i <= MAX_GENERATIONS; i++) {
+      this.sims.push(newSimulation());
+      this.keys.push(new Uint8Array(KEY_SIZE));
+    }
+  }
+
+  collect(now: number): void {
+    this.icmp.collect(now);
+  }
+
+  /** Handles a packet that came up. */
+  upcall(u: Upcall, now: number): void {
+    const { core } = this;
+    core.counters.upcalls++;
+    if (u.reason === UPCALL_PATH_MTU) {
+      if (core.tunnels.notePathMtu(u.peer, u.mtu, now)) {
+        core.effects.log('info', 'tunnel.path_mtu', { host: core.tunnels.host(u.peer), mtu: u.mtu });
+        core.tunnels.reconcile(now);
+      }
+      return;
+    }
+    if (u.reason === UPCALL_MISS && this.hit(u)) return;
+    this.enter(u.key, u.frame, u.vnetHeader, u.length, u.segmentLength, u.reason, u.inPort, 0, now);
+  }
+
+  /** Simulates a waiting packet again. */
+  retry(p: Parked, now: number): void {
+    if (p.leavingPort !== 0) this.leave(p.frame, p.leavingPort, p.inPort, 0, p.rounds, now);
+    else this.enter(p.key, p.frame, p.vnetHeader, p.length, p.segmentLength, p.reason, p.inPort, p.rounds, now);
+  }
+
+  /** The flow may have been installed since the packet came up (a burst): then it is executed, not simulated. */
+  private hit(u: Upcall): boolean {
+    const { installer, queue, tunnels } = this.core;
+    const slot = installer.table.match(u.key);
+    if (slot < 0) return false;
+    const at = slot * FLOW_VALUE_SIZE;
+    const values = installer.table.values;
+    // What the datapath would send up again: too old or too big.
+    if ((values[at + A_REWRITE + 1] << 8) & RW_TTL && u.key[K_IP_TTL] <= values[at + A_TTL_DEC]) return false;
+    if (values[at + A_OUTPUT] === OUT_TUNNEL && u.segmentLength > tunnels.mtu(readU32le(values, at + A_OUT_PORT))) return false;
+    this.core.counters.lateHits++;
+    if (values[at + A_OUTPUT] === OUT_DROP) return true;
+    queue.add(u.frame, u.vnetHeader).set(values.subarray(at, at + ACTION_SIZE));
+    return true;
+  }
+
+  private enter(
+    key: Uint8Array,
+    frame: Uint8Array,
+    vnetHeader: Uint8Array,
+    length: number,
+    segmentLength: number,
+    reason: number,
+    inPort: number,
+    rounds: number,
+    now: number,
+  ): void {
+    const { core, input } = this;
+    const portId = core.bindings.portAt(inPort);
+    if (portId === '') return countDrop(core.counters, 'no_port');
+    const sim = this.sims[0];
+    input.key = key;
+    input.frame = frame;
+    input.length = length;
+    input.port = core.view.handle(portId);
+    input.now = now;
+    core.counters.simulations++;
+    core.simulator.simulate(input, sim);
+    const mac = this.learn(sim, key, input.port, now);
+    if (sim.verdict === VERDICT_POSTPONE) {
+      this.postpone(sim, parkedCopy({ key, frame, vnetHeader, length, segmentLength, reason, leavingPort: 0, inPort, deadline: now + core.limits.waitingMs, rounds: rounds + 1 }), now);
+      return;
+    }
+    if (sim.verdict === VERDICT_FORWARD) this.forward(sim, key, frame, vnetHeader, segmentLength, inPort, mac, now);
+    else this.drop(sim, key, inPort, mac, now);
+    this.sendGenerated(sim, inPort, 0, now);
+  }
+
+  private forward(
+    sim: Simulation,
+    key: Uint8Array,
+    frame: Uint8Array,
+    vnetHeader: Uint8Array,
+    segmentLength: number,
+    inPort: number,
+    mac: number,
+    now: number,
+  ): void {
+    const { core, output } = this;
+    if (sim.divergent) {
+      for (let i = 0; i < sim.outputCount; i++) {
+        core.translator.translate(sim, i, output);
+        const final = sim.outputKeys.subarray(i * KEY_SIZE, (i + 1) * KEY_SIZE);
+        this.execute(key, final, sim.outputTtlDec[i], frame, vnetHeader, inPort);
+      }
+      return;
+    }
+    core.translator.translate(sim, -1, output);
+    if (output.output === OUT_DROP) core.counters.drops[output.reason]++;
+    else if (output.mtu !== 0 && segmentLength > output.mtu) {
+      core.counters.drops[TOO_BIG]++;
+      core.simulator.tooBig(this.input, sim, output.mtu);
+    } else this.execute(key, sim.key, sim.ttlDec, frame, vnetHeader, inPort);
+    if (!sim.cacheable) return;
+    const lifetime = output.output === OUT_DROP && output.reason === PEER_UNREACHABLE ? UNREACHABLE_MS : sim.shortLived;
+    this.install(sim, key, inPort, mac, lifetime, now);
+  }
+
+  private drop(sim: Simulation, key: Uint8Array, inPort: number, mac: number, now: number): void {
+    const { output } = this;
+    this.core.counters.drops[sim.reason]++;
+    if (!sim.cacheable) return;
+    output.output = OUT_DROP;
+    output.outPort = 0;
+    output.tunnelKey = 0;
+    output.flags = 0;
+    output.reason = sim.reason;
+    output.tags.length = 0;
+    this.install(sim, key, inPort, mac, sim.shortLived, now);
+  }
+
+  /** Installs the flow of `sim` with the output translated last. */
+  private install(sim: Simulation, key: Uint8Array, inPort: number, mac: number, lifetime: number, now: number): void {
+    const { core, masked } = this;
+    const { installer } = core;
+    const cls = classFor(sim.fields);
+    maskKey(key, 0, cls, masked, 0);
+    let slot = installer.table.find(masked);
+    if (slot < 0) {
+      if (installer.flowsOfPort(inPort) >= core.limits.maxFlowsPerPort) return countDrop(core.counters, 'cap_flows');
+      slot = installer.allocate(masked, now, core.packets, core.bytes);
+      if (slot < 0) return countDrop(core.counters, 'cap_flows');
+    }
+    this.compile(sim, key, slot, inPort, cls);
+    installer.write(slot, this.action, key, mac, lifetime > 0 ? now + lifetime : 0, this.tagsOf(sim, inPort));
+  }
+
+  /** Compiles the action for `slot` into `this.action`. */
+  private compile(sim: Simulation, key: Uint8Array, slot: number, inPort: number, cls: number): void {
+    const { output } = this;
+    const final = sim.verdict === VERDICT_DROP ? key : sim.key;
+    compileAction(key, final, this.action, {
+      output: output.output,
+      outPort: output.outPort,
+      tunnelKey: output.tunnelKey,
+      flags: output.flags,
+      reason: output.reason,
+      ttlDec: sim.verdict === VERDICT_DROP ? 0 : sim.ttlDec,
+      ownerPort: inPort,
+      ownerClass: cls,
+      counterSlot: slot,
+    });
+  }
+
+  private tagsOf(sim: Simulation, inPort: number): readonly number[] {
+    const { tagList, output } = this;
+    tagList.length = 0;
+    for (let i = 0; i < sim.tagCount; i++) tagList.push(sim.tags[i]);
+    for (const t of output.tags) if (!tagList.includes(t)) tagList.push(t);
+    tagList.push(tag(TAG_INGRESS, inPort));
+    return tagList;
+  }
+
+  /** Sends a frame with the output translated last. */
+  private execute(
+    from: Uint8Array,
+    to: Uint8Array,
+    ttlDec: number,
+    frame: Uint8Array,
+    vnetHeader: Uint8Array | null,
+    inPort: number,
+  ): void {
+    const { output, core } = this;
+    if (output.output === OUT_DROP) {
+      core.counters.drops[output.reason]++;
+      return;
+    }
+    const action = core.queue.add(frame, vnetHeader);
+    const options = { output: output.output, outPort: output.outPort, tunnelKey: output.tunnelKey, flags: output.flags, ttlDec, ownerPort: inPort };
+    if (compileAction(from, to, action, options)) return;
+    core.queue.cancel();
+    core.counters.drops[REWRITE_FAILED]++;
+  }
+
+  /** Publishes what the packet taught. @returns the entry of its source MAC, for the flow to hold; −1 if there is none. */
+  private learn(sim: Simulation, key: Uint8Array, portHandle: number, now: number): number {
+    const { core } = this;
+    for (let i = 0; i < sim.learnedNeighbourCount; i++) {
+      const learned = sim.learnedNeighbours[i];
+      const { table, key: name, value } = core.view.neighbourEntry(learned);
+      const entry = { table, key: name, device: learned.device, port: learned.port, ip: learned.ip, from: learned.from };
+      if (core.neighbours.publish(entry, now)) core.effects.putEntry(table, name, value);
+      else countDrop(core.counters, 'cap_neighbours');
+    }
+    let moved = false;
+    for (let i = 0; i < sim.learnedMacCount; i++) {
+      const { bridge, vlan, mac, port } = sim.learnedMacs[i];
+      if (port === portHandle) moved = true;
+      else core.macs.learn(bridge, vlan, macToNumber(mac, 0), port, 0, now);
+    }
+    const port = core.view.port(portHandle);
+    if (port?.kind !== PORT_BRIDGE || key[K_ETH_SRC] & 1) return -1;
+    const vlan = readU16(key, K_VLAN) & 0xfff;
+    return core.macs.learn(port.device, vlan, macToNumber(key, K_ETH_SRC), portHandle, moved ? 0 : portHandle, now);
+  }
+
+  private postpone(sim: Simulation, packet: Parked, now: number): void {
+    const { core } = this;
+    core.counters.postponed++;
+    want(core, sim.needs);
+    const needs = [...sim.needs];
+    for (let i = 0; i < sim.wantedNeighbourCount; i++) {
+      const { port, ip } = sim.wantedNeighbours[i];
+      if (core.neighbours.resolve(port, ip, now)) needs.push(neighbourNeed(port, ip));
+    }
+    if (packet.rounds > MAX_ROUNDS) countDrop(core.counters, 'waiting_room_expired');
+    else if (!core.waiting.park(packet, needs)) countDrop(core.counters, 'waiting_room_full');
+  }
+
+  /** Sends the frames that devices answered with. */
+  private sendGenerated(sim: Simulation, inPort: number, generation: number, now: number): void {
+    for (const { frame, port, kind } of sim.generated) {
+      if (kind === GENERATED_ICMP_ERROR && !this.icmp.take(inPort, now)) this.core.counters.icmpSuppressed++;
+      else this.leave(frame, port, inPort, generation + 1, 0, now);
+    }
+  }
+
+  /** Simulates and sends a frame that a device sends by `port`. `inPort`: the local port that caused it, for caps. */
+  leave(frame: Uint8Array, port: number, inPort: number, generation: number, rounds: number, now: number): void {
+    const { core } = this;
+    if (generation > MAX_GENERATIONS) return;
+    core.counters.generated++;
+    const sim = this.sims[generation];
+    const key = this.keys[generation];
+    if (!extractKey(frame, frame.length, 0, 0, key, 0, this.layout)) return countDrop(core.counters, 'malformed');
+    core.simulator.simulateGenerated(frame, port, now, sim);
+    for (let i = 0; i < sim.learnedMacCount; i++) {
+      const learned = sim.learnedMacs[i];
+      core.macs.learn(learned.bridge, learned.vlan, macToNumber(learned.mac, 0), learned.port, 0, now);
+    }
+    if (sim.verdict === VERDICT_POSTPONE) {
+      this.postpone(
+        sim,
+        parkedCopy({ key, frame, vnetHeader: NO_VNET, length: frame.length, segmentLength: 0, reason: 0, leavingPort: port, inPort, deadline: now + core.limits.waitingMs, rounds: rounds + 1 }),
+        now,
+      );
+      return;
+    }
+    if (sim.verdict === VERDICT_FORWARD) {
+      for (let i = 0; i < sim.outputCount; i++) {
+        if (!sim.divergent && i > 0) break;
+        core.translator.translate(sim, sim.divergent ? i : -1, this.output);
+        const final = sim.divergent ? sim.outputKeys.subarray(i * KEY_SIZE, (i + 1) * KEY_SIZE) : sim.key;
+        this.execute(key, final, sim.divergent ? sim.outputTtlDec[i] : sim.ttlDec, frame, null, inPort);
+      }
+    } else core.counters.drops[sim.reason]++;
+    this.sendGenerated(sim, inPort, generation, now);
+  }
+
+  /**
+   * Simulates an installed flow again from its first packet's key.
+   * @returns true if the flow stands (unchanged, or replaced under the same or another mask); false if it must go.
+   */
+  revalidate(slot: number, now: number): boolean {
+    const { core, input } = this;
+    const { installer } = core;
+    const at = slot * FLOW_VALUE_SIZE;
+    const key = this.keys[0];
+    key.set(installer.table.values.subarray(at + ACTION_SIZE, at + ACTION_SIZE + KEY_SIZE));
+    const inPort = keyInPort(key);
+    const portId = core.bindings.portAt(inPort);
+    if (portId === '') return false;
+    const sim = this.sims[0];
+    input.key = key;
+    input.frame = NO_VNET.subarray(0, 0);
+    input.length = 0;
+    input.port = core.view.handle(portId);
+    input.now = now;
+    core.counters.revalidated++;
+    core.simulator.simulate(input, sim);
+    if (sim.verdict === VERDICT_POSTPONE) {
+      want(core, sim.needs);
+      return false;
+    }
+    if (!sim.cacheable || sim.shortLived > 0) return false;
+    if (sim.verdict === VERDICT_FORWARD) core.translator.translate(sim, -1, this.output);
+    else {
+      this.output.output = OUT_DROP;
+      this.output.outPort = 0;
+      this.output.tunnelKey = 0;
+      this.output.flags = 0;
+      this.output.reason = sim.reason;
+      this.output.tags.length = 0;
+    }
+    const mac = this.sourceMac(key, input.port, now);
+    const cls = classFor(sim.fields);
+    const oldCls = installer.table.keys[(slot + 1) * KEY_SIZE - 1];
+    if (cls !== oldCls) {
+      // Another mask is another key in the table: the old flow goes, the new one comes with the same flush.
+      const expires = installer.expiresAt[slot];
+      installer.remove(slot, now);
+      this.install(sim, key, inPort, mac, expires > 0 ? expires - now : 0, now);
+      return true;
+    }
+    this.compile(sim, key, slot, inPort, cls);
+    const tags = this.tagsOf(sim, inPort);
+    if (this.sameAction(slot)) installer.retag(slot, mac, tags);
+    else installer.write(slot, this.action, key, mac, 0, tags);
+    return true;
+  }
+
+  private sourceMac(key: Uint8Array, portHandle: number, now: number): number {
+    const { core } = this;
+    const port = core.view.port(portHandle);
+    if (port?.kind !== PORT_BRIDGE || key[K_ETH_SRC] & 1) return -1;
+    return core.macs.learn(port.device, readU16(key, K_VLAN) & 0xfff, macToNumber(key, K_ETH_SRC), portHandle, portHandle, now);
+  }
+
+  /** True if the compiled action equals the installed one but for the flow id at both ends. */
+  private sameAction(slot: number): boolean {
+    const values = this.core.installer.table.values;
+    const at = slot * FLOW_VALUE_SIZE;
+    for (let i = 8; i < ACTION_SIZE - 8; i++) if (values[at + i] !== this.action[i]) return false;
+    return true;
+  }
+}

@@ -1,0 +1,142 @@
+/**
+ * From batches of the state database to everything in the worker that stands on them: the simulator's view, bindings,
+ * tunnels. The agent subscribes to its own ports and the tunnel zones; the rest it asks for as packets need it.
+ */
+import type { Batch, Change, StoredObject } from '@weft/nsdb';
+import type { Bridge, Port, TunnelZone, TunnelZoneHost } from '@weft/topology';
+import { type Core, want } from './core.ts';
+import { localPortTag, tunnelTag } from './translate.ts';
+
+export interface FeedResult {
+  /** Flows with these tags are to be simulated anew. */
+  readonly tags: number[];
+  /** Interests that arrived: packets that wait for them may go on. */
+  readonly needs: string[];
+}
+
+export class TopologyFeed {
+  private readonly core: Core;
+  private readonly localPortsInterest: string;
+  private localPorts: Set<string> | null = null;
+  private readonly delivered = new Set<string>();
+  private readonly beforeDetach: (ifindex: number, portId: string) => void;
+
+  constructor(core: Core, beforeDetach: (ifindex: number, portId: string) => void) {
+    this.core = core;
+    this.beforeDetach = beforeDetach;
+    this.localPortsInterest = `i/Port.hostId/${core.hostId}`;
+  }
+
+  /** What every agent is subscribed to. */
+  start(): void {
+    want(this.core, ['a/TunnelZone', 'a/TunnelZoneHost', this.localPortsInterest]);
+  }
+
+  /** True once this host's own ports are known: before that, nothing adopted may be judged stale. */
+  get ready(): boolean {
+    if (!this.localPorts || !this.delivered.has('a/TunnelZone') || !this.delivered.has('a/TunnelZoneHost')) return false;
+    for (const id of this.localPorts) if (!this.delivered.has(`o/Port/${id}`)) return false;
+    for (const id of this.core.bindings.bridges()) if (!this.delivered.has(`o/Bridge/${id}`)) return false;
+    return true;
+  }
+
+  apply(batch: Batch, now: number): FeedResult {
+    const { core } = this;
+    const tags: number[] = [];
+    const needs: string[] = [];
+    for (const change of batch.changes) {
+      if (!core.interests.has(change.interest)) continue;
+      this.delivered.add(change.interest);
+      needs.push(change.interest);
+      this.ownConcerns(change);
+      if (change.kind === 'table' && change.interest.startsWith('t/arp/')) {
+        for (const { key } of change.upserts) needs.push(...core.neighbours.noteEntry(change.interest, key));
+      }
+    }
+    const applied = core.view.apply(batch.changes);
+    tags.push(...applied.tags);
+    want(core, applied.wanted);
+    tags.push(...this.reconcile(now));
+    this.warmUp();
+    return { tags, needs };
+  }
+
+  /** Brings tunnels and bindings in line with the topology and the interfaces there are. @returns tags to invalidate. */
+  reconcile(now: number): number[] {
+    const { core } = this;
+    const tags: number[] = [];
+    for (const host of core.tunnels.reconcile(now)) tags.push(tunnelTag(core.view.handle(host)));
+    if (this.ready) {
+      for (const port of core.bindings.reconcile(this.beforeDetach)) tags.push(localPortTag(core.view.handle(port)));
+    }
+    return tags;
+  }
+
+  private ownConcerns(change: Change): void {
+    const { tunnels, bindings } = this.core;
+    if (change.kind === 'objects') this.zoneChange(change.interest, change);
+    else if (change.kind === 'index' && change.interest === this.localPortsInterest) {
+      if (change.reset || !this.localPorts) this.localPorts = new Set(change.added);
+      else for (const id of change.added) this.localPorts.add(id);
+      for (const id of change.removed) {
+        this.localPorts.delete(id);
+        bindings.setPort(id, null);
+      }
+      if (change.reset) bindings.retainPorts(this.localPorts);
+      want(this.core, [...this.localPorts].map((id) => `o/Port/${id}`));
+    } else if (change.kind === 'object') {
+      const [, type, id] = change.interest.split('/');
+      if (type === 'Port' && this.localPorts?.has(id)) {
+        const port = change.object?.value as unknown as Port | undefined;
+        bindings.setPort(id, port?.hostId === this.core.hostId ? port : null);
+        if (port?.bridgeId) want(this.core, [`o/Bridge/${port.bridgeId}`]);
+      } else if (type === 'Bridge') {
+        bindings.setFloodKey(id, (change.object?.value as unknown as Bridge | undefined)?.tunnelKey ?? 0);
+      }
+    }
+    if (this.delivered.has('a/TunnelZone') && this.delivered.has('a/TunnelZoneHost')) tunnels.markKnown();
+  }
+
+  private zoneChange(
+    interest: string,
+    change: { reset: boolean; upserts: readonly StoredObject[]; removed: readonly string[] },
+  ): void {
+    const { tunnels } = this.core;
+    if (interest === 'a/TunnelZone') {
+      if (change.reset) tunnels.clearZones();
+      for (const { id, value } of change.upserts) tunnels.setZone(id, (value as unknown as TunnelZone).type);
+      for (const id of change.removed) tunnels.setZone(id, null);
+    } else if (interest === 'a/TunnelZoneHost') {
+      if (change.reset) tunnels.clearMembers();
+      for (const { id, value } of change.upserts) {
+        const member = value as unknown as TunnelZoneHost;
+        tunnels.setMember(id, { zone: member.tunnelZoneId, host: member.hostId, address: member.ipAddress });
+      }
+      for (const id of change.removed) tunnels.setMember(id, null);
+    }
+  }
+
+  /** Asks for what a packet that enters by a local port will need, before it comes. */
+  private warmUp(): void {
+    const { core } = this;
+    for (const { portId, live } of core.bindings.list()) {
+      if (live) want(core, core.view.interestsFor(core.view.handle(portId)));
+    }
+  }
+
+  /** Gives back interests that nothing consulted since `olderThan`. @returns tags to invalidate. */
+  release(olderThan: number): number[] {
+    const { core } = this;
+    const kept = new Set(['a/TunnelZone', 'a/TunnelZoneHost', this.localPortsInterest]);
+    for (const id of this.localPorts ?? []) kept.add(`o/Port/${id}`);
+    for (const id of core.bindings.bridges()) kept.add(`o/Bridge/${id}`);
+    const unused = core.view.unused(olderThan, (t) => core.installer.tags.has(t)).filter((i) => !kept.has(i));
+    if (unused.length === 0) return [];
+    for (const interest of unused) {
+      core.interests.delete(interest);
+      this.delivered.delete(interest);
+    }
+    core.effects.removeInterests(unused);
+    return core.view.forget(unused);
+  }
+}

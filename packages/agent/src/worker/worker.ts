@@ -1,0 +1,79 @@
+/**
+ * The packet worker's thread. It never returns to an event loop: it blocks in the datapath's poll (epoll_wait) and reads the
+ * main thread's messages between turns, so that a packet waits for nothing else.
+ */
+import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { openDatapath } from '@weft/datapath';
+import type { Effects } from './effects.ts';
+import { Engine } from './engine.ts';
+import type { FromWorker, InterfaceReport, ToWorker, WorkerData } from './protocol.ts';
+import { Underlay } from './underlay.ts';
+
+const { config, hostId } = workerData as WorkerData;
+const port = parentPort as MessagePort;
+const post = (message: FromWorker): void => port.postMessage(message);
+
+const effects: Effects = {
+  addInterests: (add) => post({ type: 'interests', add, remove: [] }),
+  removeInterests: (remove) => post({ type: 'interests', add: [], remove }),
+  putEntry: (table, key, value) => post({ type: 'entry', table, key, value }),
+  removeEntry: (table, key) => post({ type: 'entry', table, key, value: null }),
+  applied: (revision) => post({ type: 'applied', revision }),
+  log: (level, event, fields = {}) => post({ type: 'log', level, event, fields }),
+};
+
+const underlay = new Underlay();
+const datapath = openDatapath(config.datapath, {
+  instance: config.instance,
+  encap: config.encap,
+  vxlanPort: config.vxlanPort,
+  maxFlows: config.limits.maxFlows,
+  stateDir: config.datapath === 'ebpf' ? config.bpffs : config.runDir,
+});
+const engine = new Engine({
+  datapath,
+  underlay,
+  hostId,
+  limits: config.limits,
+  effects,
+  clock: () => performance.now(),
+});
+
+let lastInterfaces = '';
+let nextInterfaces = 0;
+
+/** Tells the main thread which interfaces this host has, when that changed. */
+function reportInterfaces(): void {
+  const now = performance.now();
+  if (now < nextInterfaces) return;
+  nextInterfaces = now + 1_000;
+  const interfaces: InterfaceReport[] = [...underlay.links].map(({ name, mac, mtu, up, kind }) => ({ name, mac, mtu, up, kind }));
+  const text = JSON.stringify(interfaces);
+  if (text === lastInterfaces) return;
+  lastInterfaces = text;
+  post({ type: 'interfaces', interfaces });
+}
+
+/** @returns false when the worker is to stop. */
+function readMessages(): boolean {
+  for (;;) {
+    const received = receiveMessageOnPort(port);
+    if (!received) return true;
+    const message = received.message as ToWorker;
+    if (message.type === 'stop') return false;
+    if (message.type === 'batch') {
+      engine.enqueue(message.batch, () => post({ type: 'taken', ticket: message.ticket }));
+    } else {
+      const answer = message.ask === 'status' ? engine.status() : engine.flows(message.limit);
+      post({ type: 'answer', ticket: message.ticket, answer });
+    }
+  }
+}
+
+post({ type: 'started', wakeFd: datapath.wakeFd });
+while (readMessages()) {
+  engine.turn();
+  reportInterfaces();
+}
+engine.close();
+post({ type: 'stopped' });
