@@ -6,7 +6,7 @@ import type { Context } from './context.ts';
 import { type Door, type ListenOptions, openDoor, tokenCheck, tokenFromFile } from './doors.ts';
 import { sendError } from './error-reply.ts';
 import { ApiError } from './errors.ts';
-import { JSON_BODY } from './media.ts';
+import { asDocumented, JSON_BODY } from './media.ts';
 import { registerOpenApi } from './openapi.ts';
 import { convergenceRoutes } from './routes/convergence.ts';
 import { hostRoutes } from './routes/hosts.ts';
@@ -64,6 +64,11 @@ export async function createApi({ nsdb, logger, token, tokenFile }: ApiOptions):
     if (guarded.has(request.raw) && !admitted(request.raw)) {
       throw new ApiError(401, 'WEFT_API_UNAUTHORIZED', 'Send the token as Authorization: Bearer or X-Auth-Token.');
     }
+  });
+
+  fastify.addHook('onSend', async (_request, reply) => {
+    const media = asDocumented(reply.getHeader('content-type'));
+    if (media) reply.header('content-type', media);
   });
 
   const methods = new Map<string, Set<string>>();

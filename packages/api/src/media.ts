@@ -4,9 +4,19 @@ import { ApiError } from './errors.ts';
 const VENDOR = 'application/vnd.org.midonet.';
 const JSON_TYPE = 'application/json';
 
+/** Vendor types in use, by their lower-case spelling. */
+const SPELLING = new Map<string, string>();
+
 /** The media types of an item or a collection, newest version first. */
 export function vendorTypes(media: string, versions: readonly number[], collection = false): string[] {
-  return versions.map((version) => `${VENDOR}${collection ? 'collection.' : ''}${media}-v${version}+json`);
+  const types = versions.map((version) => `${VENDOR}${collection ? 'collection.' : ''}${media}-v${version}+json`);
+  for (const type of types) SPELLING.set(type.toLowerCase(), type);
+  return types;
+}
+
+/** Fastify writes content types in lower case and adds a charset; clients that compare strings want them as documented. */
+export function asDocumented(contentType: unknown): string | undefined {
+  return typeof contentType === 'string' ? SPELLING.get(contentType.split(';', 1)[0]!.toLowerCase()) : undefined;
 }
 
 /** Content types that carry JSON. */
