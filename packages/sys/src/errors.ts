@@ -15,6 +15,9 @@ export const ERRORS = {
   WEFT_SYS_LOCKED: 'Another process holds the lock. Stop the other instance, or give this one its own directory.',
   WEFT_SYS_NETNS:
     'A network namespace could not be entered, left or created. Check that /run/netns exists, that the name is right and that the process is root.',
+  WEFT_SYS_LIBBPF: 'libbpf.so.1 is not installed, or does not fit this machine. Install it (Debian: libbpf1).',
+  WEFT_SYS_BPF_LOAD:
+    'The kernel refused an eBPF object. The message ends with what the verifier said; EPERM means that the process lacks CAP_BPF and CAP_NET_ADMIN. Weft needs Linux 6.3 or newer with CONFIG_DEBUG_INFO_BTF.',
 } as const;
 
 /** One of the codes in {@link ERRORS}. */
