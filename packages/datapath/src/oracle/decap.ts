@@ -1,8 +1,8 @@
 /** Validation of tunnel packets from the underlay, outside-in: see SEMANTICS.md, "From the underlay". */
-import { dropReason, FLOW_STATE_KEY } from '@weft/flow';
+import { dropReason } from '@weft/flow';
 import { u16, u32 } from '@weft/packet';
 import { combineEcn, ecnOf, setEcn } from './ecn.ts';
-import { type Encap, GRE_FLAGS, GRE_TEB, tunnelOverhead, VXLAN_FLAGS } from './outer.ts';
+import { type Encap, GRE_FLAGS, GRE_TEB, SOURCE_PORT_BASE, tunnelOverhead, VXLAN_FLAGS } from './outer.ts';
 
 /** Not a tunnel packet of ours: the host's own business. */
 export const OUTER_FOREIGN = 0;
@@ -101,13 +101,14 @@ export class OuterParser {
 
   #tunnel(b: Uint8Array, l4: number, end: number, proto: number, ecn: number, t: OuterTables): number {
     if (proto === 47) {
-      if (l4 + 8 > end) return this.#drop(LENGTH);
+      if (l4 + 4 > end) return this.#drop(LENGTH);
       if (u16(b, l4) !== GRE_FLAGS || u16(b, l4 + 2) !== GRE_TEB) return this.#drop(FLAGS);
+      if (l4 + 8 > end) return this.#drop(LENGTH);
       this.key = u32(b, l4 + 4);
       this.inner = l4 + 8;
     } else {
       if (l4 + 16 > end || u16(b, l4 + 4) !== end - l4) return this.#drop(LENGTH);
-      if (u32(b, l4 + 8) !== VXLAN_FLAGS) return this.#drop(FLAGS);
+      if (u32(b, l4 + 8) !== VXLAN_FLAGS || b[l4 + 15] !== 0) return this.#drop(FLAGS);
       this.key = u32(b, l4 + 12) >>> 8;
       this.inner = l4 + 16;
     }
@@ -128,7 +129,7 @@ export class OuterParser {
     }
     at += 2;
     const ip = (type === 0x0800 && at + 20 <= this.end) || (type === 0x86dd && at + 40 <= this.end);
-    if (!ip || this.key === FLOW_STATE_KEY) return true;
+    if (!ip) return true;
     const inner = ecnOf(b, at, type);
     const combined = combineEcn(inner, outer);
     if (combined < 0) return false;
@@ -165,7 +166,7 @@ export class OuterParser {
     const ours =
       t.encap === 'gre'
         ? proto === 47 && u16(b, l4) === GRE_FLAGS && u16(b, l4 + 2) === GRE_TEB
-        : proto === 17 && u16(b, l4 + 2) === t.vxlanPort;
+        : proto === 17 && u16(b, l4 + 2) === t.vxlanPort && u16(b, l4) >= SOURCE_PORT_BASE;
     if (!ours) return OUTER_FOREIGN;
     this.peer = peer;
     this.mtu = Math.max(MIN_INNER_MTU, mtu - tunnelOverhead(t.encap, ipv6));

@@ -23,27 +23,33 @@ export function tunnelOverhead(encap: Encap, ipv6: boolean): number {
   return outerLength(encap, ipv6) + 14;
 }
 
-function mixWord(h: number, b: Uint8Array, at: number): number {
-  const word = b[at] | (b[at + 1] << 8) | (b[at + 2] << 16) | (b[at + 3] << 24);
-  const m = Math.imul(h ^ word, 0x9e3779b1);
-  return (m << 15) | (m >>> 17);
+function word(b: Uint8Array, at: number): number {
+  return b[at] | (b[at + 1] << 8) | (b[at + 2] << 16) | (b[at + 3] << 24);
 }
 
-/** 32-bit hash of the flow that a key belongs to: equal for all packets of a flow, fragments included. */
+function mix(h: number, w: number): number {
+  const m = Math.imul(h ^ w, 0x85ebca6b);
+  return (m << 13) | (m >>> 19);
+}
+
+/** 32-bit hash of the flow that a key belongs to: equal for all packets of a flow, fragments included. As flow_hash in `bpf/encap.h`. */
 export function flowHash(key: Uint8Array): number {
-  let h = 0x811c9dc5;
   const type = readU16(key, K_ETHER_TYPE);
-  if (type === 0x0800 || type === 0x86dd) {
-    for (let i = 0; i < 32; i += 4) h = mixWord(h, key, K_IP_SRC + i);
-    h = Math.imul(h ^ key[K_IP_PROTO], 0x9e3779b1);
-    // Fragments of one packet must not part ways: only the first carries ports.
-    if (key[K_IP_FRAG] === 0) h = mixWord(h, key, K_TP_SRC);
-  } else {
-    for (let i = 0; i < 12; i += 4) h = mixWord(h, key, K_ETH_SRC + i);
-    h = Math.imul(h ^ type, 0x9e3779b1);
+  let h = word(key, K_ETHER_TYPE);
+  if (type !== 0x0800 && type !== 0x86dd) {
+    const macs = mix(mix(mix(h, word(key, K_ETH_SRC)), word(key, K_ETH_SRC + 4)), word(key, K_ETH_SRC + 8));
+    return (macs ^ (h >>> 15)) >>> 0;
   }
-  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
-  return (h ^ (h >>> 13)) >>> 0;
+  for (let i = 0; i < 32; i += 4) h = mix(h, word(key, K_IP_SRC + i));
+  h = mix(h, key[K_IP_PROTO]);
+  // Fragments of one packet must not part ways: only the first carries ports.
+  if (key[K_IP_FRAG] === 0) h = mix(h, word(key, K_TP_SRC));
+  return (h ^ (h >>> 15)) >>> 0;
+}
+
+/** Which of `count` (1 … 4) equally good ways a flow takes. */
+export function wayOf(hash: number, count: number): number {
+  return (hash >>> 20) % count;
 }
 
 export interface OuterHeader {
@@ -75,7 +81,7 @@ export function writeOuter(bytes: Uint8Array, inner: number, end: number, h: Out
     setU16(bytes, l4 + 2, GRE_TEB);
     setU32(bytes, l4 + 4, h.key);
   } else {
-    setU16(bytes, l4, SOURCE_PORT_BASE + (h.hash & 0x3fff));
+    setU16(bytes, l4, SOURCE_PORT_BASE | (h.hash & 0x3fff));
     setU16(bytes, l4 + 2, h.vxlanPort);
     setU16(bytes, l4 + 4, end - l4);
     setU16(bytes, l4 + 6, 0);

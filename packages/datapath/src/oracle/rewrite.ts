@@ -127,20 +127,19 @@ function rewriteL4(
 ): boolean {
   const b = frame.bytes;
   const l4 = frame.start + layout.l4;
-  const end = Math.min(frame.start + layout.l3 + layout.l3Length, frame.end);
   const pseudo = u16le(action, a + A_CSUM_PSEUDO);
   const payload = u16le(action, a + A_CSUM_PAYLOAD);
   const offset = checksumOffset(proto);
-  if ((pseudo | payload) !== 0 && offset >= 0) {
+  if (offset >= 0) {
     const field = l4 + offset;
-    if (field + 2 > end) return false;
+    if (field + 2 > frame.end) return false;
     rewriteChecksum(b, field, frame.partial, pseudo, payload, proto === 17 || proto === 136);
   }
   if (proto === 6 || proto === 17 || proto === 136) {
     if (rewrite & RW_TP_SRC) for (let i = 0; i < 2; i++) b[l4 + i] = action[a + A_TP_SRC + i];
     if (rewrite & RW_TP_DST) for (let i = 0; i < 2; i++) b[l4 + 2 + i] = action[a + A_TP_DST + i];
   } else if (rewrite & RW_ICMP_ID && (proto === 1 || proto === 58)) {
-    if (l4 + 6 > end) return false;
+    if (l4 + 6 > frame.end) return false;
     for (let i = 0; i < 2; i++) b[l4 + 4 + i] = action[a + A_ICMP_ID + i];
   }
   return true;

@@ -104,16 +104,19 @@ export class UserspaceDatapath implements Datapath {
       },
       () => monotonicUs() * 1000,
     );
+    const opened: { close(): void }[] = [];
+    const open = <T extends { close(): void }>(resource: T): T => {
+      opened.push(resource);
+      return resource;
+    };
     try {
-      this.#netlink = new NetlinkSocket();
-      this.#portSender = new PortSender(failed);
-      this.#underlaySender = new UnderlaySender(failed);
+      this.#netlink = open(new NetlinkSocket());
+      this.#portSender = open(new PortSender(failed));
+      this.#underlaySender = open(new UnderlaySender(failed));
       this.#quiet = openQuietSockets(options.encap, vxlanPort);
       this.#epoll.add(this.#wake.fd, EPOLLIN);
     } catch (error) {
-      this.#netlink?.close();
-      this.#portSender?.close();
-      this.#underlaySender?.close();
+      for (const resource of opened) resource.close();
       this.#releaseMemory();
       throw error;
     }

@@ -61,6 +61,7 @@ import {
   segmentLength,
   u16le,
   WorkFrame,
+  wayOf,
   writeOuter,
 } from '../oracle/index.ts';
 import {
@@ -92,6 +93,7 @@ const D_DECAP = dropReason('decap_failed');
 const D_TOO_BIG = dropReason('too_big');
 const D_OVERFLOW = dropReason('length_overflow');
 const D_UNKNOWN_KEY = dropReason('outer_unknown_key');
+const D_INNER = dropReason('inner_malformed');
 const D_BUM = dropReason('bum_budget');
 const D_CUT = dropReason('super_packet_cut');
 const D_REWRITE = dropReason('rewrite_failed');
@@ -255,18 +257,24 @@ export class Engine {
     if (u16le(action, a + A_FLAGS) & AF_REPORT_TCP_FLAGS && endsConnection(x)) this.#up(x, UPCALL_TCP_FLAGS, inPort);
 
     if (!applyRewrite(x.frame, x.key, x.layout, action, a)) return this.drop(D_REWRITE);
-    if (output === OUT_PORT) this.#sink.toPort(target, x.frame);
+    if (output === OUT_PORT) this.#toPort(target, x.frame);
     else if (tunnel !== undefined) this.#toTunnel(x, tunnel, readU32le(action, a + A_TUNNEL_KEY));
     else if (output === OUT_LIST) this.#toList(x, this.tables.lists.get(target), size, inPort);
     else this.drop(D_FLOW_DROP);
   }
 
+  #toPort(ifindex: number, frame: WorkFrame) {
+    if (this.tables.ports.has(ifindex)) this.#sink.toPort(ifindex, frame);
+    else this.drop(D_NO_EGRESS);
+  }
+
   #toList(x: Context, list: ListSpec | undefined, size: number, inPort: number) {
     if (list === undefined) return this.drop(D_NO_LIST);
-    const budget = this.tables.ports.get(inPort)?.bum;
+    // What is executed was paid for when it came up.
+    const budget = x === this.#execution ? undefined : this.tables.ports.get(inPort)?.bum;
     const copies = list.ports.length + list.remotes.length;
     if (budget !== undefined && !budget.take(this.#now(), copies * BUM_INTERVAL, BUM_BURST)) return this.drop(D_BUM);
-    for (const port of list.ports) if (port !== inPort) this.#sink.toPort(port, x.frame);
+    for (const port of list.ports) if (port !== inPort) this.#toPort(port, x.frame);
     const tag = x.frame.tagTpid !== 0 ? 4 : 0;
     for (const remote of list.remotes) {
       const tunnel = this.tables.tunnels.get(remote.peer);
@@ -306,7 +314,7 @@ export class Engine {
     const from = writeOuter(frame.bytes, frame.start, frame.end, this.#header);
     if (from < 0) return this.drop(D_OVERFLOW);
     const { ifindexes } = tunnel.spec;
-    this.#sink.toUnderlay(ifindexes[this.#header.hash % ifindexes.length], tunnel, frame.bytes, from, frame.end);
+    this.#sink.toUnderlay(ifindexes[wayOf(this.#header.hash, ifindexes.length)], tunnel, frame.bytes, from, frame.end);
   }
 
   #decapsulated(x: Context) {
@@ -324,17 +332,14 @@ export class Engine {
     if (outer.key === FLOW_STATE_KEY) return this.#flowState(x);
     const egress = this.tables.egress.get(outer.key);
     if (egress === undefined) return this.drop(D_UNKNOWN_KEY);
-    for (const port of egress.ports) {
-      if (this.tables.ports.has(port)) this.#sink.toPort(port, frame);
-      else this.drop(D_NO_EGRESS);
-    }
+    for (const port of egress.ports) this.#toPort(port, frame);
   }
 
   #flowState(x: Context) {
     x.frame.body.copyWithin(0, x.frame.start - HEADROOM, x.frame.end - HEADROOM);
     x.frame.end -= x.frame.start - HEADROOM;
     x.frame.start = HEADROOM;
-    if (!extractKey(x.frame.body, x.frame.length, 0, 0, x.key, 0, x.layout)) return this.drop(D_MALFORMED);
+    if (!extractKey(x.frame.body, x.frame.length, 0, 0, x.key, 0, x.layout)) return this.drop(D_INNER);
     x.l3 = HEADROOM + x.layout.l3;
     x.l4 = x.layout.l4 === 0 ? 0 : HEADROOM + x.layout.l4;
     this.#up(x, UPCALL_FLOW_STATE, 0);
@@ -387,7 +392,7 @@ export class Engine {
 }
 
 function exceeds(tunnel: TunnelEntry, size: number, tag: number): boolean {
-  return tunnel.spec.mtu !== 0 && size > tunnel.spec.mtu - tag;
+  return size > tunnel.spec.mtu - tag;
 }
 
 /** An unfragmented or first TCP segment with FIN or RST. */
