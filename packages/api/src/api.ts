@@ -2,6 +2,7 @@
 import type { Server } from 'node:http';
 import type { Nsdb } from '@weft/nsdb';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
 import type { Context } from './context.ts';
 import { type Door, type ListenOptions, openDoor, tokenCheck, tokenFromFile } from './doors.ts';
 import { sendError } from './error-reply.ts';
@@ -18,7 +19,7 @@ import { tableRoutes } from './routes/tables.ts';
 export interface ApiOptions {
   readonly nsdb: Nsdb;
   /** A pino logger; default: none. */
-  readonly logger?: FastifyBaseLogger;
+  readonly logger?: Logger;
   /** Token that TCP clients must send; at least 16 characters. */
   readonly token?: string;
   /** Where the token is kept instead; made at the first start. */
@@ -44,7 +45,7 @@ export async function createApi({ nsdb, logger, token, tokenFile }: ApiOptions):
     throw new ApiError(500, 'WEFT_API_NO_TOKEN', 'The token must have at least 16 characters.');
   }
   const fastify = Fastify({
-    ...(logger ? { loggerInstance: logger } : {}),
+    ...(logger ? { loggerInstance: logger as FastifyBaseLogger } : {}),
     bodyLimit: BODY_LIMIT,
     forceCloseConnections: true,
     routerOptions: { maxParamLength: 200 },

@@ -32,6 +32,9 @@ const STATUS: Readonly<Record<string, number>> = {
   WEFT_STORE_CLOSED: 503,
   WEFT_OUTCOME_UNKNOWN: 503,
   WEFT_KEYS_EXHAUSTED: 503,
+  WEFT_PROTOCOL: 503,
+  WEFT_STORE_LOCKED: 503,
+  WEFT_STORE_FORMAT: 503,
 };
 
 /** What Fastify refuses before a handler sees it. */

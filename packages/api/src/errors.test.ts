@@ -150,6 +150,8 @@ const CASES: Record<string, Case[]> = {
     ['GET', `/bridges/${bridge}/vlans/5000/mac_table`, undefined, 404, 'WEFT_NOT_FOUND'],
     ['DELETE', `/tunnel_zones/${zone}/hosts/${host}`, undefined, 404, 'WEFT_NOT_FOUND'],
     ['POST', '/hosts', { name: 'h' }, 405, 'WEFT_API_METHOD'],
+    ['GET', '/bridges/%zz', undefined, 400, 'WEFT_API_BAD_REQUEST'],
+    ['GET', `/bridges/${'x'.repeat(300)}`, undefined, 404, 'WEFT_API_NO_SUCH_PATH'],
     ['PATCH', `/bridges/${bridge}`, {}, 405, 'WEFT_API_METHOD'],
     ['PUT', `/chains/${chain}`, {}, 405, 'WEFT_API_METHOD'],
   ],

@@ -111,7 +111,9 @@ test('a link is made and taken away at both ends', async () => {
   const linked = await t.call('POST', `/ports/${a.id}/link`, { peerId: b.id });
   assert.equal(linked.headers.location, `http://weft.example:8181/midonet-api/ports/${a.id}/link`);
   assert.equal((await t.call('GET', `/ports/${b.id}`)).body.peerId, a.id);
+  assert.equal((await t.call('GET', `/ports/${b.id}/link`)).body.peerId, a.id);
   assert.equal((await t.call('DELETE', `/ports/${b.id}/link`, '{}')).status, 204);
+  assert.equal((await t.call('GET', `/ports/${b.id}/link`)).status, 404);
   assert.equal((await t.call('GET', `/ports/${a.id}`)).body.peerId, undefined);
 });
 

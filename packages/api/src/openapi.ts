@@ -10,6 +10,7 @@ type JsonSchema = Record<string, unknown>;
 
 const ERROR_TEXT: Readonly<Record<number, string>> = {
   400: 'The request is invalid',
+  401: 'The token is missing or wrong (TCP only)',
   403: 'Not allowed in this state',
   404: 'Not found',
   406: 'No such representation',
@@ -27,13 +28,16 @@ export function params(...names: readonly string[]): JsonSchema {
 
 export const idParam = params('id');
 
+/** What a request that carries a body can be refused for besides. */
+export const BODY_ERRORS = [413, 415] as const;
+
 /** Responses of a route: its own and the errors it can answer with. */
 export function answers(
   own: Readonly<Record<number, JsonSchema>>,
   errors: readonly number[],
 ): Record<string, JsonSchema> {
   const all: Record<string, JsonSchema> = { ...own };
-  for (const status of new Set([...errors, 406, 503])) {
+  for (const status of new Set([400, 401, ...errors, 406, 503])) {
     all[status] ??= { description: ERROR_TEXT[status], $ref: 'Error#' };
   }
   return all;
@@ -58,7 +62,7 @@ export function describe(resource: Resource, action: Action, place?: Place): Rec
         summary: `Create a ${type}${where}`,
         ...(place ? { params: idParam } : {}),
         body: input,
-        response: answers({ 201: item }, [400, 409, 413, 415, ...(place ? [404] : [])]),
+        response: answers({ 201: item }, [409, ...BODY_ERRORS, ...(place ? [404] : [])]),
       };
     case 'list': {
       const filters = place ? [] : Object.keys(resource.filters);
@@ -77,7 +81,7 @@ export function describe(resource: Resource, action: Action, place?: Place): Rec
         summary: `List the ${resource.plural}${where}`,
         ...(place ? { params: idParam } : {}),
         querystring: { type: 'object', properties },
-        response: answers({ 200: { type: 'array', items: item } }, [400, ...(place ? [404] : [])]),
+        response: answers({ 200: { type: 'array', items: item } }, place ? [404] : []),
       };
     }
     case 'get':
@@ -89,10 +93,12 @@ export function describe(resource: Resource, action: Action, place?: Place): Rec
         params: params(...key),
         headers: IF_MATCH,
         body: input,
-        response: answers(
-          type === 'Host' ? { 200: { type: 'object', additionalProperties: true } } : NO_CONTENT,
-          [400, 404, 409, 412, 413, 415],
-        ),
+        response: answers(type === 'Host' ? { 200: { type: 'object', additionalProperties: true } } : NO_CONTENT, [
+          404,
+          409,
+          412,
+          ...BODY_ERRORS,
+        ]),
       };
     case 'delete':
       return {
@@ -100,10 +106,13 @@ export function describe(resource: Resource, action: Action, place?: Place): Rec
         summary: `Delete a ${type}`,
         params: params(...key),
         headers: IF_MATCH,
-        response: answers(
-          type === 'Host' ? { 200: { type: 'object', additionalProperties: true } } : NO_CONTENT,
-          [403, 404, 409, 412],
-        ),
+        response: answers(type === 'Host' ? { 200: { type: 'object', additionalProperties: true } } : NO_CONTENT, [
+          ...(type === 'Host' ? [403] : []),
+          404,
+          409,
+          412,
+          ...BODY_ERRORS,
+        ]),
       };
   }
 }

@@ -6,7 +6,7 @@ import type { TypeName } from '@weft/topology';
 import { type Dialect, PORT_DIALECT, ROUTE_DIALECT, RULE_DIALECT } from './dialects.ts';
 
 /** create (POST to the collection), list, get, update (PUT), delete. */
-export type Verb = 'C' | 'L' | 'G' | 'U' | 'D';
+type Verb = 'C' | 'L' | 'G' | 'U' | 'D';
 
 /** Place below another resource, e.g. the ports below a bridge: `/bridges/{id}/ports`. */
 export interface Place {

@@ -131,7 +131,7 @@ export function canonicalAddressWithPrefix(text: string): string | undefined {
 }
 
 /** 224.0.0.0/4 or ff00::/8. */
-export function isMulticastIp(bytes: Uint8Array): boolean {
+function isMulticastIp(bytes: Uint8Array): boolean {
   return bytes.length === 4 ? bytes[0]! >> 4 === 0xe : bytes[0] === 0xff;
 }
 

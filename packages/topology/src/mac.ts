@@ -9,7 +9,7 @@ export function canonicalMac(text: string): string | undefined {
 }
 
 /** The individual/group bit of IEEE 802. */
-export function isMulticastMac(mac: string): boolean {
+function isMulticastMac(mac: string): boolean {
   return (Number.parseInt(mac.slice(0, 2), 16) & 1) === 1;
 }
 

@@ -42,7 +42,7 @@ export function convergenceRoutes(app: FastifyInstance, { nsdb }: Context): void
         generation: { type: 'string', description: 'X-Weft-Generation of the write; refused if it is another by now' },
       },
     },
-    response: answers({ 200: { $ref: 'Convergence#' } }, [400, 404, 409]),
+    response: answers({ 200: { $ref: 'Convergence#' } }, [404, 409]),
   };
   app.get(`${ROOT}/convergence/:revision`, { schema }, async (request, reply) => {
     const text = (request.params as { revision: string }).revision;

@@ -6,7 +6,7 @@ import Type from 'typebox';
 import { baseUri, bodyOf, type Context, existing, idFrom, ROOT, write } from '../context.ts';
 import { invalid, notFound } from '../errors.ts';
 import { negotiate, vendorTypes } from '../media.ts';
-import { answers, idParam, params } from '../openapi.ts';
+import { answers, BODY_ERRORS, idParam, params } from '../openapi.ts';
 import { hostInterfaces } from '../represent.ts';
 
 const HostInterfacePort = Type.Object(
@@ -61,7 +61,7 @@ function bindingRoutes(app: FastifyInstance, context: Context): void {
     summary: 'Bind a port to an interface of the host',
     params: idParam,
     body: { $ref },
-    response: answers({ 201: { $ref } }, [400, 404, 409]),
+    response: answers({ 201: { $ref } }, [404, 409, ...BODY_ERRORS]),
   };
   app.post(url, { schema: create }, async (request, reply) => {
     const type = media(request.headers.accept);
@@ -104,7 +104,7 @@ function bindingRoutes(app: FastifyInstance, context: Context): void {
     return reply.type(type).send(show(baseUri(request), await bound(context.nsdb, request.params as Params)));
   });
 
-  const gone = answers({ 204: { type: 'null', description: 'The port is unbound' } }, [404]);
+  const gone = answers({ 204: { type: 'null', description: 'The port is unbound' } }, [404, ...BODY_ERRORS]);
   const remove = { tags, summary: 'Unbind a port', params: item, response: gone };
   app.delete(`${url}/:portId`, { schema: remove }, async (request, reply) => {
     await write(context, reply, async (tx) => unbindPort(tx, (await bound(tx, request.params as Params)).id));

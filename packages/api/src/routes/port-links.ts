@@ -3,9 +3,9 @@ import { linkPorts, type Port, unlinkPort } from '@weft/topology';
 import type { FastifyInstance } from 'fastify';
 import Type from 'typebox';
 import { baseUri, bodyOf, type Context, existing, idFrom, ROOT, write } from '../context.ts';
-import { invalid } from '../errors.ts';
+import { invalid, notFound } from '../errors.ts';
 import { negotiate, vendorTypes } from '../media.ts';
-import { answers, describe, idParam } from '../openapi.ts';
+import { answers, BODY_ERRORS, describe, idParam } from '../openapi.ts';
 import { represent } from '../represent.ts';
 import { resourceOf } from '../resources.ts';
 
@@ -19,7 +19,7 @@ export function portLinkRoutes(app: FastifyInstance, context: Context): void {
   const url = `${ROOT}/ports/:id/link`;
   const tags = ['ports'];
 
-  const linked = answers({ 201: { $ref: 'PortLink#' } }, [400, 404, 409]);
+  const linked = answers({ 201: { $ref: 'PortLink#' } }, [404, 409, ...BODY_ERRORS]);
   const body = { $ref: 'PortLink#' };
   app.post(
     url,
@@ -40,7 +40,24 @@ export function portLinkRoutes(app: FastifyInstance, context: Context): void {
     },
   );
 
-  const unlinked = answers({ 204: { type: 'null', description: 'Neither port has a peer now' } }, [404]);
+  const seen = answers({ 200: { $ref: 'PortLink#' } }, [404]);
+  const get = { tags, summary: 'Get the link of a port', params: idParam, response: seen };
+  app.get(url, { schema: get }, async (request, reply) => {
+    const media = negotiate(request.headers.accept, vendorTypes('PortLink', [1]));
+    const { id, value } = await existing<Port>(
+      context.nsdb,
+      'Port',
+      idFrom('Port', (request.params as { id: string }).id),
+    );
+    if (value.peerId === undefined) throw notFound('link of port', id);
+    const uri = `${baseUri(request)}/ports/${id}/link`;
+    return reply.type(media).send({ portId: id, peerId: value.peerId, uri });
+  });
+
+  const unlinked = answers({ 204: { type: 'null', description: 'Neither port has a peer now' } }, [
+    404,
+    ...BODY_ERRORS,
+  ]);
   app.delete(
     url,
     { schema: { tags, summary: 'Take a link away', params: idParam, response: unlinked } },

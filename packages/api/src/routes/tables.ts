@@ -10,7 +10,7 @@ import Type, { type TProperties } from 'typebox';
 import { baseUri, bodyOf, type Context, existing, idFrom, MAX_PAGE, ROOT, write } from '../context.ts';
 import { ApiError, invalid, notFound } from '../errors.ts';
 import { negotiate, vendorTypes } from '../media.ts';
-import { answers, params } from '../openapi.ts';
+import { answers, BODY_ERRORS, params } from '../openapi.ts';
 import { resourceOf } from '../resources.ts';
 
 const origin = {
@@ -180,7 +180,7 @@ function listRoute(app: FastifyInstance, context: Context, table: TableKind): vo
 
 function createRoute(app: FastifyInstance, context: Context, table: TableKind): void {
   const ref = { $ref: `${table.media}#` };
-  const response = answers({ 201: ref }, [400, 404]);
+  const response = answers({ 201: ref }, [404, ...BODY_ERRORS]);
   const schema = { ...describeTable(table, 'Seed an entry', false), body: ref, response };
   app.post(urlOf(table), { schema }, async (request, reply) => {
     const media = negotiate(request.headers.accept, vendorTypes(table.media, [table.version]));
@@ -222,7 +222,10 @@ function entryRoutes(app: FastifyInstance, context: Context, table: TableKind): 
     return reply.type(media).send(shown(baseUri(request), table, ownerId, entry, vlan));
   });
 
-  const gone = answers({ 204: { type: 'null', description: 'No seeded entry is left; a learned one may be' } }, [404]);
+  const gone = answers({ 204: { type: 'null', description: 'No seeded entry is left; a learned one may be' } }, [
+    404,
+    ...BODY_ERRORS,
+  ]);
   const remove = { ...describeTable(table, 'Delete a seeded entry', true), response: gone };
   app.delete(url, { schema: remove }, async (request, reply) => {
     const { name, key, value, entry } = await find(request.params as Params);

@@ -3,7 +3,7 @@ import Type, { type Static } from 'typebox';
 import { adminStateUp, id, name, ref, tenantId, tunnelKey } from '../fields.ts';
 import { defineObject } from '../spec.ts';
 
-export const BridgeSchema = Type.Object(
+const BridgeSchema = Type.Object(
   {
     id: id(),
     tenantId: Type.Optional(tenantId()),

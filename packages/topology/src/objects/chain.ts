@@ -3,7 +3,7 @@ import Type, { type Static } from 'typebox';
 import { id, name, refs, tenantId } from '../fields.ts';
 import { defineObject, type Problem } from '../spec.ts';
 
-export const ChainSchema = Type.Object(
+const ChainSchema = Type.Object(
   {
     id: id(),
     tenantId: Type.Optional(tenantId()),

@@ -3,7 +3,7 @@ import Type, { type Static } from 'typebox';
 import { id, name } from '../fields.ts';
 import { defineObject } from '../spec.ts';
 
-export const HostSchema = Type.Object(
+const HostSchema = Type.Object(
   {
     id: id(),
     name: Type.Optional(name()),

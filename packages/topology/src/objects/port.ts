@@ -9,7 +9,7 @@ import { defineObject } from '../spec.ts';
 import { localRoutes } from './port-routes.ts';
 import { checkPort, checkPortNeighbours } from './port-rules.ts';
 
-export const PortSchema = Type.Object(
+const PortSchema = Type.Object(
   {
     id: id(),
     deviceType: Type.Enum(['bridge', 'router'], { description: 'Follows from bridgeId or routerId when absent' }),

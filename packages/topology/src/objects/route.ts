@@ -4,7 +4,7 @@ import { formatted, id, ref } from '../fields.ts';
 import { parseCidr, parseIp } from '../ip.ts';
 import { defineObject, type Lookup, type ObjectValue, type Problem, type Violation } from '../spec.ts';
 
-export const RouteSchema = Type.Object(
+const RouteSchema = Type.Object(
   {
     id: id(),
     routerId: ref('Router', 'cascade'),

@@ -3,7 +3,7 @@ import Type, { type Static } from 'typebox';
 import { adminStateUp, id, name, ref, tenantId } from '../fields.ts';
 import { defineObject } from '../spec.ts';
 
-export const RouterSchema = Type.Object(
+const RouterSchema = Type.Object(
   {
     id: id(),
     tenantId: Type.Optional(tenantId()),

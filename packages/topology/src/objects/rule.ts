@@ -4,7 +4,7 @@ import { checkCondition, checkConditionPorts, completeCondition, conditionFields
 import { id, ref } from '../fields.ts';
 import { defineObject } from '../spec.ts';
 
-export const RuleSchema = Type.Object(
+const RuleSchema = Type.Object(
   {
     id: id(),
     chainId: ref('Chain', 'cascade'),

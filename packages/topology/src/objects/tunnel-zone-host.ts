@@ -5,7 +5,7 @@ import { tunnelZoneHostId } from '../ids.ts';
 import { isAssignableIp, parseIp } from '../ip.ts';
 import { defineObject } from '../spec.ts';
 
-export const TunnelZoneHostSchema = Type.Object(
+const TunnelZoneHostSchema = Type.Object(
   {
     id: formatted('tunnel-zone-host-id', { description: 'zone:host, computed' }),
     tunnelZoneId: ref('TunnelZone', 'cascade'),

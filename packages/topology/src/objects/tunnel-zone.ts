@@ -3,7 +3,7 @@ import Type, { type Static } from 'typebox';
 import { id, name } from '../fields.ts';
 import { defineObject, type Problem } from '../spec.ts';
 
-export const TunnelZoneSchema = Type.Object(
+const TunnelZoneSchema = Type.Object(
   {
     id: id(),
     name: name({ minLength: 1, description: 'Unique name' }),
