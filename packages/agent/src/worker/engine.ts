@@ -211,7 +211,7 @@ export class Engine {
 
   private reportApplied(): void {
     if (this.reported === this.revision || this.revalidator.pending > 0) return;
-    if (this.revalidator.unverified > 0 || !this.feed.ready) return;
+    if (this.revalidator.unverified > 0 || !this.feed.ready || !this.feed.complete) return;
     this.reported = this.revision;
     this.core.effects.applied(this.revision);
   }

@@ -18,6 +18,8 @@ export class TopologyFeed {
   private readonly core: Core;
   private readonly localPortsInterest: string;
   private localPorts: Set<string> | null = null;
+  /** Nothing that compiled devices need is on its way: flows can stand on the revision applied last. */
+  complete = true;
   private readonly delivered = new Set<string>();
   private readonly beforeDetach: (ifindex: number, portId: string) => void;
 
@@ -56,6 +58,8 @@ export class TopologyFeed {
     const applied = core.view.apply(batch.changes);
     tags.push(...applied.tags);
     want(core, applied.wanted);
+    // While parts of a changed device are on their way its last whole compilation stays in force: older than this revision.
+    this.complete = applied.wanted.length === 0;
     tags.push(...this.reconcile(now));
     this.warmUp();
     return { tags, needs };

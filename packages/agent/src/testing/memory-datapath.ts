@@ -1,0 +1,171 @@
+/**
+ * A datapath without packets: tables in memory, upcalls queued by `inject`, executions recorded. For tests of the engine,
+ * where what counts is which flows stand installed, not what the kernel does with them.
+ */
+import type {
+  Adopted,
+  Datapath,
+  DatapathOptions,
+  DatapathStats,
+  EgressSpec,
+  Execution,
+  FlowBatch,
+  ListSpec,
+  PortSpec,
+  TunnelSpec,
+  Upcall,
+} from '@weft/datapath';
+import {
+  ACTION_SIZE,
+  DROP_REASONS,
+  extractKey,
+  FLOW_VALUE_SIZE,
+  KEY_SIZE,
+  newFrameLayout,
+  UPCALL_MISS,
+} from '@weft/flow';
+import { FlowTable } from '../flows/flow-table.ts';
+
+/** What survives the engine, as pinned maps survive an agent. */
+export class MemoryState {
+  readonly ports = new Map<number, PortSpec>();
+  readonly tunnels = new Map<number, TunnelSpec>();
+  readonly egress = new Map<number, EgressSpec>();
+  readonly lists = new Map<number, ListSpec>();
+  flows: FlowTable;
+
+  constructor(maxFlows: number) {
+    this.flows = new FlowTable(maxFlows);
+  }
+}
+
+export class MemoryDatapath implements Datapath {
+  readonly kind = 'userspace';
+  readonly options: DatapathOptions;
+  readonly wakeFd = -1;
+  readonly state: MemoryState;
+  /** Executed frames with their actions, oldest first. */
+  readonly executed: { frame: Uint8Array; action: Uint8Array }[] = [];
+  private readonly upcalls: Upcall[] = [];
+  private readonly layout = newFrameLayout();
+
+  constructor(state: MemoryState, options: Partial<DatapathOptions> = {}) {
+    this.state = state;
+    this.options = { instance: 'test', encap: 'vxlan', maxFlows: state.flows.capacity, stateDir: '/nowhere', ...options };
+  }
+
+  /**
+   * A frame enters by an interface: a hit is answered with the flow's value, a miss is queued as an upcall.
+   * @returns the value (FLOW_VALUE_SIZE bytes) of the flow that took it, or null.
+   */
+  inject(ifindex: number, frame: Uint8Array): Uint8Array | null {
+    const key = new Uint8Array(KEY_SIZE);
+    if (!extractKey(frame, frame.length, ifindex, 0, key, 0, this.layout)) return null;
+    const slot = this.state.flows.match(key);
+    if (slot >= 0) return this.state.flows.values.slice(slot * FLOW_VALUE_SIZE, (slot + 1) * FLOW_VALUE_SIZE);
+    this.upcalls.push({
+      reason: UPCALL_MISS,
+      inPort: ifindex,
+      key,
+      frame,
+      length: frame.length,
+      segmentLength: frame.length - this.layout.l3,
+      vnetHeader: new Uint8Array(10),
+      time: 0,
+      peer: 0,
+      mtu: 0,
+    });
+    return null;
+  }
+
+  overhead(ipv6Underlay: boolean): number {
+    return ipv6Underlay ? 70 : 50;
+  }
+
+  adopted(): Adopted {
+    const { ports, tunnels, egress, lists, flows } = this.state;
+    return {
+      ports: [...ports.values()],
+      tunnels: [...tunnels.values()],
+      egress: [...egress.values()],
+      lists: [...lists.values()],
+      forEachFlow(visit) {
+        flows.forEach((slot) =>
+          visit(
+            flows.keys.subarray(slot * KEY_SIZE, (slot + 1) * KEY_SIZE),
+            flows.values.subarray(slot * FLOW_VALUE_SIZE, (slot + 1) * FLOW_VALUE_SIZE),
+          ),
+        );
+      },
+    };
+  }
+
+  attachPort(spec: PortSpec): void {
+    this.state.ports.set(spec.ifindex, spec);
+  }
+  detachPort(ifindex: number): void {
+    this.state.ports.delete(ifindex);
+  }
+  attachUnderlay(): void {}
+  detachUnderlay(): void {}
+  setLocalAddresses(): void {}
+  setTunnel(spec: TunnelSpec): void {
+    this.state.tunnels.set(spec.peer, spec);
+  }
+  deleteTunnel(peer: number): void {
+    this.state.tunnels.delete(peer);
+  }
+  setEgress(spec: EgressSpec): void {
+    this.state.egress.set(spec.key, spec);
+  }
+  deleteEgress(key: number): void {
+    this.state.egress.delete(key);
+  }
+  setList(spec: ListSpec): void {
+    this.state.lists.set(spec.id, spec);
+  }
+  deleteList(id: number): void {
+    this.state.lists.delete(id);
+  }
+
+  putFlows(batch: FlowBatch): number {
+    const { flows } = this.state;
+    for (let i = 0; i < batch.count; i++) {
+      let slot = flows.find(batch.keys, i * KEY_SIZE);
+      if (slot < 0) slot = flows.add(batch.keys, i * KEY_SIZE);
+      if (slot < 0) return i;
+      flows.values.set(
+        batch.values.subarray(i * FLOW_VALUE_SIZE, (i + 1) * FLOW_VALUE_SIZE),
+        slot * FLOW_VALUE_SIZE,
+      );
+    }
+    return batch.count;
+  }
+
+  deleteFlows(keys: Uint8Array, count: number): void {
+    for (let i = 0; i < count; i++) {
+      const slot = this.state.flows.find(keys, i * KEY_SIZE);
+      if (slot >= 0) this.state.flows.remove(slot);
+    }
+  }
+
+  readCounters(): void {}
+
+  poll(_timeoutMs: number, max: number, handler: (upcall: Upcall) => void): number {
+    const batch = this.upcalls.splice(0, max);
+    for (const upcall of batch) handler(upcall);
+    return batch.length;
+  }
+
+  execute(batch: readonly Execution[]): void {
+    for (const { frame, action } of batch) {
+      this.executed.push({ frame: frame.slice(), action: action.slice(0, ACTION_SIZE) });
+    }
+  }
+
+  stats(): DatapathStats {
+    return { drops: new Float64Array(DROP_REASONS.length), upcalls: new Float64Array(8), flows: this.state.flows.size };
+  }
+
+  close(): void {}
+}
