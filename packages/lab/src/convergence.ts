@@ -2,16 +2,15 @@
 import { LabError } from './errors.ts';
 import type { RestClient } from './rest.ts';
 
-/** One host's line of `GET /convergence/{revision}`. */
-interface HostLine {
-  readonly hostId: string;
-  readonly applied: number | null;
-  readonly reachable: boolean;
-}
-
+/** The members of `GET /convergence/{revision}` that are read. */
 interface ConvergenceAnswer {
-  readonly converged?: boolean;
-  readonly hosts: readonly HostLine[];
+  readonly converged: boolean;
+  readonly hosts: number;
+  readonly behind: readonly {
+    readonly hostId: string;
+    readonly applied: number | null;
+    readonly reachable: boolean;
+  }[];
 }
 
 /** Resolves once every registered host has applied `revision` (default: the client's last write). */
@@ -23,16 +22,13 @@ export async function awaitConvergence(
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     const answer = await api.get<ConvergenceAnswer>(`/convergence/${revision}?wait=1000`);
-    const late = answer.hosts.filter((host) => host.applied === null || host.applied < revision);
-    if (late.length === 0) return;
+    if (answer.converged) return;
     if (performance.now() > deadline) {
-      const list = late.map(
+      const list = answer.behind.map(
         (host) => `${host.hostId} (at ${host.applied ?? 'nothing'}${host.reachable ? '' : ', away'})`,
       );
-      throw new LabError(
-        'WEFT_LAB_TIMEOUT',
-        `revision ${revision} is not live after ${timeoutMs} ms on ${list.join(', ')}`,
-      );
+      const late = `${answer.behind.length} of ${answer.hosts} hosts: ${list.join(', ')}`;
+      throw new LabError('WEFT_LAB_TIMEOUT', `revision ${revision} is not live after ${timeoutMs} ms on ${late}`);
     }
   }
 }

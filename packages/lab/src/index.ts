@@ -1,1 +1,11 @@
-export {};
+export { CHECK_KINDS } from './checks/index.ts';
+export type { CheckKind, Outcome } from './checks/kind.ts';
+export { type CheckReport, type CheckResult, runChecks, selectChecks } from './checks/run.ts';
+export { awaitConvergence } from './convergence.ts';
+export { ERRORS, LabError, type LabErrorCode } from './errors.ts';
+export { inNetns } from './exec.ts';
+export { plantFault, removeFault } from './faults/fault.ts';
+export { DEFAULT_SCENARIO, type Lab, labDown, labNames, labUp, openLab, requireVm } from './lab.ts';
+export { labPaths } from './paths.ts';
+export type { LabOptions, LabPlan } from './plan.ts';
+export { exchange, RestClient, RestError } from './rest.ts';

@@ -1,6 +1,7 @@
 /** A lab as one thing: bring it up, take it down, run something in it. */
 import { chmod, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import { isAlive, killTree, type ProcessIdentity, processIdentity } from '@weft/sys';
 import { awaitConvergence } from './convergence.ts';
 import { LabError } from './errors.ts';
 import { run } from './exec.ts';
@@ -11,7 +12,6 @@ import { labNamespaces, removeNamespaces, unmountBelow } from './network/teardow
 import { createVms } from './network/vms.ts';
 import { LABS_DIRECTORY, labPaths } from './paths.ts';
 import { type LabOptions, type LabPlan, planLab, type VmPlan } from './plan.ts';
-import { identityOf, isRunning, type ProcessIdentity, stopProcess } from './process.ts';
 import { RestClient } from './rest.ts';
 import { parseScenario } from './scenario/parse.ts';
 import { configureAgent, startAgent, startApi } from './services.ts';
@@ -89,7 +89,7 @@ async function isHealthy(state: LabState): Promise<boolean> {
   if (wanted.some((name) => !present.has(name))) return false;
   const processes = [state.processes.api, ...plan.hosts.map((host) => state.processes.agents[host.name])];
   for (const identity of processes) {
-    if (identity === undefined || !(await isRunning(identity))) return false;
+    if (identity === undefined || !isAlive(identity)) return false;
   }
   return true;
 }
@@ -174,7 +174,7 @@ async function removeAll(
   // Whatever else lives in the lab's namespaces is the lab's too: commands left behind, agents of a lost record.
   const strays = await processesIn(labNamespaces(name));
   const all = [...identities, ...strays, ...(await daemonsOf(name))];
-  await Promise.all(all.map((identity) => stopProcess(identity)));
+  await Promise.all(all.map((identity) => killTree(identity, 5000)));
   const { directory } = labPaths(name);
   const namespaces = await removeNamespaces(name);
   await unmountBelow(directory);
@@ -190,8 +190,8 @@ async function processesIn(namespaces: readonly string[]): Promise<ProcessIdenti
   for (const namespace of namespaces) {
     const pids = (await run(['ip', 'netns', 'pids', namespace])).split('\n').map(Number);
     for (const pid of pids) {
-      const identity = await identify(pid);
-      if (identity && pid !== process.pid) found.push(identity);
+      const identity = pid > 1 && pid !== process.pid ? processIdentity(pid) : undefined;
+      if (identity) found.push(identity);
     }
   }
   return found;
@@ -207,15 +207,10 @@ async function daemonsOf(name: string): Promise<ProcessIdentity[]> {
     const argv = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
     const isDaemon = argv.some((argument) => argument.endsWith('/cli/src/main.ts'));
     if (!isDaemon || !argv.some((argument) => argument.startsWith(prefix))) continue;
-    const identity = await identify(pid);
+    const identity = processIdentity(pid);
     if (identity) found.push(identity);
   }
   return found;
-}
-
-async function identify(pid: number): Promise<ProcessIdentity | undefined> {
-  if (!Number.isInteger(pid) || pid <= 1) return undefined;
-  return identityOf(pid);
 }
 
 /** Names of the labs that have files or namespaces on this machine. */

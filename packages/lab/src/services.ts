@@ -1,11 +1,12 @@
 /** The lab's daemons: one process with API and store, one agent per host. Starting, awaiting and stopping them. */
 import { access, chmod, mkdir, rm, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import { isAlive, type ProcessIdentity } from '@weft/sys';
 import { agentRequest } from './agent-control.ts';
 import { LabError } from './errors.ts';
 import { inNetns, run } from './exec.ts';
 import type { HostPlan, LabPlan } from './plan.ts';
-import { failedProcess, isRunning, type ProcessIdentity, startDetached } from './process.ts';
+import { failedProcess, startDetached } from './process.ts';
 import { exchange } from './rest.ts';
 import { waitUntil } from './wait.ts';
 
@@ -75,7 +76,7 @@ async function awaitReady(
 ): Promise<void> {
   let alive = true;
   const ready = async () => {
-    alive = await isRunning(identity);
+    alive = isAlive(identity);
     return !alive || (await ask().catch(() => false));
   };
   const settled = await waitUntil(ready, START_TIMEOUT_MS);

@@ -1,9 +1,9 @@
 /** What `up` has made, on disk: enough for every later command, and for `down` after a crash. */
 import { readFile, rename, writeFile } from 'node:fs/promises';
+import type { ProcessIdentity } from '@weft/sys';
 import { LabError } from './errors.ts';
 import { labPaths } from './paths.ts';
 import { type LabOptions, type LabPlan, planLab } from './plan.ts';
-import type { ProcessIdentity } from './process.ts';
 import { parseScenario } from './scenario/parse.ts';
 
 export interface LabState {

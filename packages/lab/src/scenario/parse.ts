@@ -167,8 +167,9 @@ function readAgent(reader: Reader): Record<string, unknown> {
 
 function readCheck(reader: Reader): CheckSpec {
   const fields = reader.openMap();
-  const { name, kind, ...rest } = reader.plain() as Record<string, unknown>;
-  fields.get('name').string(LONG_NAME, 'must be lower-case letters, digits and hyphens, at most 63');
-  fields.get('kind').string(LONG_NAME, 'must be the kind of a check');
-  return { name: name as string, kind: kind as string, fields: rest };
+  return {
+    name: fields.get('name').string(LONG_NAME, 'must be lower-case letters, digits and hyphens, at most 63'),
+    kind: fields.get('kind').string(LONG_NAME, 'must be the kind of a check'),
+    reader,
+  };
 }

@@ -1,7 +1,7 @@
 /** What one part of a scenario says of another must be true: names are unique, and whatever is referred to exists. */
 import { overlaps, parseCidr, parseIp } from '@weft/topology';
 import type { Reader } from './reader.ts';
-import { allVms, type Network, type Scenario, type Tenant } from './types.ts';
+import type { Network, Scenario, Tenant } from './types.ts';
 
 /** Throws WEFT_SCENARIO at the first place that does not hold. `root` is the reader of the whole document. */
 export function checkReferences(scenario: Scenario, root: Reader): void {
@@ -110,11 +110,4 @@ function unique(names: readonly string[], at: (index: number) => Reader): void {
   names.forEach((name, i) => {
     if (names.indexOf(name) !== i) at(i).fail(`repeats the name "${name}"`);
   });
-}
-
-/** All VM names, for messages. */
-export function vmNames(scenario: Scenario): string {
-  return allVms(scenario)
-    .map((vm) => vm.name)
-    .join(', ');
 }

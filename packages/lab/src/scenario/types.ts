@@ -1,4 +1,5 @@
 /** A scenario: what a lab consists of and what must hold in it. Read from YAML by `parse.ts`. */
+import type { Reader } from './reader.ts';
 
 export type Encapsulation = 'gre' | 'vxlan';
 export type Underlay = 'ipv4' | 'ipv6';
@@ -79,18 +80,13 @@ export interface VmInterface {
   readonly outboundFilter: string | undefined;
 }
 
-/** One thing to verify. What the fields mean is the affair of the check's kind (`../checks/`). */
+/** One thing to verify. What its fields mean is the affair of its kind (`../checks/`), which reads them from `reader`. */
 export interface CheckSpec {
   readonly name: string;
   readonly kind: string;
-  readonly fields: Readonly<Record<string, unknown>>;
+  readonly reader: Reader;
 }
 
 export function allVms(scenario: Scenario): Vm[] {
   return scenario.tenants.flatMap((tenant) => tenant.vms);
-}
-
-/** The tenant of a VM. */
-export function tenantOf(scenario: Scenario, vm: string): Tenant {
-  return scenario.tenants.find((tenant) => tenant.vms.some((candidate) => candidate.name === vm))!;
 }

@@ -1,0 +1,13 @@
+/** `weft agent`: the daemon of one host. */
+import { Command } from 'commander';
+
+export function agentCommand(): Command {
+  return new Command('agent')
+    .description('run the agent of this host')
+    .requiredOption('--config <file>', 'configuration (JSON); docs/AGENT.md lists its fields')
+    .addHelpText('after', '\nExample:\n  weft agent --config /etc/weft/agent.json')
+    .action(async ({ config }: { config: string }) => {
+      const { loadConfig, runAgent } = await import('@weft/agent');
+      await runAgent(loadConfig(config));
+    });
+}

@@ -1,0 +1,220 @@
+/** `weft lab`: a whole deployment on one machine. */
+
+import type { CheckResult, Lab } from '@weft/lab';
+import { Command } from 'commander';
+import { CliError } from '../errors.ts';
+import { formatTable, print, printJson } from '../output.ts';
+
+const nameOption = ['--name <name>', 'name of the lab; several can be up at the same time', 'default'] as const;
+
+export function labCommand(): Command {
+  const lab = new Command('lab').description('hosts, fabric and VMs as network namespaces on this machine');
+  lab
+    .command('up')
+    .argument('[scenario]', 'scenario file (YAML); default: the one that Weft comes with')
+    .description('bring a lab up, or make sure that it is')
+    .option('--name <name>', "name of the lab (default: the scenario's)")
+    .option('--encap <type>', 'gre or vxlan')
+    .option('--underlay <version>', 'ipv4 or ipv6: what the tunnels run over')
+    .option('--hosts <count>', 'number of hosts')
+    .option('--datapath <driver>', 'ebpf or userspace')
+    .option('--json', 'print what was made as JSON')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  weft lab up\n  weft lab up --encap gre --hosts 2 --name gre2\n  weft lab up my-scenario.yaml',
+    )
+    .action(up);
+  lab
+    .command('check')
+    .argument('[names...]', 'checks to run; default: all of the scenario')
+    .description('verify the lab; status 1 when a check fails')
+    .option(...nameOption)
+    .option('--json', 'print the results as JSON')
+    .addHelpText('after', '\nExamples:\n  weft lab check\n  weft lab check ping-l2-remote --json')
+    .action(check);
+  lab
+    .command('sabotage')
+    .argument('<check>', 'check that shall fail')
+    .description('plant the fault that turns one check red; again: remove it')
+    .option(...nameOption)
+    .option('--remove', 'remove the fault, never plant it')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  weft lab sabotage ping-l2-remote\n  weft lab sabotage ping-l2-remote --remove',
+    )
+    .action(sabotage);
+  lab
+    .command('status')
+    .description('hosts, VMs, checks and planted faults of a lab')
+    .option(...nameOption)
+    .option('--json', 'as JSON')
+    .option('--hints', 'commands to try next')
+    .addHelpText('after', '\nExample:\n  weft lab status --hints')
+    .action(status);
+  lab
+    .command('exec')
+    .argument('<where>', 'a VM, `host:NAME`, or `fabric`')
+    .argument('<command...>', 'command and its arguments, after --')
+    .description('run a command inside a VM, a host or the fabric')
+    .option(...nameOption)
+    .addHelpText(
+      'after',
+      '\nExamples:\n  weft lab exec blue-a1 -- ping -c 3 10.2.0.13\n  weft lab exec host:h1 -- ip route',
+    )
+    .action(exec);
+  lab
+    .command('down')
+    .description('remove everything of a lab, also after a crash')
+    .option(...nameOption)
+    .option('--all', 'all labs of this machine')
+    .addHelpText('after', '\nExamples:\n  weft lab down\n  weft lab down --all')
+    .action(down);
+  return lab;
+}
+
+interface UpFlags {
+  readonly name?: string;
+  readonly encap?: string;
+  readonly underlay?: string;
+  readonly hosts?: string;
+  readonly datapath?: string;
+  readonly json?: boolean;
+}
+
+async function up(scenario: string | undefined, flags: UpFlags): Promise<void> {
+  const { DEFAULT_SCENARIO, labUp } = await import('@weft/lab');
+  const { json, hosts, ...texts } = flags;
+  const start = performance.now();
+  const { lab, fresh } = await labUp(scenario ?? DEFAULT_SCENARIO, {
+    // Validated by the lab, which names the values that it takes.
+    ...(texts as { name?: string; encap?: 'gre'; underlay?: 'ipv4'; datapath?: 'ebpf' }),
+    ...(hosts !== undefined && { hosts: Number(hosts) }),
+    ...(json !== true && { onStep: (text: string) => print(`  ${text}`) }),
+  });
+  if (json) return printJson(describe(lab));
+  const seconds = ((performance.now() - start) / 1000).toFixed(1);
+  print(`lab "${lab.name}" is up ${fresh ? `after ${seconds} s` : '(it was already)'}`);
+}
+
+async function check(names: string[], { name, json }: { name: string; json?: boolean }): Promise<void> {
+  const { openLab, runChecks } = await import('@weft/lab');
+  const lab = await openLab(name);
+  const report = await runChecks(lab, names, json ? undefined : (result) => print(resultLine(result)));
+  if (json) printJson(report);
+  else print(`${report.passed} passed, ${report.failed} failed`);
+  if (report.failed > 0) process.exitCode = 1;
+}
+
+function resultLine(result: CheckResult): string {
+  const head = `${result.ok ? 'ok  ' : 'FAIL'} ${result.name} (${result.ms} ms)`;
+  return result.ok
+    ? `${head}: ${result.seen}`
+    : `${head}\n       expected: ${result.expected}\n       seen:     ${result.seen}`;
+}
+
+async function sabotage(checkName: string, { name, remove }: { name: string; remove?: boolean }): Promise<void> {
+  const { openLab, plantFault, removeFault, selectChecks } = await import('@weft/lab');
+  const lab = await openLab(name);
+  const [chosen] = selectChecks(lab, [checkName]);
+  const removed = await removeFault(lab, checkName);
+  if (removed) return print(`removed the fault of ${checkName}`);
+  if (remove) return print(`no fault is planted for ${checkName}`);
+  const fault = await chosen!.sabotage(lab);
+  await plantFault(lab, checkName, fault);
+  print(`planted for ${checkName}: ${fault.what}`);
+}
+
+function describe(lab: Lab) {
+  const { plan, state } = lab;
+  return {
+    name: lab.name,
+    encap: plan.encap,
+    underlay: plan.underlay,
+    datapath: plan.datapath,
+    api: plan.paths.apiSocket,
+    store: plan.paths.storeSocket,
+    hosts: plan.hosts.map((host) => ({
+      name: host.name,
+      id: host.id,
+      namespace: host.namespace,
+      control: plan.paths.host(host.name).controlSocket,
+      log: plan.paths.host(host.name).log,
+      pid: state.processes.agents[host.name]?.pid,
+    })),
+    vms: plan.vms.map((vm) => ({
+      name: vm.name,
+      tenant: vm.tenant,
+      host: vm.host,
+      namespace: vm.namespace,
+      mtu: vm.mtu,
+      interfaces: vm.interfaces.map(({ device, mac, addresses, network, portId }) => ({
+        device,
+        mac,
+        addresses,
+        network,
+        portId,
+      })),
+    })),
+    checks: plan.scenario.checks.map((one) => one.name),
+    faults: Object.keys(state.faults),
+  };
+}
+
+async function status({ name, json, hints }: { name: string; json?: boolean; hints?: boolean }): Promise<void> {
+  const { openLab } = await import('@weft/lab');
+  const shown = describe(await openLab(name));
+  if (json) return printJson(shown);
+  print(`lab "${shown.name}": ${shown.encap} over ${shown.underlay}, ${shown.datapath} datapath`);
+  print(
+    formatTable([['HOST', 'PID', 'LOG'], ...shown.hosts.map((host) => [host.name, String(host.pid ?? '-'), host.log])]),
+  );
+  const rows = shown.vms.map((vm) => [
+    vm.name,
+    vm.tenant,
+    vm.host,
+    vm.interfaces.flatMap((iface) => iface.addresses).join(' '),
+  ]);
+  print(`\n${formatTable([['VM', 'TENANT', 'HOST', 'ADDRESSES'], ...rows])}`);
+  print(`\nchecks: ${shown.checks.join(', ') || 'none'}`);
+  if (shown.faults.length > 0) print(`planted faults: ${shown.faults.join(', ')}`);
+  if (hints) print(`\n${hintsFor(shown)}`);
+}
+
+function hintsFor({ name, vms, hosts, checks }: ReturnType<typeof describe>): string {
+  const suffix = name === 'default' ? '' : ` --name ${name}`;
+  const [one] = vms;
+  const other = vms.find((vm) => vm.tenant === one?.tenant && vm.host !== one?.host) ?? one;
+  const lines = ['Try next:'];
+  if (one && other)
+    lines.push(`  ./weft lab exec ${one.name}${suffix} -- ping -c 3 ${other.interfaces[0]!.addresses[0]}`);
+  lines.push(`  ./weft flows --lab ${name} --host ${hosts[0]!.name}`, "  ./weft -e 'list bridge'");
+  if (checks[0]) lines.push(`  ./weft lab sabotage ${checks[0]}${suffix}; ./weft lab check${suffix}`);
+  lines.push(`  ./weft lab down${suffix}`);
+  return lines.join('\n');
+}
+
+async function exec(where: string, command: string[], { name }: { name: string }): Promise<void> {
+  const [{ inNetns, openLab, requireVm }, { spawn }] = await Promise.all([
+    import('@weft/lab'),
+    import('node:child_process'),
+  ]);
+  const lab = await openLab(name);
+  const host = lab.plan.hosts.find((candidate) => where === `host:${candidate.name}`);
+  const namespace = where === 'fabric' ? lab.plan.fabric : (host ?? requireVm(lab, where)).namespace;
+  const [program, ...args] = inNetns(namespace, command);
+  const child = spawn(program!, args, { stdio: 'inherit' });
+  process.exitCode = await new Promise<number>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code, signal) => resolve(code ?? (signal ? 128 : 1)));
+  });
+}
+
+async function down({ name, all }: { name: string; all?: boolean }): Promise<void> {
+  const { labDown, labNames } = await import('@weft/lab');
+  const names = all ? await labNames() : [name];
+  for (const one of names) {
+    const { processes, namespaces } = await labDown(one);
+    print(`lab "${one}": ended ${processes} processes, removed ${namespaces} namespaces`);
+  }
+  if (all && names.length === 0) throw new CliError('WEFT_CLI_NOT_FOUND', 'there is no lab on this machine', 1);
+}

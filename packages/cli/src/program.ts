@@ -1,0 +1,80 @@
+/** The command tree. What a command needs is imported when it runs, so that `--help` is quick. */
+import { Command, CommanderError, Option } from 'commander';
+import { agentCommand } from './commands/agent.ts';
+import { apiCommand } from './commands/api.ts';
+import { flowsCommand } from './commands/flows.ts';
+import { labCommand } from './commands/lab.ts';
+import { storeCommand } from './commands/store.ts';
+import { CliError } from './errors.ts';
+
+export function createProgram(): Command {
+  const program = new Command('weft');
+  program
+    .description('Weft: tenant networks over any IP fabric')
+    .version('0.1.0')
+    .showHelpAfterError('(see --help)')
+    .exitOverride()
+    .addOption(new Option('-e, --eval <command>', 'run one command of the topology language and print its outcome'))
+    .option('--json', 'with -e: print lists as JSON')
+    .option(
+      '--api-socket <path>',
+      'Unix socket of the REST API (default: $WEFT_API_SOCKET, /run/weft/api.sock, the only lab)',
+    )
+    .option('--api-url <url>', 'address of the REST API (default: $WEFT_API_URL)')
+    .option('--token-file <path>', 'file with the token for --api-url (default: $WEFT_TOKEN_FILE)')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  weft lab up                               bring up the default lab: three hosts, two tenants
+  weft lab check                            verify it
+  weft lab exec blue-a1 -- ping 10.2.0.13   run something in one of its VMs
+  weft -e 'list bridge'                     talk to the REST API in the topology language
+  weft -e 'chain list' --json`,
+    );
+  for (const command of [labCommand(), agentCommand(), apiCommand(), flowsCommand(), storeCommand()]) {
+    program.addCommand(inherit(command));
+  }
+  program.action(
+    async (options: { eval?: string; json?: boolean; apiSocket?: string; apiUrl?: string; tokenFile?: string }) => {
+      if (options.eval === undefined) return program.help({ error: true });
+      const { evaluate } = await import('./grammar/evaluate.ts');
+      const { findApi } = await import('./find-api.ts');
+      const text = await evaluate(options.eval, await findApi(options), { json: options.json === true });
+      if (text !== '') process.stdout.write(`${text}\n`);
+    },
+  );
+  return program;
+}
+
+/** Commander's settings are not inherited by commands that are made elsewhere. */
+function inherit(command: Command): Command {
+  command.exitOverride().showHelpAfterError('(see --help)');
+  for (const child of command.commands) inherit(child);
+  return command;
+}
+
+/** Runs a command line and returns its exit status: 0 done, 1 failed, 2 not understood. */
+export async function run(argv: readonly string[]): Promise<number> {
+  try {
+    await createProgram().parseAsync(argv, { from: 'user' });
+    return Number(process.exitCode ?? 0);
+  } catch (error) {
+    return report(error);
+  }
+}
+
+function report(error: unknown): number {
+  if (error instanceof CommanderError) {
+    // Help and version that were asked for are no failure; commander has printed what there is to say.
+    return error.exitCode === 0 ? 0 : 2;
+  }
+  if (error instanceof CliError) {
+    process.stderr.write(`weft: ${error.code}: ${error.message}\n`);
+    return error.exit;
+  }
+  const { code, message, stack } = error as Error & { code?: unknown };
+  const known = typeof code === 'string' && code.startsWith('WEFT_');
+  process.stderr.write(known ? `weft: ${code}: ${message}\n` : `weft: ${stack ?? String(error)}\n`);
+  return 1;
+}

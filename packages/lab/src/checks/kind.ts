@@ -1,0 +1,121 @@
+/** What a kind of check is. Each kind is one file beside this one and a line in `index.ts`. */
+import { LabError } from '../errors.ts';
+import type { Fault } from '../faults/fault.ts';
+import type { Lab } from '../lab.ts';
+import type { HostPlan, LabPlan, VmPlan } from '../plan.ts';
+import { familyOf } from '../plan.ts';
+import type { RestClient } from '../rest.ts';
+import type { Fields, Reader } from '../scenario/reader.ts';
+import { allVms, type Scenario } from '../scenario/types.ts';
+
+/** What a check found. */
+export interface Outcome {
+  readonly ok: boolean;
+  readonly expected: string;
+  readonly seen: string;
+}
+
+/** What a running check may use. */
+export class CheckContext {
+  readonly lab: Lab;
+  readonly checkName: string;
+
+  constructor(lab: Lab, checkName: string) {
+    this.lab = lab;
+    this.checkName = checkName;
+  }
+
+  get plan(): LabPlan {
+    return this.lab.plan;
+  }
+
+  get api(): RestClient {
+    return this.lab.api;
+  }
+
+  /** VM of the scenario; its name was checked when the scenario was read. */
+  vm(name: string): VmPlan {
+    const vm = this.plan.vms.find((candidate) => candidate.name === name);
+    if (!vm) throw new LabError('WEFT_LAB_UNKNOWN_VM', `the lab has no VM "${name}"`);
+    return vm;
+  }
+
+  hostOf(vm: VmPlan): HostPlan {
+    return this.plan.hosts.find((host) => host.name === vm.host)!;
+  }
+
+  /** First address of a VM of that IP version. */
+  address(vm: VmPlan, family: 4 | 6): string {
+    const address = vm.interfaces.flatMap((iface) => iface.addresses).find((text) => familyOf(text) === family);
+    if (address === undefined) {
+      throw new LabError('WEFT_SCENARIO', `check ${this.checkName}: VM "${vm.name}" has no IPv${family} address`);
+    }
+    return address;
+  }
+}
+
+/** Reads the fields of a check, which may name VMs of the scenario. */
+export class CheckFields<K extends string> {
+  readonly #fields: Fields<K>;
+  readonly #scenario: Scenario;
+
+  constructor(fields: Fields<K>, scenario: Scenario) {
+    this.#fields = fields;
+    this.#scenario = scenario;
+  }
+
+  vm(name: K): string {
+    return this.#readVm(this.#fields.get(name));
+  }
+
+  optionalVm(name: K): string | undefined {
+    return this.#fields.optional(name, (reader) => this.#readVm(reader));
+  }
+
+  /** IP version; 4 when absent. */
+  family(name: K): 4 | 6 {
+    return this.#fields.optional(name, (reader) => reader.integer(4, 6), 4) === 6 ? 6 : 4;
+  }
+
+  integer(name: K, minimum: number, maximum: number, fallback: number): number {
+    return this.#fields.optional(name, (reader) => reader.integer(minimum, maximum), fallback);
+  }
+
+  optionalInteger(name: K, minimum: number, maximum: number): number | undefined {
+    return this.#fields.optional(name, (reader) => reader.integer(minimum, maximum));
+  }
+
+  ips(name: K): string[] {
+    return this.#fields
+      .get(name)
+      .list()
+      .map((item) => item.canonical((text) => (isIp(text) ? text : undefined), 'must be an IP address'));
+  }
+
+  #readVm(reader: Reader): string {
+    const name = reader.string();
+    if (!allVms(this.#scenario).some((vm) => vm.name === name)) reader.fail(`"${name}" is not a VM of the scenario`);
+    return name;
+  }
+}
+
+function isIp(text: string): boolean {
+  return /^[0-9a-f.:]+$/.test(text);
+}
+
+export interface CheckKind<F = unknown, K extends string = string> {
+  readonly kind: string;
+  /** One line for the list of kinds. */
+  readonly summary: string;
+  /** Names of its fields, besides `name` and `kind`. */
+  readonly fields: readonly K[];
+  read(fields: CheckFields<K>): F;
+  run(context: CheckContext, fields: F): Promise<Outcome>;
+  /** The fault that turns this check red and, as far as it can, no other. */
+  sabotage(context: CheckContext, fields: F): Promise<Fault> | Fault;
+}
+
+/** Gives a kind its types and forgets them, so that kinds can stand in one list. */
+export function defineKind<F, const K extends string>(kind: CheckKind<F, K>): CheckKind {
+  return kind as unknown as CheckKind;
+}

@@ -1,0 +1,44 @@
+/** A TCP transfer arrives as a whole. "Works with ping, hangs with TCP" is what it is there to find. */
+import { nftFault } from '../faults/fault.ts';
+import { iperf, megabits } from './iperf.ts';
+import { defineKind } from './kind.ts';
+
+const PORT = 5201;
+
+export const tcp = defineKind({
+  kind: 'tcp',
+  summary: 'a TCP transfer of `megabytes` between two VMs comes to its end',
+  fields: ['from', 'to', 'family', 'megabytes', 'streams'],
+  read: (fields) => ({
+    from: fields.vm('from'),
+    to: fields.vm('to'),
+    family: fields.family('family'),
+    megabytes: fields.integer('megabytes', 1, 100_000, 50),
+    streams: fields.integer('streams', 1, 64, 1),
+  }),
+
+  async run(context, { from, to, family, megabytes, streams }) {
+    const target = context.vm(to);
+    const address = context.address(target, family);
+    const client = ['-n', `${megabytes}M`, '-P', streams];
+    const report = await iperf({ from: context.vm(from), to: target, address, port: PORT, client });
+    const received = report.end?.sum_received?.bytes ?? 0;
+    return {
+      ok: report.error === undefined && received >= megabytes * 2 ** 20,
+      expected: `${megabytes} MiB from ${from} to ${address} over TCP`,
+      seen:
+        report.error ??
+        `${(received / 2 ** 20).toFixed(1)} MiB at ${megabits(report.end!.sum_received!.bits_per_second)}`,
+    };
+  },
+
+  sabotage(context, { from, to, family }) {
+    const address = context.address(context.vm(to), family);
+    const version = family === 4 ? 'ip' : 'ip6';
+    return nftFault(
+      `${from} loses its TCP segments to ${address}, port ${PORT}`,
+      context.vm(from).namespace,
+      `chain out { type filter hook output priority 0; ${version} daddr ${address} tcp dport ${PORT} drop; }`,
+    );
+  },
+});
