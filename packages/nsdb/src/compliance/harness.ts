@@ -19,6 +19,8 @@ export interface Harness {
   another(): Promise<Nsdb>;
   /** Breaks all links between handles and store, which come back by themselves. Absent: there are no links. */
   cut?(): Promise<void>;
+  /** Keeps all handles from the store, which runs on, until the returned function is called. */
+  isolate?(): Promise<() => Promise<void>>;
   /** Stops the serving process and starts it again on the same data. Absent: handles do not outlive the store. */
   restart?(): Promise<void>;
   /** Like `restart`, with the store away until the returned function is called. */
@@ -64,10 +66,16 @@ export class Watcher {
   /** Called after each batch has been applied; a slow one makes the store merge. */
   afterBatch: (batch: Batch) => void | Promise<void> = () => {};
   #busy = false;
+  /** First assertion that a batch failed; told to the test by `reached` and `close`. */
+  #broken: assert.AssertionError | undefined;
 
   constructor(nsdb: Nsdb, interests: Interest[]) {
     this.subscription = nsdb.subscribe({
-      onBatch: (batch) => this.#apply(batch),
+      onBatch: (batch) =>
+        this.#apply(batch).catch((error) => {
+          if (!(error instanceof assert.AssertionError)) throw error;
+          this.#broken ??= error;
+        }),
       onLink: (up) => {
         this.links.push(up);
       },
@@ -117,11 +125,15 @@ export class Watcher {
   }
 
   reached(revision: Revision): Promise<void> {
-    return until(() => this.revision >= revision, `watcher at revision ${revision} (is at ${this.revision})`);
+    return until(() => {
+      if (this.#broken !== undefined) throw this.#broken;
+      return this.revision >= revision;
+    }, `watcher at revision ${revision} (is at ${this.revision})`);
   }
 
   close(): void {
     this.subscription.close();
+    if (this.#broken !== undefined) throw this.#broken;
   }
 }
 

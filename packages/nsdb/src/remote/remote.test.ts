@@ -33,6 +33,12 @@ nsdbCompliance('remote', async (options = {}) => {
       await running.server.close();
       running.server = await serve(running.nsdb, { socket });
     },
+    isolate: async () => {
+      await running.server.close();
+      return async () => {
+        running.server = await serve(running.nsdb, { socket });
+      };
+    },
     restart: async () => {
       await stop();
       running = await start();
