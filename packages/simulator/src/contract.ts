@@ -141,7 +141,7 @@ export interface VirtualTopologyView {
   markNeighbourFailed(port: number, ip: Uint8Array): number[];
   clearNeighbourFailed(port: number, ip: Uint8Array): number[];
 
-  /** Table (`t/arp/…`) and key under which a learned neighbour is published, and the same for a MAC (`t/mac/…`). */
+  /** State table (`arp/…`, `mac/…`: the name that `HostSession.put` takes), key and value under which a learned fact is published. */
   neighbourEntry(learned: LearnedNeighbour): { table: string; key: string; value: string };
   macEntry(learned: LearnedMac): { table: string; key: string; value: string };
 }

@@ -1,0 +1,343 @@
+/**
+ * The state of one simulation under way: the packet as it is now, what was read and looked up so far, what came out. One
+ * object per simulator, reused; the files beside this one are the devices that it is handed through.
+ */
+import {
+  DROP_REASONS,
+  extractKey,
+  F_IN_PORT,
+  F_PAYLOAD,
+  type FrameLayout,
+  K_VLAN,
+  KEY_SIZE,
+  newFrameLayout,
+  readU16,
+  TAG_BRIDGE,
+  TAG_CHAIN,
+  TAG_PORT,
+  TAG_ROUTER,
+  tag,
+} from '@weft/flow';
+import {
+  MAX_OUTPUTS,
+  MAX_TAGS,
+  type Recorder,
+  type SimPort,
+  type Simulation,
+  VERDICT_DROP,
+  VERDICT_FORWARD,
+  VERDICT_POSTPONE,
+} from '../contract.ts';
+import type { SimChain } from '../view/chain.ts';
+import type { SimBridge, SimRouter } from '../view/devices.ts';
+import { KIND_BRIDGE, KIND_CHAIN, KIND_ROUTER, type VirtualTopology } from '../view/topology.ts';
+import { newSimulation, resetSimulation } from './simulation.ts';
+import { STEP_DROP, STEP_GENERATE, STEP_MISSING, STEP_OUTPUT } from './steps.ts';
+
+/** Tags that were seen are remembered in an open table of this many slots. */
+const TAG_SLOTS = 4 * MAX_TAGS;
+/** Life of a flow that drops because of something that looks like a passing state (ms). */
+export const ERROR_DROP_MS = 5000;
+/** Branches of one packet's floods that may go on into another device. */
+const MAX_BRANCHES = 64;
+
+const NO_EGRESS_PORT = DROP_REASONS.indexOf('no_egress_port');
+const DEVICE_LIMIT = DROP_REASONS.indexOf('device_limit');
+
+export class Walk {
+  readonly view: VirtualTopology;
+  readonly rec: Recorder | null;
+  readonly maxDevices: number;
+
+  /** The packet's key as it is at this point of its way. */
+  readonly key = new Uint8Array(KEY_SIZE);
+  ttlDec = 0;
+  private original: Uint8Array = this.key;
+  frame: Uint8Array;
+  length = 0;
+  readonly layout: FrameLayout = newFrameLayout();
+  now = 0;
+  out: Simulation = newSimulation();
+
+  /** Devices on this path, and branches taken so far. */
+  depth = 0;
+  private branches = 0;
+  private postponed = false;
+  private failed = false;
+  /** Port by which the packet entered the present device; 0: the device sent it. */
+  inPort = 0;
+  /** Bridge whose flood is being carried out, 0: none. */
+  flood = 0;
+  /** Port at which the packet entered the simulation, 0: generated. */
+  origin = 0;
+
+  /** The last router: port of entry (0: none yet), the packet's key there, and its ttlDec. */
+  routerPort: SimPort | null = null;
+  readonly routerKey = new Uint8Array(KEY_SIZE);
+
+  private readonly saved: Uint8Array;
+  private readonly scratch = new Uint8Array(KEY_SIZE);
+  private layoutValid = false;
+  private readonly tagSlots = new Uint32Array(TAG_SLOTS);
+  private readonly tagStamps = new Uint32Array(TAG_SLOTS);
+  private stamp = 0;
+  private outStamps = new Uint32Array(1024);
+
+  constructor(view: VirtualTopology, maxDevices: number, recorder: Recorder | null) {
+    this.view = view;
+    this.maxDevices = maxDevices;
+    this.rec = recorder;
+    this.frame = new Uint8Array(0);
+    this.saved = new Uint8Array((maxDevices + 2) * KEY_SIZE);
+  }
+
+  begin(key: Uint8Array, frame: Uint8Array, length: number, origin: number, now: number, out: Simulation): void {
+    resetSimulation(out);
+    this.out = out;
+    for (let i = 0; i < KEY_SIZE; i++) this.key[i] = key[i];
+    this.original = key;
+    this.ttlDec = 0;
+    this.frame = frame;
+    this.length = length;
+    this.now = now;
+    this.depth = 0;
+    this.branches = 0;
+    this.postponed = false;
+    this.failed = false;
+    this.inPort = 0;
+    this.flood = 0;
+    this.origin = origin;
+    this.routerPort = null;
+    this.layoutValid = false;
+    out.fields = F_IN_PORT;
+    this.stamp = (this.stamp + 1) >>> 0;
+    if (this.stamp === 0) {
+      // After 2^32 simulations old stamps would look fresh.
+      this.tagStamps.fill(0);
+      this.outStamps.fill(0);
+      this.stamp = 1;
+    }
+  }
+
+  finish(): void {
+    const { out } = this;
+    if (this.postponed) {
+      out.verdict = VERDICT_POSTPONE;
+      out.generated.length = 0;
+      out.cacheable = false;
+    } else if (this.failed || out.outputCount === 0) {
+      out.verdict = VERDICT_DROP;
+      out.outputCount = 0;
+      if (out.reason === 0) out.reason = NO_EGRESS_PORT;
+      for (let i = 0; i < KEY_SIZE; i++) out.key[i] = this.original[i];
+      out.ttlDec = this.ttlDec;
+    } else {
+      out.verdict = VERDICT_FORWARD;
+      out.reason = 0;
+      out.where = 0;
+      out.shortLived = 0;
+    }
+    if (out.divergent || out.generated.length > 0 || (out.fields & F_PAYLOAD) !== 0) out.cacheable = false;
+  }
+
+  /** Notes that these fields were read. */
+  read(fields: number): void {
+    this.out.fields |= fields;
+  }
+
+  tag(value: number): void {
+    const mask = TAG_SLOTS - 1;
+    const { tagSlots, tagStamps, stamp, out } = this;
+    let slot = value & mask;
+    while (tagStamps[slot] === stamp) {
+      if (tagSlots[slot] === value) return;
+      slot = (slot + 1) & mask;
+    }
+    if (out.tagCount === MAX_TAGS) {
+      out.cacheable = false;
+      return;
+    }
+    tagStamps[slot] = stamp;
+    tagSlots[slot] = value;
+    out.tags[out.tagCount++] = value;
+  }
+
+  /** Drops the packet, or in a flood this branch of it. The first reason counts. */
+  drop(reason: number, where: number): void {
+    if (this.rec !== null) this.rec.step(STEP_DROP, where, reason, 0, this.key);
+    if (this.out.reason !== 0) return;
+    this.out.reason = reason;
+    this.out.where = where;
+  }
+
+  /** Drops the whole packet, whatever other branches do. */
+  fail(reason: number, where: number): void {
+    this.failed = true;
+    this.out.reason = 0;
+    this.drop(reason, where);
+    this.out.shortLived = ERROR_DROP_MS;
+  }
+
+  postpone(where: number): void {
+    this.postponed = true;
+    this.out.where = where;
+  }
+
+  need(interest: string, where: number): void {
+    if (this.rec !== null) this.rec.step(STEP_MISSING, where, 0, 0, this.key);
+    if (!this.out.needs.includes(interest)) this.out.needs.push(interest);
+    this.postpone(where);
+  }
+
+  /** The port, looked up and tagged; undefined when it is missing (then the packet is postponed) or absent. */
+  port(handle: number): SimPort | undefined {
+    this.tag(tag(TAG_PORT, handle));
+    this.view.touch(handle, this.now);
+    const port = this.view.ports[handle];
+    if (port === undefined) this.missingPort(handle);
+    return port;
+  }
+
+  private missingPort(handle: number): void {
+    const interest = `o/Port/${this.view.handles.id(handle)}`;
+    if (!this.view.raw.has(interest)) this.need(interest, handle);
+  }
+
+  bridge(handle: number): SimBridge | undefined {
+    this.tag(tag(TAG_BRIDGE, handle));
+    this.view.touch(handle, this.now);
+    return this.view.bridges[handle] ?? (this.request(handle, KIND_BRIDGE) ? this.view.bridges[handle] : undefined);
+  }
+
+  router(handle: number): SimRouter | undefined {
+    this.tag(tag(TAG_ROUTER, handle));
+    this.view.touch(handle, this.now);
+    return this.view.routers[handle] ?? (this.request(handle, KIND_ROUTER) ? this.view.routers[handle] : undefined);
+  }
+
+  chain(handle: number): SimChain | undefined {
+    this.tag(tag(TAG_CHAIN, handle));
+    this.view.touch(handle, this.now);
+    return this.view.chains[handle] ?? (this.request(handle, KIND_CHAIN) ? this.view.chains[handle] : undefined);
+  }
+
+  get isPostponed(): boolean {
+    return this.postponed;
+  }
+
+  get isOver(): boolean {
+    return this.failed;
+  }
+
+  private request(handle: number, kind: number): boolean {
+    if (this.view.request(handle, kind, this.out.needs)) return true;
+    if (this.rec !== null) this.rec.step(STEP_MISSING, handle, 0, 0, this.key);
+    this.postpone(handle);
+    return false;
+  }
+
+  /** Counts a device on this path; false, and the packet is dropped, if it is one too many. */
+  enter(device: number): boolean {
+    this.out.devices++;
+    if (++this.depth <= this.maxDevices) return true;
+    this.fail(DEVICE_LIMIT, device);
+    return false;
+  }
+
+  /** Saves the packet before a branch that may change it; false: too many branches, the packet is dropped. */
+  save(device: number): boolean {
+    if (++this.branches > MAX_BRANCHES) {
+      this.fail(DEVICE_LIMIT, device);
+      return false;
+    }
+    const at = this.depth * KEY_SIZE;
+    for (let i = 0; i < KEY_SIZE; i++) this.saved[at + i] = this.key[i];
+    return true;
+  }
+
+  restore(): void {
+    const at = this.depth * KEY_SIZE;
+    for (let i = 0; i < KEY_SIZE; i++) this.key[i] = this.saved[at + i];
+  }
+
+  /** The packet leaves by an exterior port. A second copy by the same port is none. */
+  output(port: SimPort): void {
+    const { out, stamp } = this;
+    const { handle } = port;
+    if (handle >= this.outStamps.length) {
+      const grown = new Uint32Array(handle * 2);
+      grown.set(this.outStamps);
+      this.outStamps = grown;
+    }
+    if (this.outStamps[handle] === stamp) return;
+    this.outStamps[handle] = stamp;
+    if (out.outputCount === MAX_OUTPUTS) {
+      this.fail(DEVICE_LIMIT, handle);
+      return;
+    }
+    if (this.rec !== null) this.rec.step(STEP_OUTPUT, handle, this.flood, 0, this.key);
+    const n = out.outputCount++;
+    out.outputs[n] = handle;
+    out.outputFlood[n] = this.flood;
+    if (n === 0) {
+      for (let i = 0; i < KEY_SIZE; i++) out.key[i] = this.key[i];
+      out.ttlDec = this.ttlDec;
+      return;
+    }
+    if (!out.divergent && !this.sameAsFirst()) this.diverge(n);
+    if (out.divergent) {
+      out.outputKeys.set(this.key, n * KEY_SIZE);
+      out.outputTtlDec[n] = this.ttlDec;
+    }
+  }
+
+  private sameAsFirst(): boolean {
+    const { out, key } = this;
+    if (out.ttlDec !== this.ttlDec) return false;
+    for (let i = 0; i < KEY_SIZE; i++) if (out.key[i] !== key[i]) return false;
+    return true;
+  }
+
+  /** The first output that differs: from here on each has its own key. */
+  private diverge(count: number): void {
+    const { out } = this;
+    out.divergent = true;
+    if (out.outputKeys.length === 0) {
+      out.outputKeys = new Uint8Array(MAX_OUTPUTS * KEY_SIZE);
+      out.outputTtlDec = new Uint8Array(MAX_OUTPUTS);
+    }
+    for (let i = 0; i < count; i++) {
+      out.outputKeys.set(out.key, i * KEY_SIZE);
+      out.outputTtlDec[i] = out.ttlDec;
+    }
+  }
+
+  /** A device sends a frame by its port. */
+  generate(frame: Uint8Array, port: SimPort, kind: number): void {
+    if (this.rec !== null) this.rec.step(STEP_GENERATE, port.handle, kind, 0, this.key);
+    this.out.generated.push({ frame, port: port.handle, kind });
+  }
+
+  /** Where the headers stand in the frame; false if they are not in it. Marks the payload as read. */
+  headers(): boolean {
+    this.read(F_PAYLOAD);
+    if (!this.layoutValid) {
+      this.layoutValid = extractKey(this.frame, this.length, 0, 0, this.scratch, 0, this.layout);
+    }
+    return this.layoutValid;
+  }
+
+  /** Bytes of the frame that are here. */
+  get have(): number {
+    return Math.min(this.frame.length, this.length);
+  }
+
+  untagged(): boolean {
+    return readU16(this.key, K_VLAN) === 0;
+  }
+
+  /** VLAN id of the frame, 0: untagged (or priority-tagged). */
+  vlanId(): number {
+    return readU16(this.key, K_VLAN) & 0x0fff;
+  }
+}

@@ -1,0 +1,252 @@
+/**
+ * Chain and Rule objects → one flat program of tests over the flow key. A rule is a run of tests, all of which must hold;
+ * they stand in the order of what they cost the flow's mask (ports, then Ethernet, addresses, protocol, L4), so that a rule
+ * that fails early has read little.
+ */
+import {
+  F_ETH_DST,
+  F_ETH_SRC,
+  F_ETHER_TYPE,
+  F_IP_DST,
+  F_IP_PROTO,
+  F_IP_SRC,
+  F_IP_TOS,
+  F_TP_DST,
+  F_TP_SRC,
+  F_VLAN,
+  FRAG_FIRST,
+  FRAG_LATER,
+  FRAG_NONE,
+  K_ETH_DST,
+  K_ETH_SRC,
+  K_ETHER_TYPE,
+  K_IP_DST,
+  K_IP_PROTO,
+  K_IP_SRC,
+  K_IP_TOS,
+  K_TP_DST,
+  K_TP_SRC,
+} from '@weft/flow';
+import { cidrParse, macParse } from '@weft/packet';
+import type { Rule } from '@weft/topology';
+import type { Handles } from './handles.ts';
+
+export const ACTION_ACCEPT = 1;
+export const ACTION_DROP = 2;
+export const ACTION_REJECT = 3;
+export const ACTION_RETURN = 4;
+export const ACTION_JUMP = 5;
+/** A rule of a type that is not known here: it decides nothing. */
+export const ACTION_CONTINUE = 6;
+
+const ACTIONS: Record<string, number> = {
+  accept: ACTION_ACCEPT,
+  drop: ACTION_DROP,
+  reject: ACTION_REJECT,
+  return: ACTION_RETURN,
+  jump: ACTION_JUMP,
+};
+
+export const OP_IN_PORT = 1;
+export const OP_OUT_PORT = 2;
+export const OP_BYTES = 3;
+export const OP_RANGE = 4;
+export const OP_FRAGMENT = 5;
+export const OP_VLAN = 6;
+export const OP_UNTAGGED = 7;
+
+/** What a packet must be for the tested field to exist; without it the test fails (inverted: holds). */
+export const NEEDS_NOTHING = 0;
+export const NEEDS_IP = 1;
+/** IPv4, or ARP, whose protocol addresses count as source and destination. */
+export const NEEDS_IPV4 = 2;
+export const NEEDS_IPV6 = 3;
+/** A transport header with ports, or ICMP's type and code, in this packet. */
+export const NEEDS_L4 = 4;
+
+/** Words of a rule: action, jump target, first test, tests, inverted, fragment classes allowed (bits), handle. */
+export const RULE_STRIDE = 8;
+/** Words of a test: op, inverted, key offset, a, b, fields read, needs. */
+export const TEST_STRIDE = 8;
+
+const FRAGMENT_BITS: Record<string, number> = {
+  any: 7,
+  nonheader: 1 << FRAG_LATER,
+  header: (1 << FRAG_NONE) | (1 << FRAG_FIRST),
+  unfragmented: 1 << FRAG_NONE,
+};
+
+export interface SimChain {
+  readonly handle: number;
+  readonly id: string;
+  readonly ruleCount: number;
+  readonly rules: Int32Array;
+  readonly tests: Int32Array;
+  /** Port handles of the port sets, each run ascending. */
+  readonly sets: Int32Array;
+  /** Values and masks of OP_BYTES. */
+  readonly values: Uint8Array;
+  readonly masks: Uint8Array;
+}
+
+/** Fields beyond the object model of today: what later rule types bring. */
+type AnyRule = Rule & { jumpChainId?: string };
+
+class Program {
+  readonly rules: number[] = [];
+  readonly tests: number[] = [];
+  readonly sets: number[] = [];
+  readonly values: number[] = [];
+  readonly masks: number[] = [];
+
+  test(
+    op: number,
+    inverted: boolean | undefined,
+    offset: number,
+    a: number,
+    b: number,
+    fields: number,
+    needs: number,
+  ): void {
+    this.tests.push(op, inverted ? 1 : 0, offset, a, b, fields, needs, 0);
+  }
+
+  /** Compares `count` key bytes under a mask. */
+  bytes(
+    inverted: boolean | undefined,
+    offset: number,
+    value: Uint8Array,
+    mask: Uint8Array,
+    fields: number,
+    needs: number,
+  ): void {
+    let count = value.length;
+    while (count > 0 && mask[count - 1] === 0) count--;
+    const at = this.values.length;
+    for (let i = 0; i < count; i++) {
+      this.values.push(value[i] & mask[i]);
+      this.masks.push(mask[i]);
+    }
+    this.test(OP_BYTES, inverted, offset, at, count, count === 0 ? 0 : fields, needs);
+  }
+
+  ports(op: number, ids: readonly string[] | undefined, inverted: boolean | undefined, handles: Handles): void {
+    // An empty list matches: it says nothing.
+    if (ids === undefined || ids.length === 0) return;
+    const at = this.sets.length;
+    this.sets.push(...ids.map((id) => handles.of(id)).sort((a, b) => a - b));
+    this.test(op, inverted, 0, at, ids.length, 0, NEEDS_NOTHING);
+  }
+
+  prefix(text: string | undefined, inverted: boolean | undefined, offset: number, fields: number): void {
+    if (text === undefined) return;
+    const cidr = cidrParse(text, 'clear');
+    const mask = new Uint8Array(16);
+    // The first 12 bytes of an IPv4 address are known from the ethertype.
+    const from = cidr.family === 4 ? 12 : 0;
+    for (let i = from; i < 16; i++) mask[i] = 0xff00 >> Math.min(8, Math.max(0, cidr.bits - 8 * i));
+    const needs = cidr.family === 4 ? NEEDS_IPV4 : NEEDS_IPV6;
+    this.bytes(inverted, offset + from, cidr.ip.subarray(from), mask.subarray(from), fields, needs);
+  }
+
+  mac(
+    text: string | undefined,
+    maskText: string | undefined,
+    inverted: boolean | undefined,
+    offset: number,
+    fields: number,
+  ): void {
+    if (text === undefined) return;
+    const mask = maskText === undefined ? new Uint8Array(6).fill(0xff) : macParse(maskText);
+    this.bytes(inverted, offset, macParse(text), mask, fields, NEEDS_NOTHING);
+  }
+
+  byte(value: number | undefined, inverted: boolean | undefined, offset: number, fields: number): void {
+    if (value !== undefined) this.bytes(inverted, offset, Uint8Array.of(value), Uint8Array.of(0xff), fields, NEEDS_IP);
+  }
+
+  range(
+    range: { start: number; end: number } | undefined,
+    inverted: boolean | undefined,
+    offset: number,
+    fields: number,
+  ): void {
+    if (range !== undefined) this.test(OP_RANGE, inverted, offset, range.start, range.end, fields, NEEDS_L4);
+  }
+
+  rule(rule: AnyRule, handles: Handles): void {
+    const first = this.tests.length / TEST_STRIDE;
+    const fragments = FRAGMENT_BITS[rule.fragmentPolicy ?? 'any'] ?? 7;
+    this.ports(OP_IN_PORT, rule.inPorts, rule.invInPorts, handles);
+    this.ports(OP_OUT_PORT, rule.outPorts, rule.invOutPorts, handles);
+    if (rule.dlType !== undefined) {
+      const value = Uint8Array.of(rule.dlType >> 8, rule.dlType & 0xff);
+      this.bytes(rule.invDlType, K_ETHER_TYPE, value, Uint8Array.of(0xff, 0xff), F_ETHER_TYPE, NEEDS_NOTHING);
+    }
+    if (rule.noVlan === true) this.test(OP_UNTAGGED, false, 0, 0, 0, F_VLAN, NEEDS_NOTHING);
+    if (rule.vlan !== undefined) this.test(OP_VLAN, false, 0, rule.vlan, 0, F_VLAN, NEEDS_NOTHING);
+    this.mac(rule.dlSrc, rule.dlSrcMask, rule.invDlSrc, K_ETH_SRC, F_ETH_SRC);
+    this.mac(rule.dlDst, rule.dlDstMask, rule.invDlDst, K_ETH_DST, F_ETH_DST);
+    this.prefix(rule.nwDst, rule.invNwDst, K_IP_DST, F_IP_DST);
+    this.prefix(rule.nwSrc, rule.invNwSrc, K_IP_SRC, F_IP_SRC);
+    this.byte(rule.nwProto, rule.invNwProto, K_IP_PROTO, F_IP_PROTO);
+    // The policy is outside the inversion of the whole: there it is tested last, by itself.
+    if (fragments !== 7 && !rule.conjunctionInv) {
+      this.test(OP_FRAGMENT, false, 0, fragments, 0, 0, NEEDS_NOTHING);
+    }
+    this.range(rule.tpDst, rule.invTpDst, K_TP_DST, F_TP_DST);
+    this.range(rule.tpSrc, rule.invTpSrc, K_TP_SRC, F_TP_SRC);
+    this.byte(rule.nwTos, rule.invNwTos, K_IP_TOS, F_IP_TOS);
+    this.rules.push(
+      ACTIONS[rule.type as string] ?? ACTION_CONTINUE,
+      handles.of(rule.jumpChainId ?? ''),
+      first,
+      this.tests.length / TEST_STRIDE - first,
+      rule.conjunctionInv ? 1 : 0,
+      fragments,
+      handles.of(rule.id),
+      0,
+    );
+  }
+}
+
+/** Compiles a chain of rules in their order. */
+export function compileChain(id: string, rules: readonly Record<string, unknown>[], handles: Handles): SimChain {
+  const program = new Program();
+  for (const value of rules) {
+    const rule = value as unknown as AnyRule;
+    try {
+      program.rule(rule, handles);
+    } catch {
+      // The store validated it, so this is a newer version's rule: a filter that is not understood lets nothing through.
+      program.rule({ id: rule.id, chainId: id, type: 'drop', fragmentPolicy: 'any' }, handles);
+    }
+  }
+  return {
+    handle: handles.of(id),
+    id,
+    ruleCount: program.rules.length / RULE_STRIDE,
+    rules: Int32Array.from(program.rules),
+    tests: Int32Array.from(program.tests),
+    sets: Int32Array.from(program.sets),
+    values: Uint8Array.from(program.values),
+    masks: Uint8Array.from(program.masks),
+  };
+}
+
+/** Whether two compilations decide alike (handles are stable, so equal words mean equal programs). */
+export function sameChain(a: SimChain, b: SimChain): boolean {
+  return (
+    sameWords(a.rules, b.rules) &&
+    sameWords(a.tests, b.tests) &&
+    sameWords(a.sets, b.sets) &&
+    sameWords(a.values, b.values) &&
+    sameWords(a.masks, b.masks)
+  );
+}
+
+function sameWords(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}

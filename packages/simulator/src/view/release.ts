@@ -1,0 +1,49 @@
+/** Which cached content nothing needs any more. */
+import { TAG_BRIDGE, TAG_CHAIN, TAG_PORT, TAG_ROUTER, tag } from '@weft/flow';
+import { parseInterest } from './raw.ts';
+import { KIND_BRIDGE, KIND_ROUTER, type VirtualTopology } from './topology.ts';
+
+/**
+ * Interests of what no simulation consulted since `olderThan` and no flow holds the own tag of. What a living device is
+ * compiled from lives with it: a bridge keeps its ports and their peers, a router its routes and next-hop ports.
+ */
+export function unusedInterests(
+  view: VirtualTopology,
+  olderThan: number,
+  hasFlows: (tag: number) => boolean,
+): string[] {
+  const alive = new Map<number, boolean>();
+  const lives = (handle: number, kind: number): boolean => {
+    let known = alive.get(handle);
+    if (known === undefined) {
+      known = (view.used[handle] ?? -Infinity) >= olderThan || hasFlows(tag(kind, handle));
+      alive.set(handle, known);
+    }
+    return known;
+  };
+  const device = (handle: number): boolean => {
+    const kind = view.requested.get(handle);
+    if (kind === undefined) return false;
+    return lives(handle, kind === KIND_BRIDGE ? TAG_BRIDGE : kind === KIND_ROUTER ? TAG_ROUTER : TAG_CHAIN);
+  };
+  const port = (handle: number): boolean => {
+    const compiled = view.ports[handle];
+    if (lives(handle, TAG_PORT)) return true;
+    if (compiled === undefined) return false;
+    const peer = view.ports[compiled.peer];
+    return device(compiled.device) || (peer !== undefined && device(peer.device));
+  };
+  const ownerOf = (interest: string, field: string): boolean => {
+    const id = view.raw.objects.get(interest)?.[field];
+    return typeof id === 'string' && device(view.handles.of(id));
+  };
+  return view.interests().filter((interest) => {
+    const parts = parseInterest(interest);
+    if (parts === null) return false;
+    const handle = view.handles.of(parts.id);
+    if (interest.startsWith('o/Port/') || interest.startsWith('t/active/')) return !port(handle);
+    if (interest.startsWith('o/Route/')) return !ownerOf(interest, 'routerId');
+    if (interest.startsWith('o/Rule/')) return !ownerOf(interest, 'chainId');
+    return !device(handle);
+  });
+}

@@ -1,0 +1,469 @@
+/**
+ * The view: what the agent knows of the virtual topology, compiled for the simulator, and changed only by `apply`.
+ *
+ * A device is compiled once all of it has been delivered. When a later change adds something that is not delivered yet (a
+ * new port, a new rule), the last whole compilation stays in force until the rest arrives (`Applied.wanted`): a store that
+ * goes away in between leaves a working network, not one that waits.
+ */
+import {
+  addressTag,
+  routeTagLength,
+  TAG_ACTIVE,
+  TAG_BRIDGE,
+  TAG_CHAIN,
+  TAG_FLOOD,
+  TAG_PORT,
+  TAG_ROUTE,
+  TAG_ROUTER,
+  tag,
+} from '@weft/flow';
+import { ipFormat, ipParse, macFormat, macParse } from '@weft/packet';
+import {
+  type Applied,
+  type Change,
+  type LearnedMac,
+  type LearnedNeighbour,
+  PORT_BRIDGE,
+  type SimPort,
+  type VirtualTopologyView,
+} from '../contract.ts';
+import { type SimChain, sameChain } from './chain.ts';
+import {
+  chainOf,
+  compileBridge,
+  compileRouter,
+  type Links,
+  missingForBridge,
+  missingForChain,
+  missingForRouter,
+  type Sources,
+  sameRoute,
+} from './compile-devices.ts';
+import type { SimBridge, SimRouter } from './devices.ts';
+import { Handles } from './handles.ts';
+import { MacTable, macTag } from './macs.ts';
+import { isLinkLocal6, NeighbourTable, neighbourTag } from './neighbours.ts';
+import { compilePort, samePort } from './port.ts';
+import { parseInterest, Raw } from './raw.ts';
+import { unusedInterests } from './release.ts';
+import type { ParsedRoute } from './route-table.ts';
+
+/** What kind of device a handle was asked for as. */
+export const KIND_BRIDGE = 1;
+export const KIND_ROUTER = 2;
+export const KIND_CHAIN = 3;
+
+export const ACTIVE_UNKNOWN = 0;
+export const ACTIVE_NO = 1;
+export const ACTIVE_YES = 2;
+
+const NO_LINKS: Links = { macs: [], ips: [] };
+
+export class VirtualTopology implements VirtualTopologyView {
+  readonly handles = new Handles();
+  readonly macs = new MacTable();
+  readonly neighbours = new NeighbourTable();
+  /** By handle. Undefined: missing or absent. */
+  readonly ports: (SimPort | undefined)[] = [];
+  readonly bridges: (SimBridge | undefined)[] = [];
+  readonly routers: (SimRouter | undefined)[] = [];
+  readonly chains: (SimChain | undefined)[] = [];
+  /** By handle: when a simulation last consulted it. */
+  used = new Float64Array(1024).fill(-Infinity);
+
+  /** By port handle: ACTIVE_UNKNOWN (table not cached), ACTIVE_NO or ACTIVE_YES. */
+  active = new Uint8Array(1024);
+
+  readonly raw = new Raw();
+  /** Devices and chains that something asked for, by handle, with their kind. */
+  readonly requested = new Map<number, number>();
+  /** Those among them that wait for data. */
+  private readonly pending = new Set<number>();
+  private readonly links = new Map<number, Links>();
+  private readonly routes = new Map<number, Map<string, ParsedRoute>>();
+  /** Port → ports that name it as their peer. */
+  private readonly linkedBy = new Map<number, Set<number>>();
+  private readonly sources: Sources;
+
+  constructor() {
+    this.sources = { raw: this.raw, handles: this.handles, ports: this.ports };
+  }
+
+  handle(id: string): number {
+    return this.handles.of(id);
+  }
+
+  id(handle: number): string {
+    return this.handles.id(handle);
+  }
+
+  port(handle: number): SimPort | undefined {
+    return this.ports[handle];
+  }
+
+  bridgePorts(bridge: number): readonly number[] | undefined {
+    return this.bridges[bridge]?.exterior;
+  }
+
+  floodKey(bridge: number): number {
+    return this.bridges[bridge]?.floodKey ?? 0;
+  }
+
+  activeHost(port: number): string | undefined {
+    const table = this.raw.tables.get(`t/active/${this.handles.id(port)}`);
+    if (table === undefined) return undefined;
+    const host = this.ports[port]?.hostId ?? '';
+    return host !== '' && table.has(host) ? host : '';
+  }
+
+  /** Marks a handle as consulted. */
+  touch(handle: number, now: number): void {
+    if (handle >= this.used.length) {
+      const grown = new Float64Array(this.used.length * 2 + handle).fill(-Infinity);
+      grown.set(this.used);
+      this.used = grown;
+    }
+    this.used[handle] = now;
+  }
+
+  /**
+   * The slow way to a bridge, router or chain that is not compiled: asks for it, and compiles it if it is all there.
+   * @returns false if something is missing; its interests are appended to `needs`.
+   */
+  request(handle: number, kind: number, needs: string[]): boolean {
+    this.requested.set(handle, kind);
+    const missing = this.missing(handle, kind);
+    if (missing.length > 0) {
+      this.pending.add(handle);
+      for (const interest of missing) if (!needs.includes(interest)) needs.push(interest);
+      return false;
+    }
+    this.compile(handle, kind, new Set());
+    return true;
+  }
+
+  apply(changes: readonly Change[]): Applied {
+    const tags = new Set<number>();
+    const dirty = new Set<number>();
+    for (const change of changes) this.take(change, tags, dirty);
+    for (const handle of this.pending) dirty.add(handle);
+    const wanted = new Set<string>();
+    for (const handle of dirty) {
+      const kind = this.requested.get(handle);
+      if (kind === undefined) continue;
+      const missing = this.missing(handle, kind);
+      if (missing.length > 0) {
+        this.pending.add(handle);
+        for (const interest of missing) wanted.add(interest);
+      } else {
+        this.compile(handle, kind, tags);
+      }
+    }
+    return { tags: [...tags], wanted: [...wanted] };
+  }
+
+  interestsFor(port: number): string[] {
+    const needs: string[] = [];
+    const id = this.handles.id(port);
+    const compiled = this.ports[port];
+    if (compiled === undefined) return this.raw.has(`o/Port/${id}`) || id === '' ? needs : [`o/Port/${id}`];
+    const kind = compiled.kind === PORT_BRIDGE ? KIND_BRIDGE : KIND_ROUTER;
+    this.request(compiled.device, kind, needs);
+    const device = kind === KIND_BRIDGE ? this.bridges[compiled.device] : this.routers[compiled.device];
+    for (const chain of [compiled.inFilter, compiled.outFilter, device?.inFilter ?? 0, device?.outFilter ?? 0]) {
+      if (chain !== 0 && this.chains[chain] === undefined) this.request(chain, KIND_CHAIN, needs);
+    }
+    return needs;
+  }
+
+  interests(): string[] {
+    return this.raw.interests();
+  }
+
+  unused(olderThan: number, hasFlows: (tag: number) => boolean): string[] {
+    return unusedInterests(this, olderThan, hasFlows);
+  }
+
+  forget(interests: Iterable<string>): number[] {
+    const tags = new Set<number>();
+    for (const interest of interests) {
+      const parts = parseInterest(interest);
+      if (parts === null || !this.raw.has(interest)) continue;
+      if (parts.kind === 't') this.takeTable(parts, new Map(), tags);
+      const value = this.raw.objects.get(interest);
+      this.raw.forget(interest);
+      for (const handle of this.ownersOf(parts, value)) this.drop(handle, tags);
+      if (parts.name === 'active') this.setActive(this.handles.of(parts.id));
+      if (interest.startsWith('o/Port/')) this.setPort(parts.id, undefined, tags, new Set());
+    }
+    return [...tags];
+  }
+
+  markNeighbourFailed(port: number, ip: Uint8Array): number[] {
+    return this.setFailed(port, ip, true);
+  }
+
+  clearNeighbourFailed(port: number, ip: Uint8Array): number[] {
+    return this.setFailed(port, ip, false);
+  }
+
+  neighbourEntry(learned: LearnedNeighbour): { table: string; key: string; value: string } {
+    const text = ipFormat(learned.ip);
+    const key = learned.port !== 0 && isLinkLocal6(learned.ip, 0) ? `${text}%${this.handles.id(learned.port)}` : text;
+    return { table: `arp/${this.handles.id(learned.device)}`, key, value: macFormat(learned.mac) };
+  }
+
+  macEntry(learned: LearnedMac): { table: string; key: string; value: string } {
+    const mac = macFormat(learned.mac);
+    const key = learned.vlan === 0 ? mac : `${learned.vlan}|${mac}`;
+    return { table: `mac/${this.handles.id(learned.bridge)}`, key, value: this.handles.id(learned.port) };
+  }
+
+  private setFailed(port: number, ip: Uint8Array, failed: boolean): number[] {
+    const router = this.ports[port]?.device ?? 0;
+    const owner = isLinkLocal6(ip, 0) ? port : router;
+    return this.neighbours.setFailed(owner, ip, failed) ? [neighbourTag(owner, ip, 0)] : [];
+  }
+
+  /** Takes one change in; collects tags of what changed at once and handles of what has to be compiled again. */
+  private take(change: Change, tags: Set<number>, dirty: Set<number>): void {
+    const parts = parseInterest(change.interest);
+    if (parts === null || change.kind === 'objects') return;
+    if (change.kind === 'table') {
+      const next = change.reset ? new Map<string, string>() : new Map(this.raw.tables.get(change.interest));
+      for (const key of change.removed) next.delete(key);
+      for (const entry of change.upserts) next.set(entry.key, entry.value);
+      this.takeTable(parts, next, tags);
+      this.raw.take(change);
+      if (parts.name === 'active') this.setActive(this.handles.of(parts.id));
+      for (const handle of this.ownersOf(parts, undefined)) if (this.pending.has(handle)) dirty.add(handle);
+      return;
+    }
+    const before = this.raw.objects.get(change.interest);
+    this.raw.take(change);
+    if (change.kind === 'object' && parts.name === 'Port') {
+      this.setPort(
+        parts.id,
+        tolerant(() => change.object && compilePort(change.object.value, this.handles)),
+        tags,
+        dirty,
+      );
+    }
+    for (const handle of this.ownersOf(parts, before)) dirty.add(handle);
+    if (change.kind === 'object') for (const handle of this.ownersOf(parts, change.object?.value)) dirty.add(handle);
+  }
+
+  /** Devices and chains whose compilation reads this interest. */
+  private ownersOf(
+    parts: { kind: string; name: string; id: string },
+    value: Record<string, unknown> | null | undefined,
+  ): number[] {
+    if (parts.kind === 'i') return [this.handles.of(parts.id)];
+    if (parts.kind !== 'o') return parts.name === 'active' ? [] : [this.handles.of(parts.id)];
+    switch (parts.name) {
+      case 'Bridge':
+      case 'Router':
+      case 'Chain':
+        return [this.handles.of(parts.id)];
+      case 'Route':
+        return typeof value?.routerId === 'string' ? [this.handles.of(value.routerId)] : [];
+      case 'Rule':
+        return typeof value?.chainId === 'string' ? [this.handles.of(value.chainId)] : [];
+      default:
+        return [];
+    }
+  }
+
+  private setPort(id: string, next: SimPort | null | undefined, tags: Set<number>, dirty: Set<number>): void {
+    const handle = this.handles.of(id);
+    const before = this.ports[handle];
+    const after = next ?? undefined;
+    if (samePort(before, after)) return;
+    this.ports[handle] = after;
+    this.setActive(handle);
+    tags.add(tag(TAG_PORT, handle));
+    tags.add(tag(TAG_ACTIVE, handle));
+    if (before?.peer) this.linkedBy.get(before.peer)?.delete(handle);
+    if (after?.peer) {
+      const by = this.linkedBy.get(after.peer);
+      if (by) by.add(handle);
+      else this.linkedBy.set(after.peer, new Set([handle]));
+    }
+    for (const port of [before, after]) {
+      if (port === undefined) continue;
+      if (port.kind === PORT_BRIDGE) tags.add(tag(TAG_FLOOD, port.device));
+      // A router's compilation names its ports, but reads only where they are bound.
+      else if (before?.hostId === after?.hostId) continue;
+      dirty.add(port.device);
+    }
+    // Bridges at the other end of a link know this port's MAC and addresses.
+    for (const other of this.linkedBy.get(handle) ?? []) {
+      const port = this.ports[other];
+      if (port?.kind !== PORT_BRIDGE) continue;
+      dirty.add(port.device);
+      tags.add(tag(TAG_FLOOD, port.device));
+    }
+  }
+
+  private setActive(port: number): void {
+    if (port >= this.active.length) {
+      const grown = new Uint8Array(port * 2);
+      grown.set(this.active);
+      this.active = grown;
+    }
+    const host = this.activeHost(port);
+    this.active[port] = host === undefined ? ACTIVE_UNKNOWN : host === '' ? ACTIVE_NO : ACTIVE_YES;
+  }
+
+  /** Compares a table's new content with what is held and passes the differences on. */
+  private takeTable(parts: { name: string; id: string }, next: Map<string, string>, tags: Set<number>): void {
+    const held = this.raw.tables.get(`t/${parts.name}/${parts.id}`) ?? new Map<string, string>();
+    const owner = this.handles.of(parts.id);
+    for (const key of held.keys()) if (!next.has(key)) this.setEntry(parts.name, owner, key, null, tags);
+    for (const [key, value] of next) {
+      if (held.get(key) !== value) this.setEntry(parts.name, owner, key, value, tags);
+    }
+  }
+
+  /** One entry of a state table; an entry that cannot be read counts as none. */
+  private setEntry(table: string, owner: number, key: string, value: string | null, tags: Set<number>): void {
+    if (table === 'active') {
+      tags.add(tag(TAG_ACTIVE, owner));
+      const port = this.ports[owner];
+      if (port?.kind === PORT_BRIDGE) tags.add(tag(TAG_FLOOD, port.device));
+      return;
+    }
+    if (table === 'mac') {
+      const bar = key.indexOf('|');
+      const vlan = bar < 0 ? 0 : Number(key.slice(0, bar));
+      const mac = tolerant(() => macParse(key.slice(bar + 1)));
+      if (!mac || !(vlan >= 0 && vlan < 4096)) return;
+      const port = value === null ? 0 : this.handles.of(value);
+      if (this.macs.setTable(owner, vlan, mac, port)) tags.add(macTag(owner, vlan, mac, 0));
+      return;
+    }
+    if (table === 'arp') {
+      const percent = key.indexOf('%');
+      const ip = tolerant(() => ipParse(percent < 0 ? key : key.slice(0, percent)));
+      const mac = value === null ? null : (tolerant(() => macParse(value)) ?? null);
+      if (!ip) return;
+      const link = percent < 0 ? owner : this.handles.of(key.slice(percent + 1));
+      if (this.neighbours.setMac(link, ip, mac)) tags.add(neighbourTag(link, ip, 0));
+    }
+  }
+
+  private missing(handle: number, kind: number): string[] {
+    const id = this.handles.id(handle);
+    if (kind === KIND_BRIDGE) return missingForBridge(id, this.sources);
+    return kind === KIND_ROUTER ? missingForRouter(id, this.sources) : missingForChain(id, this.sources);
+  }
+
+  private compile(handle: number, kind: number, tags: Set<number>): void {
+    this.pending.delete(handle);
+    if (kind === KIND_BRIDGE) this.compileBridge(handle, tags);
+    else if (kind === KIND_ROUTER) this.compileRouter(handle, tags);
+    else this.compileChain(handle, tags);
+  }
+
+  private compileBridge(handle: number, tags: Set<number>): void {
+    const compiled = compileBridge(this.handles.id(handle), this.sources);
+    const before = this.bridges[handle];
+    const after = compiled?.bridge;
+    this.bridges[handle] = after;
+    if (
+      before?.adminUp !== after?.adminUp ||
+      before?.inFilter !== after?.inFilter ||
+      before?.outFilter !== after?.outFilter ||
+      before?.floodKey !== after?.floodKey
+    ) {
+      tags.add(tag(TAG_BRIDGE, handle));
+    }
+    if (String(before?.members) !== String(after?.members) || before?.hasRouters !== after?.hasRouters) {
+      tags.add(tag(TAG_FLOOD, handle));
+    }
+    this.setLinks(handle, compiled?.links ?? NO_LINKS, tags);
+  }
+
+  /** Of two routers with the same MAC or address the one behind the lower port UUID counts: `links` is in that order. */
+  private setLinks(bridge: number, next: Links, tags: Set<number>): void {
+    const before = this.links.get(bridge) ?? NO_LINKS;
+    const macs = new Map<string, { vlan: number; mac: Uint8Array; port: number }>();
+    for (const { vlan, mac } of before.macs) macs.set(`${vlan}|${mac}`, { vlan, mac, port: 0 });
+    for (const link of next.macs.toReversed()) macs.set(`${link.vlan}|${link.mac}`, link);
+    for (const { vlan, mac, port } of macs.values()) {
+      if (this.macs.setLinked(bridge, vlan, mac, port)) tags.add(macTag(bridge, vlan, mac, 0));
+    }
+    const ips = new Map<string, { ip: Uint8Array; port: number }>();
+    for (const { ip } of before.ips) ips.set(String(ip), { ip, port: 0 });
+    for (const link of next.ips.toReversed()) ips.set(String(link.ip), link);
+    for (const { ip, port } of ips.values()) {
+      if (this.neighbours.setLinked(bridge, ip, port)) tags.add(neighbourTag(bridge, ip, 0));
+    }
+    if (next === NO_LINKS) this.links.delete(bridge);
+    else this.links.set(bridge, next);
+  }
+
+  private compileRouter(handle: number, tags: Set<number>): void {
+    const compiled = compileRouter(this.handles.id(handle), this.sources);
+    const before = this.routers[handle];
+    const after = compiled?.router;
+    this.routers[handle] = after;
+    if (
+      before?.adminUp !== after?.adminUp ||
+      before?.inFilter !== after?.inFilter ||
+      before?.outFilter !== after?.outFilter ||
+      before?.redirectChain !== after?.redirectChain ||
+      before?.forwardChain !== after?.forwardChain
+    ) {
+      tags.add(tag(TAG_ROUTER, handle));
+    }
+    const held = this.routes.get(handle) ?? new Map<string, ParsedRoute>();
+    const next = compiled?.routes ?? new Map<string, ParsedRoute>();
+    for (const [id, route] of held) {
+      const now = next.get(id);
+      if (now === undefined || !sameRoute(now, route)) tags.add(routeTag(handle, route));
+    }
+    for (const [id, route] of next) {
+      const had = held.get(id);
+      if (had === undefined || !sameRoute(had, route)) tags.add(routeTag(handle, route));
+    }
+    if (compiled) this.routes.set(handle, next);
+    else this.routes.delete(handle);
+  }
+
+  private compileChain(handle: number, tags: Set<number>): void {
+    const before = this.chains[handle];
+    const after = chainOf(this.handles.id(handle), this.sources);
+    if (before !== undefined && after !== undefined && sameChain(before, after)) return;
+    if (before !== after) tags.add(tag(TAG_CHAIN, handle));
+    this.chains[handle] = after;
+  }
+
+  /** A device or chain of which something was forgotten: not compiled, not asked for. */
+  private drop(handle: number, tags: Set<number>): void {
+    const kind = this.requested.get(handle);
+    if (kind === undefined) return;
+    this.requested.delete(handle);
+    this.pending.delete(handle);
+    tags.add(tag(kind === KIND_BRIDGE ? TAG_BRIDGE : kind === KIND_ROUTER ? TAG_ROUTER : TAG_CHAIN, handle));
+    this.bridges[handle] = undefined;
+    this.routers[handle] = undefined;
+    this.chains[handle] = undefined;
+    this.routes.delete(handle);
+    if (kind === KIND_BRIDGE) this.setLinks(handle, NO_LINKS, tags);
+  }
+}
+
+/** The tag that a changed route invalidates. */
+export function routeTag(router: number, route: ParsedRoute): number {
+  return addressTag(TAG_ROUTE, router, route.dst, 0, routeTagLength(route.dstBits));
+}
+
+/** What the store holds has been validated, but an operator's entry of a table, or an older version's object, may not parse. */
+function tolerant<T>(parse: () => T): T | undefined {
+  try {
+    return parse();
+  } catch {
+    return undefined;
+  }
+}
