@@ -7,7 +7,7 @@
 import type { Revision, SubscribeOptions, Subscription, TableEntry } from './contract.ts';
 
 /** A back end may answer at once (LMDB) or later (a network). Callers always `await`. */
-export type MaybePromise<T> = T | Promise<T>;
+type MaybePromise<T> = T | Promise<T>;
 
 /** A node: `json` is its content (`''` for a pure marker), `version` the revision that last wrote it. */
 export interface StoreNode {

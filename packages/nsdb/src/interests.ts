@@ -10,8 +10,8 @@ const TABLE = /^[a-z][a-z0-9-]{0,31}(\/[A-Za-z0-9][A-Za-z0-9._:-]{0,127}){1,3}$/
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it forbids (tab separates parts of LMDB keys)
 const CONTROL = /[\u0000-\u001f\u007f]/;
 
-export const MAX_ENTRY_KEY = 128;
-export const MAX_ENTRY_VALUE = 1024;
+const MAX_ENTRY_KEY = 128;
+const MAX_ENTRY_VALUE = 1024;
 
 export type ParsedInterest =
   | { readonly kind: 'object'; readonly type: string; readonly id: string }

@@ -2,7 +2,7 @@
 import type { TableEntry } from './contract.ts';
 
 /** Learned beats persistent; among equals the highest version wins, and then, for a total order, the higher owner. */
-export function beats(a: TableEntry, b: TableEntry): boolean {
+function beats(a: TableEntry, b: TableEntry): boolean {
   if ((a.owner === null) !== (b.owner === null)) return a.owner !== null;
   if (a.version !== b.version) return a.version > b.version;
   return (a.owner ?? '') > (b.owner ?? '');

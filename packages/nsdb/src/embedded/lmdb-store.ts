@@ -11,22 +11,11 @@ import { randomUUID } from 'node:crypto';
 import { chmodSync, mkdirSync } from 'node:fs';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { Conflict, type NodeOp, type NodeStore, type RawEntry, type StoreNode } from '../backend.ts';
-import type { Change, Interest, Revision, StoredObject, SubscribeOptions, Subscription } from '../contract.ts';
+import type { Revision, SubscribeOptions, Subscription } from '../contract.ts';
 import { NsdbError } from '../errors.ts';
-import { allInterest, parseInterest, tableInterest } from '../interests.ts';
-import { Hub, type HubChange } from '../subscription/hub.ts';
-import { winners } from '../tables.ts';
-import {
-  decode,
-  encode,
-  entryKey,
-  entryPrefix,
-  listPrefix,
-  prefixEnd,
-  splitEntryKey,
-  tablePrefix,
-  toEntry,
-} from './keys.ts';
+import { Hub } from '../subscription/hub.ts';
+import { decode, encode, entryKey, listPrefix, prefixEnd, splitEntryKey, tablePrefix, toEntry } from './keys.ts';
+import { changesOf, contentOf, type OnDisk } from './on-disk.ts';
 import { takeOwnership } from './owner.ts';
 
 /** Of keys and values in LMDB; a store of another one is refused. */
@@ -67,6 +56,8 @@ export class LmdbStore implements NodeStore {
   #queue: Accepted[] = [];
   #durableWaiters: { revision: Revision; resolve: (revision: Revision) => void; reject: (error: Error) => void }[] = [];
   #quiet: (() => void)[] = [];
+  /** LMDB without the overlay. */
+  readonly #onDisk: OnDisk = { load: (path) => this.#load(path), loadRange: (prefix) => this.#loadRange(prefix) };
   #accepted: Revision;
   #published: Revision;
   #scheduled = false;
@@ -112,7 +103,7 @@ export class LmdbStore implements NodeStore {
         get revision() {
           return self.#published;
         },
-        content: (interest) => this.#content(interest),
+        content: (interest) => contentOf(this.#onDisk, interest),
       },
       quiet: (task) => {
         if (this.#writing === undefined) task();
@@ -269,7 +260,7 @@ export class LmdbStore implements NodeStore {
       }
       for (const path of dirty.keys()) if (this.#overlay.get(path)!.revision <= last) this.#overlayClear(path);
       this.#published = last;
-      this.#hub.publish(this.#hubChanges(dirty));
+      this.#hub.publish(changesOf(this.#onDisk, dirty));
       for (const task of this.#quiet.splice(0)) task();
       for (const commit of group) commit.resolve(commit.revision);
       this.#durableWaiters = this.#durableWaiters.filter((waiter) => {
@@ -354,58 +345,6 @@ export class LmdbStore implements NodeStore {
     this.#hub.pushMarks();
   }
 
-  #content(interest: Interest): Change {
-    const parsed = parseInterest(interest);
-    switch (parsed.kind) {
-      case 'object':
-        return { interest, kind: 'object', object: toObject(this.#load(interest)) };
-      case 'objects':
-        return {
-          interest,
-          kind: 'objects',
-          reset: true,
-          upserts: this.#loadRange(`o/${parsed.type}/`).map((node) => toObject(node)!),
-          removed: [],
-        };
-      case 'index':
-        return {
-          interest,
-          kind: 'index',
-          reset: true,
-          added: this.#loadRange(`${interest}/`).map(({ path }) => path.slice(interest.length + 1)),
-          removed: [],
-        };
-      case 'table': {
-        const entries = winners(this.#loadRange(tablePrefix(parsed.table)).map(toEntry));
-        return { interest, kind: 'table', reset: true, upserts: [...entries.values()], removed: [] };
-      }
-    }
-  }
-
-  *#hubChanges(dirty: Map<string, StoreNode | null>): Generator<HubChange> {
-    const keysSeen = new Set<string>();
-    for (const [path, node] of dirty) {
-      if (path.startsWith('o/')) {
-        const [, type, id] = path.split('/');
-        let loaded: StoredObject | null | undefined;
-        const load = () => (loaded === undefined ? (loaded = toObject(node ?? undefined)) : loaded);
-        yield { interest: path, kind: 'object', key: id, load };
-        yield { interest: allInterest(type), kind: 'objects', key: id, load };
-      } else if (path.startsWith('i/')) {
-        const at = path.lastIndexOf('/');
-        if (path.indexOf('/', 2) === at) continue; // the stamp above the children
-        yield { interest: path.slice(0, at), kind: 'index', key: path.slice(at + 1), load: () => (node ? true : null) };
-      } else if (path.startsWith('t/')) {
-        const { table, key } = splitEntryKey(path);
-        const prefix = entryPrefix(table, key);
-        if (keysSeen.has(prefix)) continue;
-        keysSeen.add(prefix);
-        const load = () => winners(this.#loadRange(prefix).map(toEntry)).get(key) ?? null;
-        yield { interest: tableInterest(table), kind: 'table', key, load };
-      }
-    }
-  }
-
   // ---- meta, life ----
 
   getMeta(key: string): string | undefined {
@@ -448,10 +387,4 @@ export class LmdbStore implements NodeStore {
     if (this.#closed) throw new NsdbError('WEFT_STORE_CLOSED');
     if (this.#failed !== undefined) throw this.#failed;
   }
-}
-
-function toObject(node: StoreNode | undefined): StoredObject | null {
-  if (node === undefined) return null;
-  const [, type, id] = node.path.split('/');
-  return { type, id, version: node.version, value: JSON.parse(node.json) as Record<string, unknown> };
 }

@@ -32,7 +32,7 @@ export function uniquePath(type: string, unique: Unique, value: Record<string, u
 }
 
 /** A field by its dotted name. */
-export function fieldOf(value: Record<string, unknown>, field: string): unknown {
+function fieldOf(value: Record<string, unknown>, field: string): unknown {
   if (!field.includes('.')) return value[field];
   let at: unknown = value;
   for (const part of field.split('.')) at = (at as Record<string, unknown> | undefined)?.[part];

@@ -4,6 +4,9 @@
  *
  * A reference never touches its target's node: it checks the target's presence and rewrites the stamp of the index, which
  * deletion of the target has read. So ports come and go without waking those who watch their bridge.
+ *
+ * Longer than other files because reading, staging and the checks at the end share one set of private maps; taken apart,
+ * each part would have to be shown the inside of the others.
  */
 import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';

@@ -24,7 +24,7 @@ export interface HubChange {
 }
 
 /** The state at the revision that the hub was last told of. */
-export interface HubView {
+interface HubView {
   readonly generation: string;
   readonly revision: Revision;
   content(interest: Interest): Change;
