@@ -5,3 +5,4 @@ export * from './key.ts';
 export * from './layout.ts';
 export * from './mask.ts';
 export * from './tag.ts';
+export * from './print.ts';
