@@ -187,7 +187,10 @@ export interface LearnedMac {
   port: number;
 }
 
-/** "This address has this MAC." `device`: router or bridge; `port`: router port (0 on a bridge). */
+/**
+ * "This address has this MAC." `device`: router or bridge; `port`: router port (0 on a bridge). Of a router's neighbour also
+ * reported when the view knows it: a sign of life.
+ */
 export interface LearnedNeighbour {
   device: number;
   port: number;

@@ -1,4 +1,7 @@
-/** What a packet shows of the neighbours of a router or bridge. Facts are reported only if the view says otherwise. */
+/**
+ * What a packet shows of the neighbours of a router or bridge. A bridge's facts are reported only if the view says otherwise, a
+ * router's always: they are also the sign of life that keeps an entry from expiring.
+ */
 import type { SimPort } from '../contract.ts';
 import { isLinkLocal6 } from '../view/neighbours.ts';
 import { ownAddress, ownSubnet } from '../view/port.ts';
@@ -24,7 +27,7 @@ export function learnNeighbour(
   const at = neighbours.find(owner, ip, ipAt);
   if (at >= 0) {
     if (neighbours.linkedPort(at) !== 0) return;
-    if (neighbours.hasMac(at) && !neighbours.failed(at) && neighbours.macIs(at, mac, macAt)) return;
+    if (port === 0 && neighbours.hasMac(at) && neighbours.macIs(at, mac, macAt)) return;
   }
   if (w.rec !== null) w.rec.step(STEP_LEARN_NEIGHBOUR, port === 0 ? device : port, 0, 0, w.key);
   const { out } = w;

@@ -1,0 +1,3 @@
+/** For the tests of this package and of others. */
+export { Workbench } from './workbench.ts';
+export { uuid, World } from './world.ts';
