@@ -14,6 +14,8 @@ export function createProgram(): Command {
     .version('0.1.0')
     .showHelpAfterError('(see --help)')
     .exitOverride()
+    // An option after a command's name is that command's, even where the same exists here.
+    .enablePositionalOptions()
     .addOption(new Option('-e, --eval <command>', 'run one command of the topology language and print its outcome'))
     .option('--json', 'with -e: print lists as JSON')
     .option(
@@ -49,7 +51,7 @@ Examples:
 
 /** Commander's settings are not inherited by commands that are made elsewhere. */
 function inherit(command: Command): Command {
-  command.exitOverride().showHelpAfterError('(see --help)');
+  command.exitOverride().enablePositionalOptions().showHelpAfterError('(see --help)');
   for (const child of command.commands) inherit(child);
   return command;
 }

@@ -11,7 +11,6 @@ export const ERRORS = {
   WEFT_LAB_UNKNOWN_VM: 'The scenario has no VM of this name; `weft lab status` lists them.',
   WEFT_LAB_UNKNOWN_HOST: 'The lab has no host of this name; `weft lab status` lists them.',
   WEFT_LAB_UNKNOWN_CHECK: 'The scenario has no check of this name; `weft lab status` lists them.',
-  WEFT_LAB_NO_SABOTAGE: 'This check has no fault that could be planted; choose another one.',
   WEFT_LAB_COMMAND: 'A command that the lab needs failed; the message shows it with its error output.',
   WEFT_LAB_PROCESS: 'A process of the lab ended or did not become ready; the message shows the end of its log.',
   WEFT_LAB_TIMEOUT: 'The lab did not reach the awaited state in time; the message says what was awaited.',

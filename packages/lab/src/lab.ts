@@ -116,12 +116,13 @@ async function build(plan: LabPlan, state: LabState, step: (text: string) => voi
 
   step(`agents (${plan.datapath} datapath)`);
   for (const host of plan.hosts) await configureAgent(plan, host);
-  await Promise.all(
+  const started = await Promise.allSettled(
     plan.hosts.map(async (host) => {
       state.processes.agents[host.name] = await startAgent(plan, host);
-      await writeState(plan.name, state);
     }),
   );
+  await writeState(plan.name, state);
+  for (const outcome of started) if (outcome.status === 'rejected') throw outcome.reason;
 
   step('virtual topology');
   const api = new RestClient({ socketPath: paths.apiSocket });

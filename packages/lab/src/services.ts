@@ -21,7 +21,7 @@ export async function startApi(plan: LabPlan): Promise<ProcessIdentity> {
   const argv = [...WEFT, 'api', '--store', paths.store, '--socket', paths.storeSocket, '--api-socket', paths.apiSocket];
   const identity = await startDetached(argv, paths.apiLog);
   await awaitReady(argv, identity, paths.apiLog, async () => {
-    const answer = await exchange({ socketPath: paths.apiSocket }, 'GET', '/midonet-api/', undefined, 2000);
+    const answer = await exchange({ socketPath: paths.apiSocket }, 'GET', '/midonet-api', undefined, 2000);
     return answer.status === 200;
   });
   return identity;

@@ -39,15 +39,20 @@ async function runApi(options: Options): Promise<void> {
     import('@weft/api'),
     import('@weft/sys'),
   ]);
-  const nsdb = await openEmbedded({ dir: options.store });
-  const own = process.getuid!();
-  const server = await serve(nsdb, { socket: options.socket, authorize: (fd) => peerCredentials(fd).uid === own });
-  const api = await createApi({ nsdb, ...(options.tokenFile !== undefined && { tokenFile: options.tokenFile }) });
-  const addresses = [await api.listen({ unixSocket: options.apiSocket })];
-  if (port !== undefined) addresses.push(await api.listen({ port }));
-  process.stderr.write(`weft api: store on ${options.socket}, REST API on ${addresses.join(' and ')}\n`);
-  await untilTerminated();
-  await api.close();
-  await server.close();
-  await nsdb.close();
+  const closers: (() => Promise<void>)[] = [];
+  try {
+    const nsdb = await openEmbedded({ dir: options.store });
+    closers.unshift(() => nsdb.close());
+    const own = process.getuid!();
+    const server = await serve(nsdb, { socket: options.socket, authorize: (fd) => peerCredentials(fd).uid === own });
+    closers.unshift(() => server.close());
+    const api = await createApi({ nsdb, ...(options.tokenFile !== undefined && { tokenFile: options.tokenFile }) });
+    closers.unshift(() => api.close());
+    const addresses = [await api.listen({ unixSocket: options.apiSocket })];
+    if (port !== undefined) addresses.push(await api.listen({ port }));
+    process.stderr.write(`weft api: store on ${options.socket}, REST API on ${addresses.join(' and ')}\n`);
+    await untilTerminated();
+  } finally {
+    for (const close of closers) await close();
+  }
 }

@@ -36,12 +36,13 @@ async function listFlows(options: Options): Promise<void> {
 
 /** The members of an agent's answer that are shown. */
 interface FlowLine {
-  readonly key: string;
+  readonly match: string;
   readonly action: string;
-  readonly packets?: number;
-  readonly bytes?: number;
+  readonly packets: number;
+  readonly bytes: number;
+  readonly ageMs: number;
 }
 
 function describe(flow: FlowLine): string {
-  return `${flow.key}, packets:${flow.packets ?? 0}, bytes:${flow.bytes ?? 0}, actions:${flow.action}`;
+  return `${flow.match}, packets:${flow.packets}, bytes:${flow.bytes}, age:${(flow.ageMs / 1000).toFixed(1)}s, actions:${flow.action}`;
 }

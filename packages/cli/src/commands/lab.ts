@@ -8,7 +8,9 @@ import { formatTable, print, printJson } from '../output.ts';
 const nameOption = ['--name <name>', 'name of the lab; several can be up at the same time', 'default'] as const;
 
 export function labCommand(): Command {
-  const lab = new Command('lab').description('hosts, fabric and VMs as network namespaces on this machine');
+  const lab = new Command('lab')
+    .enablePositionalOptions()
+    .description('hosts, fabric and VMs as network namespaces on this machine');
   lab
     .command('up')
     .argument('[scenario]', 'scenario file (YAML); default: the one that Weft comes with')
@@ -56,6 +58,7 @@ export function labCommand(): Command {
     .argument('<where>', 'a VM, `host:NAME`, or `fabric`')
     .argument('<command...>', 'command and its arguments, after --')
     .description('run a command inside a VM, a host or the fabric')
+    .passThroughOptions()
     .option(...nameOption)
     .addHelpText(
       'after',
@@ -186,7 +189,7 @@ function hintsFor({ name, vms, hosts, checks }: ReturnType<typeof describe>): st
   const other = vms.find((vm) => vm.tenant === one?.tenant && vm.host !== one?.host) ?? one;
   const lines = ['Try next:'];
   if (one && other)
-    lines.push(`  ./weft lab exec ${one.name}${suffix} -- ping -c 3 ${other.interfaces[0]!.addresses[0]}`);
+    lines.push(`  ./weft lab exec${suffix} ${one.name} -- ping -c 3 ${other.interfaces[0]!.addresses[0]}`);
   lines.push(`  ./weft flows --lab ${name} --host ${hosts[0]!.name}`, "  ./weft -e 'list bridge'");
   if (checks[0]) lines.push(`  ./weft lab sabotage ${checks[0]}${suffix}; ./weft lab check${suffix}`);
   lines.push(`  ./weft lab down${suffix}`);
@@ -201,7 +204,7 @@ async function exec(where: string, command: string[], { name }: { name: string }
   const lab = await openLab(name);
   const host = lab.plan.hosts.find((candidate) => where === `host:${candidate.name}`);
   const namespace = where === 'fabric' ? lab.plan.fabric : (host ?? requireVm(lab, where)).namespace;
-  const [program, ...args] = inNetns(namespace, command);
+  const [program, ...args] = inNetns(namespace, command[0] === '--' ? command.slice(1) : command);
   const child = spawn(program!, args, { stdio: 'inherit' });
   process.exitCode = await new Promise<number>((resolve, reject) => {
     child.once('error', reject);
