@@ -31,7 +31,7 @@ export class PacketWorker {
     });
     this.ended = new Promise((resolve, reject) => {
       this.worker.on('error', (cause) => {
-        const error = new AgentError('WEFT_AGENT_WORKER', (cause as Error).message, { cause });
+        const error = new AgentError('WEFT_AGENT_WORKER', describe(cause), { cause });
         onFailed(error);
         reject(error);
       });
@@ -86,4 +86,11 @@ export class PacketWorker {
     this.post({ type: 'stop' });
     await this.ended.catch(() => {});
   }
+}
+
+/** An error of the worker's thread, with its code and where it arose: errors lose their class on the way over. */
+function describe(cause: unknown): string {
+  const { code, message, stack } = cause as { code?: string; message?: string; stack?: string };
+  const where = stack?.split('\n').find((line) => line.trimStart().startsWith('at '))?.trim() ?? '';
+  return [code, message || String(cause), where].filter(Boolean).join(' ');
 }
