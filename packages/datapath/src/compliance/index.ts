@@ -1,0 +1,24 @@
+/**
+ * The contract of a datapath driver as tests: `describeDatapath(factory)` declares them all with node:test. A driver is
+ * done when they pass. Needs root; each group lives in namespaces of its own (`wdp-…`), removed afterwards.
+ */
+import { flowTests } from './flows.ts';
+import { lifecycleTests } from './lifecycle.ts';
+import { outputTests } from './outputs.ts';
+import { rewriteTests } from './rewrites.ts';
+import type { DriverFactory } from './testbed.ts';
+import { tunnelTests } from './tunnels.ts';
+import { upcallTests } from './upcalls.ts';
+
+export { Bench } from './bench.ts';
+export { group } from './suite.ts';
+export * from './testbed.ts';
+
+export function describeDatapath(factory: DriverFactory): void {
+  flowTests(factory);
+  outputTests(factory);
+  rewriteTests(factory);
+  upcallTests(factory);
+  tunnelTests(factory);
+  lifecycleTests(factory);
+}
