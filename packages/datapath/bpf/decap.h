@@ -130,7 +130,7 @@ static __always_inline int flow_state(struct __sk_buff *skb, const struct arriva
 	if (strip(skb, a) < 0)
 		return drop(DROP_DECAP_FAILED);
 	if (weft_parse(skb, &p, 0) < 0)
-		return drop(DROP_INNER_MALFORMED);
+		return drop(DROP_MALFORMED);
 	return upcall_and_end(skb, &p, UPCALL_FLOW_STATE);
 }
 

@@ -96,6 +96,8 @@ static __always_inline int put_outer(struct __sk_buff *skb, const struct weft_tu
 	if ((void *)h + ETH_LEN + l3 + l4 + ETH_LEN + TAG_LEN > pkt_end(skb))
 		return -1;
 	__u32 length = skb->len - ETH_LEN;
+	/* redirect_neigh fills the addresses in, but drops a frame whose old ones (the inner frame's) are multicast. */
+	__builtin_memset(h, 0, 12);
 	*(__be16 *)(h + 12) = ipv6 ? P_IPV6 : P_IP;
 	h += ETH_LEN;
 	if (ipv6)

@@ -42,11 +42,11 @@ static __noinline int execute(struct __sk_buff *skb, struct weft_pkt *p, struct 
 		return drop(a->reason ? a->reason : DROP_FLOW_DROP);
 	if (a->output == OUT_UPCALL)
 		return upcall_and_end(skb, p, UPCALL_ACTION);
-	if ((a->rewrite & RW_TTL) && p->family && p->key.ip_ttl <= a->ttl_dec)
+	if ((a->rewrite & RW_TTL) && p->key.ip_ttl <= a->ttl_dec)
 		return upcall_and_end(skb, p, UPCALL_TTL);
-	if (a->output == OUT_TUNNEL) {
-		if (tunnel_get(a->out_port, &t) < 0)
-			return drop(DROP_NO_TUNNEL);
+	if (a->output == OUT_TUNNEL && tunnel_get(a->out_port, &t) < 0) {
+		t.mtu = 0xffff;
+		return is_too_big(skb, p, a, &t) ? upcall_and_end(skb, p, UPCALL_TOO_BIG) : drop(DROP_NO_TUNNEL);
 	}
 	if ((a->mtu || a->output == OUT_TUNNEL) && is_too_big(skb, p, a, &t))
 		return upcall_and_end(skb, p, UPCALL_TOO_BIG);

@@ -141,7 +141,8 @@ PIN_NAME(BPF_MAP_TYPE_HASH, __u32, struct weft_tunnel_info, 16384, weft_tunnel_i
 /* Budgets of what no port sends: flow state and path MTU (weft_budgets has ports only). */
 #define GLOBAL_FLOW_STATE 0
 #define GLOBAL_PATH_MTU 1
-#define GLOBAL_BUDGETS 2
+#define GLOBAL_HOST 2
+#define GLOBAL_BUDGETS 3
 PIN_NAME(BPF_MAP_TYPE_ARRAY, __u32, __u64, GLOBAL_BUDGETS, weft_global_budgets, 0);
 
 #endif

@@ -134,8 +134,8 @@ static __always_inline int charge_port(const struct weft_pkt *p, __u32 reason, _
 	__u32 ifindex = p->key.in_port;
 	struct weft_port *port = bpf_map_lookup_elem(&weft_ports, &ifindex);
 	struct weft_budget *b = bpf_map_lookup_elem(&weft_budgets, &ifindex);
-	if (!port || !b)
-		return 0;
+	if (!port || !b) /* executed for nobody in particular */
+		return global_budget(GLOBAL_HOST, 20 * 1000, 160 * 1000 * 1000);
 	__u64 now = bpf_ktime_get_ns();
 	__u64 interval = port->upcall_interval, burst = port->upcall_burst;
 	__u64 *tat = reason == UPCALL_MISS || reason == UPCALL_ACTION ? &b->miss : &b->notice;
@@ -158,7 +158,7 @@ static __noinline int upcall(struct __sk_buff *skb, struct weft_pkt *p, __u32 re
 	__u32 length = skb->len;
 	int allowed;
 	if (reason == UPCALL_FLOW_STATE)
-		allowed = global_budget(GLOBAL_FLOW_STATE, 20 * 1000, 100 * 1000 * 1000);
+		allowed = global_budget(GLOBAL_FLOW_STATE, 20 * 1000, 160 * 1000 * 1000);
 	else if (reason == UPCALL_PATH_MTU)
 		allowed = global_budget(GLOBAL_PATH_MTU, 10 * 1000 * 1000, 1000 * 1000 * 1000);
 	else

@@ -17,12 +17,12 @@ int weft_port(struct __sk_buff *skb)
 	struct weft_pkt p;
 	struct weft_action a;
 	__u32 in_port = skb->ingress_ifindex ? skb->ingress_ifindex : skb->ifindex;
-	if (weft_parse(skb, &p, in_port) < 0)
-		return drop(DROP_MALFORMED);
 	struct weft_port *port = bpf_map_lookup_elem(&weft_ports, &in_port);
 	if (!port)
 		return drop(DROP_NO_PORT);
 	__u32 classes = port->classes;
+	if (weft_parse(skb, &p, in_port) < 0)
+		return drop(DROP_MALFORMED);
 	int found = weft_lookup(&p, classes, &a);
 	if (found == LOOKUP_HIT) {
 		count_hit(a.counter_slot, skb->len);

@@ -144,7 +144,8 @@ export class BpfMap {
     const a = clearAttr();
     a.setUint32(0, this.fd, true);
     setPointer(a, 8, this.#scratch.address);
-    setPointer(a, 16, this.#scratch.address + this.#valueAt);
+    // What a command does not use must be 0.
+    if (command !== CMD.MAP_DELETE_ELEM) setPointer(a, 16, this.#scratch.address + this.#valueAt);
     a.setUint32(24, flags, true);
     return bpf(command, 32);
   }

@@ -1,7 +1,7 @@
 /** Loading eBPF object files through libbpf.so.1. Attaching, pins of links and map access are in bpf.ts. */
 import koffi from 'koffi';
 import { errnoName, WeftSysError } from './errors.ts';
-import { cString, libc } from './libc.ts';
+import { cString, errno, libc } from './libc.ts';
 import { NativeBuffer } from './memory.ts';
 
 type Fn = (...args: (number | string | null)[]) => number;
@@ -100,7 +100,10 @@ export function loadObject(
   v.setUint32(OPT.logLevel, 0, true);
 
   const object = lib.openMem(memory.address, file.length, opts.address);
-  if (object <= 0) throw new WeftSysError('WEFT_SYS_BPF_LOAD', `${name} is not an eBPF object that libbpf can open`);
+  if (object <= 0) {
+    const reason = errnoName(errno());
+    throw new WeftSysError('WEFT_SYS_BPF_LOAD', `${name} is not an eBPF object that libbpf can open: ${reason}`);
+  }
   try {
     prepare(lib, object, name, options);
     const result = lib.load(object);

@@ -1,0 +1,414 @@
+/** The eBPF driver: tables pinned on a bpffs, programs at the interfaces, upcalls through a ring buffer. */
+import { closeSync, constants, mkdirSync, openSync } from 'node:fs';
+import { DROP_REASONS, dropReason } from '@weft/flow';
+import {
+  EPOLLIN,
+  Epoll,
+  EventFd,
+  linkDel,
+  linkGet,
+  monotonicNs,
+  NetlinkSocket,
+  openCurrentNetns,
+  runIn,
+  tryLock,
+} from '@weft/sys';
+import type {
+  Adopted,
+  Datapath,
+  DatapathOptions,
+  DatapathStats,
+  EgressSpec,
+  Execution,
+  FlowBatch,
+  ListSpec,
+  PortSpec,
+  TunnelSpec,
+  Upcall,
+} from '../contract.ts';
+import { DatapathError } from '../errors.ts';
+import { bringUp, cutOff, ensureGroDevice, ensureHelper, groName, helperNames } from './devices.ts';
+import { Executor } from './exec.ts';
+import { Flows } from './flows.ts';
+import {
+  BUDGET_SIZE,
+  decodePort,
+  decodeTunnel,
+  encodeEgress,
+  encodePort,
+  encodePortInfo,
+  encodeTunnel,
+  encodeTunnelInfo,
+  PORT_INFO_SIZE,
+  TUNNEL_INFO_SIZE,
+  u32At,
+  u32Key,
+} from './layout.ts';
+import { Links } from './links.ts';
+import { Lists } from './lists.ts';
+import {
+  type EbpfObject,
+  type Features,
+  OBJECT_DIRECTORY,
+  openObject,
+  pinDirectory,
+  RING_BYTES,
+  removePins,
+} from './object.ts';
+import { Upcalls } from './upcalls.ts';
+
+const UPCALL_REASONS = 16;
+const STALE_RECORD = dropReason('stale_record');
+const REDIRECT_FAILED = dropReason('redirect_failed');
+const ONE = new Uint8Array([1, 0, 0, 0]);
+
+/** Beside the contract's: for tests and for hosts with peculiarities. */
+export interface EbpfOptions extends DatapathOptions {
+  /** Directory of the object files; default `bpf/build` of this package. */
+  readonly objects?: string;
+  /** Object file; default `weft.bpf.o`. */
+  readonly objectName?: string;
+  /** Attach by clsact even where tcx is to be had. */
+  readonly clsact?: boolean;
+  /** Never use bpf_redirect_peer. Default false. */
+  readonly noPeer?: boolean;
+  /** Make no VXLAN device for GRO. Default false. */
+  readonly noGroDevice?: boolean;
+}
+
+const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
+
+/**
+ * Implements the contract in the network namespace of the thread that opens it; calls may then come from a thread in any
+ * namespace. Needs root and a bpffs at `stateDir`.
+ */
+export class EbpfDatapath implements Datapath {
+  readonly kind = 'ebpf' as const;
+  readonly options: EbpfOptions;
+  readonly #object: EbpfObject;
+  readonly #lock: number;
+  readonly #netns: number;
+  readonly #nl: NetlinkSocket;
+  readonly #links: Links;
+  readonly #flows: Flows;
+  readonly #lists: Lists;
+  readonly #exec: Executor;
+  readonly #upcalls: Upcalls;
+  readonly #epoll = new Epoll(4);
+  readonly #wake = new EventFd();
+  readonly #ports = new Map<number, PortSpec>();
+  readonly #tunnels = new Map<number, TunnelSpec>();
+  readonly #egress = new Map<number, readonly number[]>();
+  readonly #locals = new Set<string>();
+  readonly #adopted: Adopted;
+  #sendFailures = 0;
+  #closed = false;
+
+  /**
+   * Loads the programs, adopts what an earlier process pinned, and swaps its programs for these.
+   * Throws WEFT_DATAPATH_LOCKED, WEFT_DATAPATH_OBJECT, WEFT_SYS_BPF_LOAD, WEFT_SYS_CALL.
+   */
+  constructor(options: EbpfOptions) {
+    if (!/^[a-z0-9]{1,8}$/.test(options.instance)) {
+      throw new DatapathError(
+        'WEFT_DATAPATH_OPTIONS',
+        `'${options.instance}' is not an instance name: 1–8 of a–z, 0–9`,
+      );
+    }
+    this.options = options;
+    const objects = options.objects ?? OBJECT_DIRECTORY;
+    mkdirSync(options.stateDir, { recursive: true, mode: 0o700 });
+    this.#lock = openSync(options.stateDir, constants.O_RDONLY | constants.O_DIRECTORY);
+    if (!tryLock(this.#lock)) {
+      closeSync(this.#lock);
+      throw new DatapathError('WEFT_DATAPATH_LOCKED', `${options.stateDir} belongs to a running process`);
+    }
+    this.#netns = openCurrentNetns();
+    this.#nl = new NetlinkSocket();
+    const helper = ensureHelper(this.#nl, options.instance);
+    this.#object = openObject(
+      options,
+      pinDirectory(options, objects),
+      { helper_ifindex: helper.near, use_peer: options.noPeer ? 0 : 1 },
+      objects,
+      options.objectName ?? 'weft.bpf.o',
+    );
+    const { map, program, directory } = this.#object;
+    this.#links = new Links(options.stateDir, directory, this.#nl, options.clsact ?? false);
+    this.#flows = new Flows(map.weft_flows, (ifindex, classes) => this.#setClasses(ifindex, classes));
+    this.#lists = new Lists(map.weft_lists, map.weft_replicas);
+    this.#adopted = this.#adopt();
+    this.#links.attach('helper', helper.far, program.weft_helper);
+    bringUp(this.#nl, helper.far);
+    bringUp(this.#nl, helper.near);
+    this.#openGroDevice();
+    for (const ifindex of this.#links.of('port')) this.#links.attach('port', ifindex, program.weft_port);
+    for (const ifindex of this.#links.of('closed')) this.#links.attach('closed', ifindex, program.weft_closed);
+    for (const ifindex of this.#links.of('underlay')) this.#links.attach('underlay', ifindex, program.weft_underlay);
+    this.#exec = new Executor(map.weft_execs, helper.near);
+    this.#upcalls = new Upcalls(map.weft_ring.fd, RING_BYTES, monotonicNs());
+    this.#epoll.add(map.weft_ring.fd, EPOLLIN);
+    this.#epoll.add(this.#wake.fd, EPOLLIN);
+  }
+
+  /** What this kernel's helpers know. */
+  get features(): Features {
+    return this.#object.features;
+  }
+
+  /** The tables and programs themselves, for tests and diagnosis. */
+  get object(): EbpfObject {
+    return this.#object;
+  }
+
+  #openGroDevice(): void {
+    if (this.options.encap !== 'vxlan' || this.options.noGroDevice) return;
+    const ifindex = ensureGroDevice(this.#nl, this.options.instance, this.options.vxlanPort ?? 4789);
+    if (ifindex === 0) return;
+    this.#links.attach('gro', ifindex, this.#object.program.weft_closed);
+    bringUp(this.#nl, ifindex);
+  }
+
+  /** Reads the tables back, and drops what belongs to interfaces that are gone. */
+  #adopt(): Adopted {
+    const { map } = this.#object;
+    for (const { role, ifindex } of this.#links.vanished) if (role === 'port') this.#forgetPort(ifindex);
+    const info = new Uint8Array(PORT_INFO_SIZE);
+    const gone: number[] = [];
+    map.weft_ports.forEach((key, value) => {
+      const ifindex = u32At(key, 0);
+      // With clsact there is no link to ask.
+      if (this.#links.role(ifindex) !== 'port' && !linkGet(this.#nl, ifindex)) gone.push(ifindex);
+      else if (map.weft_port_info.lookup(key, info)) this.#ports.set(ifindex, decodePort(value, info));
+    });
+    for (const ifindex of gone) this.#forgetPort(ifindex);
+    const host = new Uint8Array(TUNNEL_INFO_SIZE);
+    map.weft_tunnels.forEach((key, value) => {
+      host.fill(0);
+      map.weft_tunnel_info.lookup(key, host);
+      this.#tunnels.set(u32At(key, 0), decodeTunnel(value, host));
+    });
+    map.weft_egress.forEach((key, value) => {
+      const port = u32At(value, 4);
+      const number = u32At(key, 0);
+      this.#egress.set(number, port !== 0 ? [port] : this.#lists.egressPorts(number));
+    });
+    map.weft_locals.forEach((key) => {
+      this.#locals.add(hex(key));
+    });
+    return {
+      ports: [...this.#ports.values()],
+      tunnels: [...this.#tunnels.values()],
+      egress: [...this.#egress].map(([key, ports]) => ({ key, ports: [...ports] })),
+      lists: this.#lists.adopted(),
+      forEachFlow: (visit) => this.#flows.forEach(visit),
+    };
+  }
+
+  adopted(): Adopted {
+    return this.#adopted;
+  }
+
+  overhead(ipv6Underlay: boolean): number {
+    return (ipv6Underlay ? 40 : 20) + (this.options.encap === 'vxlan' ? 16 : 8) + 14;
+  }
+
+  #within<T>(fn: () => T): T {
+    if (this.#closed) throw new DatapathError('WEFT_DATAPATH_CLOSED', 'the datapath is closed');
+    return runIn({ fd: this.#netns }, fn);
+  }
+
+  #setClasses(ifindex: number, classes: number): void {
+    const spec = this.#ports.get(ifindex);
+    if (spec) this.#object.map.weft_ports.update(u32Key(ifindex), encodePort(spec, classes));
+  }
+
+  attachPort(spec: PortSpec): void {
+    const { map, program } = this.#object;
+    this.#within(() => {
+      cutOff(this.#nl, spec.ifindex);
+      const budget = new Uint8Array(BUDGET_SIZE);
+      if (!map.weft_budgets.lookup(u32Key(spec.ifindex), budget)) map.weft_budgets.update(u32Key(spec.ifindex), budget);
+      map.weft_port_info.update(u32Key(spec.ifindex), encodePortInfo(spec));
+      this.#ports.set(spec.ifindex, spec);
+      this.#setClasses(spec.ifindex, this.#flows.classes(spec.ifindex));
+      this.#links.attach('port', spec.ifindex, program.weft_port);
+      bringUp(this.#nl, spec.ifindex);
+      this.#links.sweepForeign(this.options.stateDir);
+    });
+  }
+
+  detachPort(ifindex: number): void {
+    this.#within(() => {
+      if (linkGet(this.#nl, ifindex)) this.#links.attach('closed', ifindex, this.#object.program.weft_closed);
+      else this.#links.detach(ifindex);
+    });
+    this.#forgetPort(ifindex);
+  }
+
+  #forgetPort(ifindex: number): void {
+    const { map } = this.#object;
+    this.#ports.delete(ifindex);
+    map.weft_ports.delete(u32Key(ifindex));
+    map.weft_port_info.delete(u32Key(ifindex));
+    map.weft_budgets.delete(u32Key(ifindex));
+  }
+
+  attachUnderlay(ifindex: number): void {
+    this.#within(() => {
+      this.#links.attach('underlay', ifindex, this.#object.program.weft_underlay);
+      this.#links.sweepForeign(this.options.stateDir);
+    });
+  }
+
+  detachUnderlay(ifindex: number): void {
+    this.#within(() => this.#links.detach(ifindex));
+  }
+
+  setLocalAddresses(addresses: readonly Uint8Array[]): void {
+    const wanted = new Map(addresses.map((a) => [hex(a), a]));
+    for (const [text, address] of wanted) {
+      if (this.#locals.has(text)) continue;
+      this.#object.map.weft_locals.update(address, ONE);
+      this.#locals.add(text);
+    }
+    for (const text of this.#locals) {
+      if (wanted.has(text)) continue;
+      this.#object.map.weft_locals.delete(Buffer.from(text, 'hex'));
+      this.#locals.delete(text);
+    }
+  }
+
+  setTunnel(spec: TunnelSpec): void {
+    const { map } = this.#object;
+    const old = this.#tunnels.get(spec.peer);
+    map.weft_tunnel_info.update(u32Key(spec.peer), encodeTunnelInfo(spec));
+    map.weft_tunnels.update(u32Key(spec.peer), encodeTunnel(spec));
+    const peer = u32Key(spec.peer).slice();
+    map.weft_peers.update(spec.remote, peer);
+    this.#tunnels.set(spec.peer, spec);
+    if (old && hex(old.remote) !== hex(spec.remote)) this.#forgetRemote(old.remote);
+  }
+
+  /** Two peers may share an address for a moment while hosts swap theirs: only the last one's goes. */
+  #forgetRemote(remote: Uint8Array): void {
+    const text = hex(remote);
+    for (const spec of this.#tunnels.values()) if (hex(spec.remote) === text) return;
+    this.#object.map.weft_peers.delete(remote);
+  }
+
+  deleteTunnel(peer: number): void {
+    const { map } = this.#object;
+    const old = this.#tunnels.get(peer);
+    if (!old) return;
+    this.#tunnels.delete(peer);
+    map.weft_tunnels.delete(u32Key(peer));
+    map.weft_tunnel_info.delete(u32Key(peer));
+    this.#forgetRemote(old.remote);
+  }
+
+  setEgress(spec: EgressSpec): void {
+    const single = spec.ports.length === 1;
+    if (!single) this.#lists.setEgress(spec);
+    this.#object.map.weft_egress.update(u32Key(spec.key), encodeEgress(spec.key, single ? spec.ports[0] : 0));
+    if (single) this.#lists.deleteEgress(spec.key);
+    this.#egress.set(spec.key, spec.ports);
+  }
+
+  deleteEgress(key: number): void {
+    this.#object.map.weft_egress.delete(u32Key(key));
+    this.#lists.deleteEgress(key);
+    this.#egress.delete(key);
+  }
+
+  setList(spec: ListSpec): void {
+    this.#lists.set(spec);
+  }
+
+  deleteList(id: number): void {
+    this.#lists.delete(id);
+  }
+
+  putFlows(batch: FlowBatch): number {
+    return this.#flows.put(batch);
+  }
+
+  deleteFlows(keys: Uint8Array, count: number): void {
+    this.#flows.delete(keys, count);
+  }
+
+  readCounters(packets: Float64Array, bytes: Float64Array): void {
+    const { counters, cpus } = this.#object;
+    const words = new Uint32Array(counters.buffer);
+    const slots = this.options.maxFlows;
+    const n = Math.min(slots, packets.length, bytes.length);
+    for (let cpu = 0; cpu < cpus; cpu++) {
+      let at = cpu * slots * 4;
+      for (let slot = 0; slot < n; slot++, at += 4) {
+        packets[slot] += words[at] + words[at + 1] * 0x1_0000_0000;
+        bytes[slot] += words[at + 2] + words[at + 3] * 0x1_0000_0000;
+      }
+    }
+  }
+
+  poll(timeoutMs: number, max: number, handler: (upcall: Upcall) => void): number {
+    const n = this.#upcalls.consume(max, handler);
+    if (n > 0 || timeoutMs === 0) {
+      if (this.#closed || n >= max) return n;
+      this.#wake.consume();
+      return n;
+    }
+    this.#epoll.wait(timeoutMs);
+    this.#wake.consume();
+    return this.#upcalls.consume(max, handler);
+  }
+
+  get wakeFd(): number {
+    return this.#wake.fd;
+  }
+
+  execute(batch: readonly Execution[]): void {
+    this.#sendFailures += this.#exec.execute(batch);
+  }
+
+  #perCpu(map: 'weft_drops' | 'weft_upcalls', out: Float64Array): Float64Array {
+    const table = this.#object.map[map];
+    const value = new Uint8Array(table.valueBytes);
+    const words = new Uint32Array(value.buffer);
+    for (let i = 0; i < out.length; i++) {
+      if (!table.lookup(u32Key(i), value)) continue;
+      for (let w = 0; w < words.length; w += 2) out[i] += words[w] + words[w + 1] * 0x1_0000_0000;
+    }
+    return out;
+  }
+
+  stats(): DatapathStats {
+    const drops = this.#perCpu('weft_drops', new Float64Array(DROP_REASONS.length));
+    drops[STALE_RECORD] += this.#upcalls.stale;
+    drops[REDIRECT_FAILED] += this.#sendFailures;
+    const upcalls = this.#perCpu('weft_upcalls', new Float64Array(UPCALL_REASONS));
+    return { drops, upcalls, flows: this.#flows.size };
+  }
+
+  close(options: { destroy?: boolean } = {}): void {
+    if (this.#closed) return;
+    if (options.destroy) {
+      this.#within(() => {
+        this.#links.destroy();
+        linkDel(this.#nl, helperNames(this.options.instance)[0]);
+        linkDel(this.#nl, groName(this.options.instance));
+      });
+      removePins(this.#object.directory);
+    }
+    this.#closed = true;
+    this.#links.close();
+    this.#epoll.close();
+    this.#upcalls.close();
+    this.#exec.close();
+    this.#wake.close();
+    this.#object.close();
+    this.#nl.close();
+    closeSync(this.#netns);
+    closeSync(this.#lock);
+  }
+}
