@@ -1,3 +1,4 @@
 /** For the tests of this package and of others. */
+export * from './networks.ts';
 export { Workbench } from './workbench.ts';
 export { uuid, World } from './world.ts';
