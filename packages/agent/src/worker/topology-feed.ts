@@ -46,11 +46,15 @@ export class TopologyFeed {
     const { core } = this;
     const tags: number[] = [];
     const needs: string[] = [];
+    // Which ports are this host's comes first: a port that a bridge made known earlier arrives in the same batch.
+    for (const change of batch.changes) {
+      if (change.interest === this.localPortsInterest && core.interests.has(change.interest)) this.ownConcerns(change);
+    }
     for (const change of batch.changes) {
       if (!core.interests.has(change.interest)) continue;
       this.delivered.add(change.interest);
       needs.push(change.interest);
-      this.ownConcerns(change);
+      if (change.interest !== this.localPortsInterest) this.ownConcerns(change);
       if (change.kind === 'table' && change.interest.startsWith('t/arp/')) {
         for (const { key } of change.upserts) needs.push(...core.neighbours.noteEntry(change.interest, key));
       }
