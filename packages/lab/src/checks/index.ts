@@ -7,10 +7,11 @@ import { CheckContext, CheckFields, type CheckKind, type Outcome } from './kind.
 import { ping } from './ping.ts';
 import { tcp } from './tcp.ts';
 import { trace } from './trace.ts';
+import { transfer } from './transfer.ts';
 import { udp } from './udp.ts';
 import { wire } from './wire.ts';
 
-export const CHECK_KINDS: readonly CheckKind[] = [isolation, ping, tcp, trace, udp, wire];
+export const CHECK_KINDS: readonly CheckKind[] = [isolation, ping, tcp, trace, transfer, udp, wire];
 
 /** A check with its fields read. */
 export interface Check {
