@@ -90,7 +90,8 @@ export function parseConfig(raw: unknown, where = 'configuration'): AgentConfig 
   const log = new FieldReader(read.object('log'), `${where}: log`);
   const limitsReader = new FieldReader(read.object('limits'), `${where}: limits`);
   const limits: Record<string, number> = {};
-  for (const [name, fallback] of Object.entries(LIMITS)) limits[name] = limitsReader.integer(name, fallback, 1, 4_194_304);
+  for (const [name, fallback] of Object.entries(LIMITS))
+    limits[name] = limitsReader.integer(name, fallback, 1, 4_194_304);
   const hostId = read.string('hostId', '', new RegExp(`^$|${UUID.source}`), 'a lower-case UUID');
   const config: AgentConfig = {
     hostId: hostId === '' ? null : hostId,
@@ -167,6 +168,7 @@ class FieldReader {
 
   done(): void {
     const unknown = Object.keys(this.fields).filter((name) => !this.seen.has(name));
-    if (unknown.length > 0) this.fail(`unknown field ${unknown.join(', ')}; see docs/AGENT.md for the fields there are`);
+    if (unknown.length > 0)
+      this.fail(`unknown field ${unknown.join(', ')}; see docs/AGENT.md for the fields there are`);
   }
 }

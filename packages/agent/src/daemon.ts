@@ -3,7 +3,7 @@ import { mkdirSync, openSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type Batch, connect, type Nsdb, type Subscription } from '@weft/nsdb';
 import { tryLock } from '@weft/sys';
-import { type Logger, destination, pino } from 'pino';
+import { destination, type Logger, pino } from 'pino';
 import type { AgentConfig } from './config.ts';
 import { AgentError } from './errors.ts';
 import { openControl } from './host/control.ts';
@@ -42,7 +42,10 @@ export async function startAgent(config: AgentConfig): Promise<Agent> {
 }
 
 function openLog(config: AgentConfig, hostId: string): Logger {
-  const sink = config.log.file === null ? destination({ fd: 2, sync: true }) : destination({ dest: config.log.file, sync: true, mode: 0o600 });
+  const sink =
+    config.log.file === null
+      ? destination({ fd: 2, sync: true })
+      : destination({ dest: config.log.file, sync: true, mode: 0o600 });
   return pino({ level: config.log.level, base: { host: hostId } }, sink);
 }
 
@@ -140,7 +143,9 @@ class RunningAgent implements Agent {
 
   private publishInterfaces(interfaces: readonly InterfaceReport[]): void {
     const table = `interfaces/${this.hostId}`;
-    const now = new Map(interfaces.map((i) => [i.name, JSON.stringify({ ...i, hostId: this.hostId, status: i.up ? 3 : 0 })]));
+    const now = new Map(
+      interfaces.map((i) => [i.name, JSON.stringify({ ...i, hostId: this.hostId, status: i.up ? 3 : 0 })]),
+    );
     for (const name of this.interfaces.keys()) {
       if (now.has(name)) continue;
       this.published.remove(table, name);

@@ -68,7 +68,10 @@ test('adoption takes exactly the wanted slots and hands out the others once', ()
     maskKey(keyOf(i), 0, 0, masked, 0);
     rest.add(table.add(masked));
   }
-  assert.deepEqual([...rest, ...wanted].sort((a, b) => a - b), [...Array(16).keys()]);
+  assert.deepEqual(
+    [...rest, ...wanted].sort((a, b) => a - b),
+    [...Array(16).keys()],
+  );
   maskKey(keyOf(200), 0, 0, masked, 0);
   assert.equal(table.add(masked), -1);
 });

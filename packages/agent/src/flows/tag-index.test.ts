@@ -19,7 +19,10 @@ test('agrees with a plain map of sets under any sequence of changes', () => {
           const seen: number[] = [];
           index.forEach(t, (s) => seen.push(s));
           const expected = [...model].filter(([, set]) => set.has(t)).map(([s]) => s);
-          assert.deepEqual(seen.sort((a, b) => a - b), expected.sort((a, b) => a - b));
+          assert.deepEqual(
+            seen.sort((a, b) => a - b),
+            expected.sort((a, b) => a - b),
+          );
           assert.equal(index.has(t), expected.length > 0);
         }
       },

@@ -32,7 +32,9 @@ export interface ControlOptions {
 export async function openControl(options: ControlOptions): Promise<Server> {
   await removeDeadSocket(options.socket);
   const server = createServer((request, response) => {
-    handle(options, request, response).catch((error) => send(response, 500, { code: 'WEFT_AGENT_CONTROL', message: (error as Error).message }));
+    handle(options, request, response).catch((error) =>
+      send(response, 500, { code: 'WEFT_AGENT_CONTROL', message: (error as Error).message }),
+    );
   });
   const mask = process.umask(0o177);
   try {
@@ -67,7 +69,8 @@ async function handle(options: ControlOptions, request: IncomingMessage, respons
   const url = new URL(request.url ?? '/', 'http://agent');
   const { worker } = options;
   if (request.method === 'GET') {
-    if (url.pathname === '/status') return send(response, 200, { ...options.daemonStatus(), ...(await worker.status()) });
+    if (url.pathname === '/status')
+      return send(response, 200, { ...options.daemonStatus(), ...(await worker.status()) });
     if (url.pathname === '/ports') return send(response, 200, { ports: (await worker.status()).ports });
     if (url.pathname === '/counters') {
       const { drops, upcallsByReason, upcalls } = await worker.status();
@@ -76,7 +79,10 @@ async function handle(options: ControlOptions, request: IncomingMessage, respons
     if (url.pathname === '/flows') {
       const limit = Number(url.searchParams.get('limit') ?? 1000);
       if (!Number.isInteger(limit) || limit < 1 || limit > MAX_FLOWS) {
-        return send(response, 400, { code: 'WEFT_AGENT_CONTROL', message: `limit must be a whole number from 1 to ${MAX_FLOWS}` });
+        return send(response, 400, {
+          code: 'WEFT_AGENT_CONTROL',
+          message: `limit must be a whole number from 1 to ${MAX_FLOWS}`,
+        });
       }
       return send(response, 200, { flows: await worker.flows(limit) });
     }
@@ -92,7 +98,10 @@ async function handle(options: ControlOptions, request: IncomingMessage, respons
     options.stop(body.leave === true);
     return;
   }
-  send(response, 404, { code: 'WEFT_AGENT_CONTROL', message: `no ${request.method} ${url.pathname}; see weft agent --help` });
+  send(response, 404, {
+    code: 'WEFT_AGENT_CONTROL',
+    message: `no ${request.method} ${url.pathname}; see weft agent --help`,
+  });
 }
 
 async function readBody(request: IncomingMessage): Promise<Record<string, unknown>> {

@@ -25,7 +25,10 @@ export function hostIdentity(stateDir: string, configured: string | null): strin
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
   if (stored !== null && !UUID.test(stored)) {
-    throw new AgentError('WEFT_AGENT_CONFIG', `${file} does not hold a UUID; restore it, or remove it to become a new host`);
+    throw new AgentError(
+      'WEFT_AGENT_CONFIG',
+      `${file} does not hold a UUID; restore it, or remove it to become a new host`,
+    );
   }
   if (stored !== null && configured !== null && stored !== configured) {
     throw new AgentError('WEFT_AGENT_CONFIG', `hostId is ${configured}, but ${file} says ${stored}; they must agree`);

@@ -60,7 +60,9 @@ export class PacketWorker {
   }
 
   status(): Promise<Record<string, unknown>> {
-    return this.send((ticket) => ({ type: 'ask', ask: 'status', limit: 0, ticket })) as Promise<Record<string, unknown>>;
+    return this.send((ticket) => ({ type: 'ask', ask: 'status', limit: 0, ticket })) as Promise<
+      Record<string, unknown>
+    >;
   }
 
   flows(limit: number): Promise<unknown[]> {
@@ -91,6 +93,10 @@ export class PacketWorker {
 /** An error of the worker's thread, with its code and where it arose: errors lose their class on the way over. */
 function describe(cause: unknown): string {
   const { code, message, stack } = cause as { code?: string; message?: string; stack?: string };
-  const where = stack?.split('\n').find((line) => line.trimStart().startsWith('at '))?.trim() ?? '';
+  const where =
+    stack
+      ?.split('\n')
+      .find((line) => line.trimStart().startsWith('at '))
+      ?.trim() ?? '';
   return [code, message || String(cause), where].filter(Boolean).join(' ');
 }

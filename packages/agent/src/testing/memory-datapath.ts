@@ -51,7 +51,13 @@ export class MemoryDatapath implements Datapath {
 
   constructor(state: MemoryState, options: Partial<DatapathOptions> = {}) {
     this.state = state;
-    this.options = { instance: 'test', encap: 'vxlan', maxFlows: state.flows.capacity, stateDir: '/nowhere', ...options };
+    this.options = {
+      instance: 'test',
+      encap: 'vxlan',
+      maxFlows: state.flows.capacity,
+      stateDir: '/nowhere',
+      ...options,
+    };
   }
 
   /**
@@ -134,10 +140,7 @@ export class MemoryDatapath implements Datapath {
       let slot = flows.find(batch.keys, i * KEY_SIZE);
       if (slot < 0) slot = flows.add(batch.keys, i * KEY_SIZE);
       if (slot < 0) return i;
-      flows.values.set(
-        batch.values.subarray(i * FLOW_VALUE_SIZE, (i + 1) * FLOW_VALUE_SIZE),
-        slot * FLOW_VALUE_SIZE,
-      );
+      flows.values.set(batch.values.subarray(i * FLOW_VALUE_SIZE, (i + 1) * FLOW_VALUE_SIZE), slot * FLOW_VALUE_SIZE);
     }
     return batch.count;
   }

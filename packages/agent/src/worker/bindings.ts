@@ -6,8 +6,8 @@ import type { Datapath, PortSpec } from '@weft/datapath';
 import { macParse } from '@weft/packet';
 import type { Port } from '@weft/topology';
 import type { Effects } from './effects.ts';
-import type { PeerMacs } from './peer-macs.ts';
-import type { Underlay } from './underlay.ts';
+import type { PeerMacView } from './peer-macs.ts';
+import type { UnderlayView } from './underlay.ts';
 
 export interface BindingLimits {
   readonly upcallRate: number;
@@ -22,11 +22,11 @@ interface Binding {
 
 export class Bindings {
   private readonly datapath: Datapath;
-  private readonly underlay: Underlay;
+  private readonly underlay: UnderlayView;
   private readonly effects: Effects;
   private readonly hostId: string;
   private readonly limits: BindingLimits;
-  private readonly peerMacs: PeerMacs;
+  private readonly peerMacs: PeerMacView;
   /** Port objects that name this host, by id. */
   private readonly ports = new Map<string, Port>();
   private readonly live = new Map<string, Binding>();
@@ -37,9 +37,9 @@ export class Bindings {
 
   constructor(
     datapath: Datapath,
-    underlay: Underlay,
+    underlay: UnderlayView,
     effects: Effects,
-    peerMacs: PeerMacs,
+    peerMacs: PeerMacView,
     hostId: string,
     limits: BindingLimits,
   ) {

@@ -17,12 +17,12 @@ import { ReplicateLists } from './lists.ts';
 import { sweepFlows, sweepWaiting, wake } from './maintenance.ts';
 import { Neighbours } from './neighbours.ts';
 import { PacketPath } from './packet-path.ts';
-import { PeerMacs } from './peer-macs.ts';
+import type { PeerMacView } from './peer-macs.ts';
 import { Revalidator } from './revalidator.ts';
 import { TopologyFeed } from './topology-feed.ts';
 import { Translator } from './translate.ts';
 import { Tunnels } from './tunnels.ts';
-import type { Underlay } from './underlay.ts';
+import type { UnderlayView } from './underlay.ts';
 import { WaitingRoom } from './waiting-room.ts';
 
 /** Packets handled per turn: bounds how long an update waits. */
@@ -38,7 +38,8 @@ const ADOPTION_MS = 10_000;
 
 export interface EngineOptions {
   readonly datapath: Datapath;
-  readonly underlay: Underlay;
+  readonly underlay: UnderlayView;
+  readonly peerMacs: PeerMacView;
   readonly hostId: string;
   readonly limits: AgentLimits;
   readonly effects: Effects;
@@ -61,8 +62,8 @@ export interface FlowDump {
 
 export class Engine {
   private readonly core: Core;
-  private readonly underlay: Underlay;
-  private readonly peerMacs: PeerMacs;
+  private readonly underlay: UnderlayView;
+  private readonly peerMacs: PeerMacView;
   private readonly path: PacketPath;
   private readonly revalidator: Revalidator;
   private readonly feed: TopologyFeed;
@@ -86,7 +87,7 @@ export class Engine {
     const counters = newWorkerCounters();
     const lists = new ReplicateLists(datapath);
     const tunnels = new Tunnels(datapath, underlay, effects, hostId);
-    this.peerMacs = new PeerMacs(underlay);
+    this.peerMacs = options.peerMacs;
     const bindings = new Bindings(datapath, underlay, effects, this.peerMacs, hostId, limits);
     bindings.adoptAttached(datapath.adopted().ports.map((p) => p.ifindex));
     const macBytes = new Uint8Array(6);
@@ -252,6 +253,11 @@ export class Engine {
     installer.flush();
     const portId = bindings.portAt(ifindex);
     if (portId !== '') macs.dropPort(view.handle(portId));
+  }
+
+  /** Nothing is left to do but packets: all batches applied, all flows simulated since. */
+  get idle(): boolean {
+    return this.inbox.length === 0 && this.revalidator.pending === 0;
   }
 
   /** Installed flows in words, at most `limit`. */

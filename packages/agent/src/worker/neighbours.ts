@@ -3,7 +3,7 @@
  * keeps the entries fresh that this host published and still uses (RFC 1122 §2.3.2.1, RFC 4861 §7.3).
  */
 import { addressTag, TAG_NEIGHBOUR } from '@weft/flow';
-import { ipFormat } from '@weft/packet';
+import { ipFormat, ipIsLinkLocal, ipIsV4 } from '@weft/packet';
 import type { VirtualTopologyView } from '@weft/simulator';
 
 const RETRY_MS = 1_000;
@@ -174,7 +174,9 @@ export class Neighbours {
   }
 
   private inUse(entry: Published): boolean {
-    return entry.port !== 0 && this.effects.hasFlows(addressTag(TAG_NEIGHBOUR, entry.device, entry.ip, 0));
+    // As the simulator tags them: a link-local address is a neighbour of the port, any other of the router.
+    const owner = ipIsLinkLocal(entry.ip) && !ipIsV4(entry.ip) ? entry.port : entry.device;
+    return entry.port !== 0 && this.effects.hasFlows(addressTag(TAG_NEIGHBOUR, owner, entry.ip, 0));
   }
 
   private withdraw(name: string, entry: Published): void {

@@ -23,9 +23,9 @@ import {
   newFrameLayout,
   OUT_DROP,
   OUT_TUNNEL,
+  RW_TTL,
   readU16,
   readU32le,
-  RW_TTL,
   TAG_INGRESS,
   tag,
   UPCALL_MISS,
@@ -115,7 +115,8 @@ export class PacketPath {
     const values = installer.table.values;
     // What the datapath would send up again: too old or too big.
     if ((values[at + A_REWRITE + 1] << 8) & RW_TTL && u.key[K_IP_TTL] <= values[at + A_TTL_DEC]) return false;
-    if (values[at + A_OUTPUT] === OUT_TUNNEL && u.segmentLength > tunnels.mtu(readU32le(values, at + A_OUT_PORT))) return false;
+    if (values[at + A_OUTPUT] === OUT_TUNNEL && u.segmentLength > tunnels.mtu(readU32le(values, at + A_OUT_PORT)))
+      return false;
     this.core.counters.lateHits++;
     if (values[at + A_OUTPUT] === OUT_DROP) return true;
     queue.add(u.frame, u.vnetHeader).set(values.subarray(at, at + ACTION_SIZE));
@@ -146,7 +147,22 @@ export class PacketPath {
     core.simulator.simulate(input, sim);
     const mac = this.learn(sim, key, input.port, now);
     if (sim.verdict === VERDICT_POSTPONE) {
-      this.postpone(sim, parkedCopy({ key, frame, vnetHeader, length, segmentLength, reason, leavingPort: 0, inPort, deadline: now + core.limits.waitingMs, rounds: rounds + 1 }), now);
+      this.postpone(
+        sim,
+        parkedCopy({
+          key,
+          frame,
+          vnetHeader,
+          length,
+          segmentLength,
+          reason,
+          leavingPort: 0,
+          inPort,
+          deadline: now + core.limits.waitingMs,
+          rounds: rounds + 1,
+        }),
+        now,
+      );
       return;
     }
     if (sim.verdict === VERDICT_FORWARD) this.forward(sim, key, frame, vnetHeader, segmentLength, inPort, mac, now);
@@ -254,7 +270,14 @@ export class PacketPath {
       return;
     }
     const action = core.queue.add(frame, vnetHeader);
-    const options = { output: output.output, outPort: output.outPort, tunnelKey: output.tunnelKey, flags: output.flags, ttlDec, ownerPort: inPort };
+    const options = {
+      output: output.output,
+      outPort: output.outPort,
+      tunnelKey: output.tunnelKey,
+      flags: output.flags,
+      ttlDec,
+      ownerPort: inPort,
+    };
     if (compileAction(from, to, action, options)) return;
     core.queue.cancel();
     core.counters.drops[REWRITE_FAILED]++;
@@ -266,7 +289,14 @@ export class PacketPath {
     for (let i = 0; i < sim.learnedNeighbourCount; i++) {
       const learned = sim.learnedNeighbours[i];
       const { table, key: name, value } = core.view.neighbourEntry(learned);
-      const entry = { table, key: name, device: learned.device, port: learned.port, ip: learned.ip, from: learned.from };
+      const entry = {
+        table,
+        key: name,
+        device: learned.device,
+        port: learned.port,
+        ip: learned.ip,
+        from: learned.from,
+      };
       if (core.neighbours.publish(entry, now)) core.effects.putEntry(table, name, value);
       else countDrop(core.counters, 'cap_neighbours');
     }
@@ -319,7 +349,18 @@ export class PacketPath {
     if (sim.verdict === VERDICT_POSTPONE) {
       this.postpone(
         sim,
-        parkedCopy({ key, frame, vnetHeader: NO_VNET, length: frame.length, segmentLength: 0, reason: 0, leavingPort: port, inPort, deadline: now + core.limits.waitingMs, rounds: rounds + 1 }),
+        parkedCopy({
+          key,
+          frame,
+          vnetHeader: NO_VNET,
+          length: frame.length,
+          segmentLength: 0,
+          reason: 0,
+          leavingPort: port,
+          inPort,
+          deadline: now + core.limits.waitingMs,
+          rounds: rounds + 1,
+        }),
         now,
       );
       return;
@@ -391,7 +432,14 @@ export class PacketPath {
     const { core } = this;
     const port = core.view.port(portHandle);
     if (port?.kind !== PORT_BRIDGE || key[K_ETH_SRC] & 1) return -1;
-    return core.macs.learn(port.device, readU16(key, K_VLAN) & 0xfff, macToNumber(key, K_ETH_SRC), portHandle, portHandle, now);
+    return core.macs.learn(
+      port.device,
+      readU16(key, K_VLAN) & 0xfff,
+      macToNumber(key, K_ETH_SRC),
+      portHandle,
+      portHandle,
+      now,
+    );
   }
 
   /** True if the compiled action equals the installed one but for the flow id at both ends. */

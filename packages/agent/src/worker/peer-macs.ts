@@ -3,14 +3,21 @@
  * the other namespace (`redirect_peer` makes the receiver believe that any frame is for it).
  */
 import { NetlinkSocket, vethPeer } from '@weft/sys';
-import type { Underlay } from './underlay.ts';
+import type { UnderlayView } from './underlay.ts';
 
-export class PeerMacs {
+/** MACs of the devices behind bound interfaces. */
+export interface PeerMacView {
+  get(ifindex: number): string;
+  refresh(): boolean;
+  close(): void;
+}
+
+export class PeerMacs implements PeerMacView {
   private readonly netlink = new NetlinkSocket();
-  private readonly underlay: Underlay;
+  private readonly underlay: UnderlayView;
   private readonly macs = new Map<number, string>();
 
-  constructor(underlay: Underlay) {
+  constructor(underlay: UnderlayView) {
     this.underlay = underlay;
   }
 

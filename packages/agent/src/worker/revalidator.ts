@@ -2,16 +2,7 @@
  * Simulates flows anew whose ground has changed, a batch per turn. A flow goes on forwarding until its turn comes; the
  * revision counts as applied only when none is left.
  */
-import {
-  A_COUNTER_SLOT,
-  actionId,
-  FLOW_FIRST_KEY,
-  KEY_SIZE,
-  keyInPort,
-  readU32le,
-  TAG_INGRESS,
-  tag,
-} from '@weft/flow';
+import { A_COUNTER_SLOT, actionId, FLOW_FIRST_KEY, KEY_SIZE, keyInPort, readU32le, TAG_INGRESS, tag } from '@weft/flow';
 import type { Core } from './core.ts';
 import type { PacketPath } from './packet-path.ts';
 

@@ -36,7 +36,8 @@ export class TopologyFeed {
 
   /** True once this host's own ports are known: before that, nothing adopted may be judged stale. */
   get ready(): boolean {
-    if (!this.localPorts || !this.delivered.has('a/TunnelZone') || !this.delivered.has('a/TunnelZoneHost')) return false;
+    if (!this.localPorts || !this.delivered.has('a/TunnelZone') || !this.delivered.has('a/TunnelZoneHost'))
+      return false;
     for (const id of this.localPorts) if (!this.delivered.has(`o/Port/${id}`)) return false;
     for (const id of this.core.bindings.bridges()) if (!this.delivered.has(`o/Bridge/${id}`)) return false;
     return true;
@@ -91,7 +92,10 @@ export class TopologyFeed {
         bindings.setPort(id, null);
       }
       if (change.reset) bindings.retainPorts(this.localPorts);
-      want(this.core, [...this.localPorts].map((id) => `o/Port/${id}`));
+      want(
+        this.core,
+        [...this.localPorts].map((id) => `o/Port/${id}`),
+      );
     } else if (change.kind === 'object') {
       const [, type, id] = change.interest.split('/');
       if (type === 'Port' && this.localPorts?.has(id)) {

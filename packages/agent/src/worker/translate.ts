@@ -64,13 +64,7 @@ export class Translator {
   private readonly lists: ReplicateLists;
   private readonly hostId: string;
 
-  constructor(
-    view: VirtualTopologyView,
-    bindings: Bindings,
-    tunnels: Tunnels,
-    lists: ReplicateLists,
-    hostId: string,
-  ) {
+  constructor(view: VirtualTopologyView, bindings: Bindings, tunnels: Tunnels, lists: ReplicateLists, hostId: string) {
     this.view = view;
     this.bindings = bindings;
     this.tunnels = tunnels;

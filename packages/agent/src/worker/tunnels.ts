@@ -5,7 +5,7 @@
 import type { Datapath, TunnelSpec } from '@weft/datapath';
 import { ipEquals, ipFormat, ipIsV4, ipParse } from '@weft/packet';
 import type { Effects } from './effects.ts';
-import type { Underlay } from './underlay.ts';
+import type { UnderlayView } from './underlay.ts';
 
 /** RFC 8200 §5 and RFC 791: below this, a path MTU report is not believed. */
 const MIN_TUNNEL_MTU = 1280;
@@ -24,7 +24,7 @@ interface PathMtu {
 
 export class Tunnels {
   private readonly datapath: Datapath;
-  private readonly underlay: Underlay;
+  private readonly underlay: UnderlayView;
   private readonly effects: Effects;
   private readonly localHost: string;
   private readonly zones = new Map<string, string>();
@@ -38,7 +38,7 @@ export class Tunnels {
   /** Zones have been delivered: only then may adopted tunnels be judged stale. */
   private known = false;
 
-  constructor(datapath: Datapath, underlay: Underlay, effects: Effects, localHost: string) {
+  constructor(datapath: Datapath, underlay: UnderlayView, effects: Effects, localHost: string) {
     this.datapath = datapath;
     this.underlay = underlay;
     this.effects = effects;

@@ -28,6 +28,18 @@ export interface UnderlayPath {
   readonly mtu: number;
 }
 
+/** What the worker asks of the underlay. */
+export interface UnderlayView {
+  readonly links: Iterable<Link>;
+  link(ifindex: number): Link | undefined;
+  linkByName(name: string): Link | undefined;
+  /** Path to an underlay address (text). */
+  path(remote: string): UnderlayPath;
+  /** Takes in what changed. @returns true if links or routes are different now. */
+  drain(): boolean;
+  close(): void;
+}
+
 const MAX_HOPS = 4;
 const UNREACHABLE: UnderlayPath = { ifindexes: [], mtu: 0 };
 
@@ -37,7 +49,7 @@ interface CompiledRoute {
 }
 
 /** Snapshot of links and routes, refreshed from netlink events; ask `drain` often. */
-export class Underlay {
+export class Underlay implements UnderlayView {
   private readonly netlink = new NetlinkSocket();
   private readonly monitor = new RtMonitor(['link', 'route']);
   private linksByIndex = new Map<number, Link>();

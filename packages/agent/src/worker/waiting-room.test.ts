@@ -6,7 +6,17 @@ function packet(inPort: number, mark: number, deadline = 100) {
   const frame = Uint8Array.of(mark);
   const key = new Uint8Array(64);
   const vnetHeader = new Uint8Array(10);
-  return parkedCopy({ key, frame, vnetHeader, length: 1, segmentLength: 1, reason: 1, leavingPort: 0, inPort, deadline });
+  return parkedCopy({
+    key,
+    frame,
+    vnetHeader,
+    length: 1,
+    segmentLength: 1,
+    reason: 1,
+    leavingPort: 0,
+    inPort,
+    deadline,
+  });
 }
 
 const marks = (parked: { frame: Uint8Array }[]) => parked.map((p) => p.frame[0]);

@@ -6,6 +6,7 @@ import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from '
 import { openDatapath } from '@weft/datapath';
 import type { Effects } from './effects.ts';
 import { Engine } from './engine.ts';
+import { PeerMacs } from './peer-macs.ts';
 import type { FromWorker, InterfaceReport, ToWorker, WorkerData } from './protocol.ts';
 import { Underlay } from './underlay.ts';
 
@@ -33,6 +34,7 @@ const datapath = openDatapath(config.datapath, {
 const engine = new Engine({
   datapath,
   underlay,
+  peerMacs: new PeerMacs(underlay),
   hostId,
   limits: config.limits,
   effects,
@@ -47,7 +49,13 @@ function reportInterfaces(): void {
   const now = performance.now();
   if (now < nextInterfaces) return;
   nextInterfaces = now + 1_000;
-  const interfaces: InterfaceReport[] = [...underlay.links].map(({ name, mac, mtu, up, kind }) => ({ name, mac, mtu, up, kind }));
+  const interfaces: InterfaceReport[] = [...underlay.links].map(({ name, mac, mtu, up, kind }) => ({
+    name,
+    mac,
+    mtu,
+    up,
+    kind,
+  }));
   const text = JSON.stringify(interfaces);
   if (text === lastInterfaces) return;
   lastInterfaces = text;

@@ -1,0 +1,125 @@
+/**
+ * One host's engine against a topology in memory: interests are answered, entries published, batches delivered when the test
+ * says so. Time is the test's.
+ */
+import type { Batch, Change } from '@weft/nsdb';
+import type { World } from '@weft/simulator/testing';
+import type { Link } from '@weft/sys';
+import { parseConfig } from '../config.ts';
+import { Engine } from '../worker/engine.ts';
+import type { UnderlayPath, UnderlayView } from '../worker/underlay.ts';
+import { MemoryDatapath, type MemoryState } from './memory-datapath.ts';
+
+export const LOCAL_HOST = '00000000-0000-4000-8000-00000000aaaa';
+
+/** Interfaces `vm0` … `vm9` with ifindex 10 …; every underlay address is reached by interface 1. */
+class FakeUnderlay implements UnderlayView {
+  readonly links: Link[] = Array.from({ length: 10 }, (_, i) => ({ ifindex: 10 + i, name: `vm${i}` }) as Link);
+  link(ifindex: number): Link | undefined {
+    return this.links.find((l) => l.ifindex === ifindex);
+  }
+  linkByName(name: string): Link | undefined {
+    return this.links.find((l) => l.name === name);
+  }
+  path(): UnderlayPath {
+    return { ifindexes: [1], mtu: 1500 };
+  }
+  drain(): boolean {
+    return false;
+  }
+  close(): void {}
+}
+
+const NO_PEERS = { get: () => '', refresh: () => false, close() {} };
+
+export class Harness {
+  readonly world: World;
+  readonly datapath: MemoryDatapath;
+  readonly engine: Engine;
+  now: number;
+  /** Errors and warnings that the engine logged. */
+  readonly complaints: string[] = [];
+  applied = 0;
+  private revision = 0;
+  private readonly subscribed = new Set<string>();
+  private readonly lastSent = new Map<string, string>();
+
+  /** `publish`: whether what the engine learns reaches the world's tables. */
+  constructor(world: World, state: MemoryState, options: { now?: number; publish?: boolean } = {}) {
+    this.world = world;
+    this.now = options.now ?? 1_000;
+    this.datapath = new MemoryDatapath(state);
+    const publish = options.publish ?? true;
+    this.engine = new Engine({
+      datapath: this.datapath,
+      underlay: new FakeUnderlay(),
+      peerMacs: NO_PEERS,
+      hostId: LOCAL_HOST,
+      limits: parseConfig({ limits: { maxFlows: state.flows.capacity } }).limits,
+      clock: () => this.now,
+      effects: {
+        addInterests: (list) => {
+          for (const i of list) this.subscribed.add(i);
+        },
+        removeInterests: (list) => {
+          for (const i of list) {
+            this.subscribed.delete(i);
+            this.lastSent.delete(i);
+          }
+        },
+        putEntry: (table, key, value) => {
+          if (publish) world.entry(table, key, value);
+        },
+        removeEntry: (table, key) => {
+          if (publish) world.entry(table, key, null);
+        },
+        applied: (revision) => {
+          this.applied = revision;
+        },
+        log: (level, event, fields) => {
+          if (level === 'error' || level === 'warn') this.complaints.push(`${event} ${JSON.stringify(fields)}`);
+        },
+      },
+    });
+  }
+
+  /** Everything that changed since the last delivery, as one batch. @returns false if there was nothing. */
+  deliver(): boolean {
+    const changes: Change[] = [];
+    for (const interest of this.subscribed) {
+      const change = this.content(interest);
+      const text = JSON.stringify(change);
+      if (this.lastSent.get(interest) === text) continue;
+      this.lastSent.set(interest, text);
+      changes.push(change);
+    }
+    if (changes.length === 0) return false;
+    const batch: Batch = { generation: 'test', revision: ++this.revision, changes };
+    this.engine.enqueue(batch, () => {});
+    return true;
+  }
+
+  private content(interest: string): Change {
+    if (!interest.startsWith('a/')) return this.world.content(interest) as Change;
+    const type = interest.slice(2);
+    const upserts = [...this.world.objects]
+      .filter(([key]) => key.startsWith(`${type}/`))
+      .map(([, value]) => ({ type, id: value.id as string, version: 1, value }));
+    return { interest, kind: 'objects', reset: true, upserts, removed: [] };
+  }
+
+  turn(): void {
+    this.engine.turn();
+  }
+
+  /** Delivers and turns until nothing changes any more. @throws if that takes suspiciously long */
+  settle(): void {
+    for (let quiet = 0, n = 0; quiet < 3; n++) {
+      if (n > 500) throw new Error('the engine does not settle');
+      const sent = this.deliver();
+      this.now += 60;
+      this.turn();
+      quiet = sent || !this.engine.idle ? 0 : quiet + 1;
+    }
+  }
+}

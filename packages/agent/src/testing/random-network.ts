@@ -1,0 +1,241 @@
+/** Random topologies, changes and packets for the engine's property tests. All choices come from one generator of numbers. */
+import { arpRequest, icmpEcho, macFormat, tcpFrame, udpFrame } from '@weft/packet';
+import { uuid, World } from '@weft/simulator/testing';
+import { LOCAL_HOST } from './harness.ts';
+
+export const REMOTE_HOST = '00000000-0000-4000-8000-00000000bbbb';
+
+/** mulberry32: a small generator with a 32-bit seed; the same seed gives the same run. */
+export function randomOf(seed: number): () => number {
+  let a = seed >>> 0;
+  return () => {
+    a = (a + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(a ^ (a >>> 15), 1 | a);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+interface Vm {
+  readonly index: number;
+  readonly net: number;
+  readonly mac: string;
+  readonly ip4: string;
+  readonly ip6: string;
+  port: string;
+}
+
+/** Router with `nets` bridges, VMs on two hosts; local VM i is bound to interface `vm<i>` (ifindex 10 + i). */
+export class RandomNetwork {
+  readonly world = new World();
+  readonly vms: Vm[] = [];
+  readonly router: string;
+  readonly bridges: string[] = [];
+  readonly routerPorts: string[] = [];
+  private readonly random: () => number;
+  private readonly extraRoutes: string[] = [];
+  private readonly chains: string[] = [];
+
+  constructor(random: () => number) {
+    this.random = random;
+    const { world } = this;
+    const zone = uuid(0x700);
+    world.put('TunnelZone', { id: zone, name: 'tz', type: 'vxlan' });
+    this.member(LOCAL_HOST, '192.0.2.1');
+    this.member(REMOTE_HOST, '192.0.2.2');
+    this.router = world.put('Router', {});
+    const nets = 1 + this.below(3);
+    for (let n = 0; n < nets; n++) {
+      const bridgeId = world.put('Bridge', {});
+      this.bridges.push(bridgeId);
+      const portSubnet = [`10.0.${n}.1/24`, `fd00:${n}::1/64`];
+      const port = world.put('Port', { routerId: this.router, portSubnet, portMac: `ac:ca:ba:00:00:0${n}` });
+      this.routerPorts.push(port);
+      world.link(port, world.put('Port', { bridgeId }));
+      for (const dstSubnet of portSubnet) world.put('Route', { routerId: this.router, dstSubnet, nextHopPort: port });
+    }
+    for (let i = 0; i < 6; i++) {
+      const net = this.below(nets);
+      const vm = {
+        index: i,
+        net,
+        mac: `02:00:00:00:00:1${i}`,
+        ip4: `10.0.${net}.1${i}`,
+        ip6: `fd00:${net}::1${i}`,
+        port: '',
+      };
+      vm.port = world.put('Port', {
+        bridgeId: this.bridges[net],
+        hostId: i < 4 ? LOCAL_HOST : REMOTE_HOST,
+        interfaceName: `vm${i}`,
+      });
+      this.vms.push(vm);
+      if (i >= 4) world.entry(`active/${vm.port}`, REMOTE_HOST, '');
+      if (this.random() < 0.7) this.know(vm);
+    }
+  }
+
+  private below(n: number): number {
+    return Math.floor(this.random() * n);
+  }
+
+  private pick<T>(from: readonly T[]): T {
+    return from[this.below(from.length)];
+  }
+
+  private member(hostId: string, ipAddress: string): void {
+    this.world.put('TunnelZoneHost', { tunnelZoneId: uuid(0x700), hostId, ipAddress });
+  }
+
+  /** The bridge and the router know where the VM is. */
+  private know(vm: Vm): void {
+    this.world.entry(`mac/${this.bridges[vm.net]}`, vm.mac, vm.port);
+    for (const ip of [vm.ip4, vm.ip6]) this.world.entry(`arp/${this.router}`, ip, vm.mac);
+  }
+
+  /** A frame from a local VM, and the interface by which it enters. */
+  frame(): { ifindex: number; frame: Uint8Array } {
+    const from = this.pick(this.vms.slice(0, 4));
+    const to = this.pick(this.vms);
+    const v6 = this.random() < 0.3;
+    const same = to.net === from.net && this.random() < 0.7;
+    const ethDst = same ? to.mac : macFormat(this.routerMac(from.net), 0);
+    const dst = this.random() < 0.1 ? (v6 ? 'fd99::1' : '198.51.100.7') : v6 ? to.ip6 : to.ip4;
+    const base = { ethSrc: from.mac, ethDst, src: v6 ? from.ip6 : from.ip4, dst };
+    const ports = { srcPort: 1000 + this.below(3), dstPort: this.pick([22, 53, 80]) };
+    const ifindex = 10 + from.index;
+    const payload = new Uint8Array(4);
+    switch (this.below(5)) {
+      case 0:
+        return { ifindex, frame: tcpFrame({ ...base, ...ports, payload }) };
+      case 1:
+        return { ifindex, frame: icmpEcho({ ...base, id: 7, payload }) };
+      case 2:
+        return { ifindex, frame: arpRequest({ senderMac: from.mac, senderIp: from.ip4, targetIp: to.ip4 }) };
+      default:
+        return { ifindex, frame: udpFrame({ ...base, ...ports, payload }) };
+    }
+  }
+
+  private routerMac(net: number): Uint8Array {
+    const mac = this.world.get('Port', this.routerPorts[net])?.portMac as string;
+    return Uint8Array.from(mac.split(':').map((x) => Number.parseInt(x, 16)));
+  }
+
+  /** One random change of the topology or the tables. @returns what it was */
+  change(): string {
+    const { world } = this;
+    const vm = this.pick(this.vms);
+    const net = this.below(this.bridges.length);
+    const flip = (type: 'Port' | 'Bridge' | 'Router', id: string): void =>
+      world.patch(type, id, { adminStateUp: !world.get(type, id)?.adminStateUp });
+    switch (this.below(14)) {
+      case 0:
+        flip('Port', vm.port);
+        return 'port admin state';
+      case 1:
+        flip('Bridge', this.bridges[net]);
+        return 'bridge admin state';
+      case 2:
+        flip('Router', this.router);
+        return 'router admin state';
+      case 3:
+        flip('Port', this.routerPorts[net]);
+        return 'router port admin state';
+      case 4: {
+        const dstSubnet = this.pick([
+          `10.0.${net}.1${vm.index}/32`,
+          '10.0.0.0/16',
+          '0.0.0.0/0',
+          '198.51.100.0/24',
+          `fd00:${net}::/64`,
+          '::/0',
+        ]);
+        const type = this.pick(['blackhole', 'reject', 'normal']);
+        const target = type === 'normal' ? { nextHopPort: this.routerPorts[net] } : {};
+        this.extraRoutes.push(
+          world.put('Route', { routerId: this.router, dstSubnet, type, weight: this.below(2), ...target }),
+        );
+        return `route ${type} ${dstSubnet}`;
+      }
+      case 5: {
+        const route = this.extraRoutes.pop();
+        if (route) world.remove('Route', route);
+        return 'route removed';
+      }
+      case 6: {
+        const rule = this.pick([
+          { nwProto: 6 },
+          { nwProto: 17, tpDst: { start: 53, end: 53 } },
+          { dlSrc: vm.mac },
+          { nwSrc: `${vm.ip4}/32` },
+          {},
+        ]);
+        this.chains.push(
+          world.chain([
+            { type: this.pick(['accept', 'drop']), ...rule },
+            { type: 'drop', nwDst: vm.ip4 },
+          ]),
+        );
+        return 'chain made';
+      }
+      case 7: {
+        const chain = this.chains.length > 0 && this.random() < 0.7 ? this.pick(this.chains) : undefined;
+        const field = this.pick(['inboundFilterId', 'outboundFilterId']);
+        const [type, id] = this.pick([
+          ['Port', vm.port],
+          ['Bridge', this.bridges[net]],
+          ['Router', this.router],
+          ['Port', this.routerPorts[net]],
+        ] as const);
+        world.patch(type, id, { [field]: chain });
+        return `${type} ${field}`;
+      }
+      case 8: {
+        const chainId = this.chains.length > 0 ? this.pick(this.chains) : undefined;
+        if (!chainId) return 'nothing';
+        const rule = world.put('Rule', { chainId, type: 'drop', nwProto: 17 });
+        const ruleIds = [rule, ...((world.get('Chain', chainId)?.ruleIds as string[]) ?? [])];
+        world.patch('Chain', chainId, { ruleIds });
+        return 'rule added';
+      }
+      case 9:
+        world.entry(`mac/${this.bridges[vm.net]}`, vm.mac, this.random() < 0.5 ? this.pick(this.vms).port : null);
+        return 'MAC moved';
+      case 10:
+        world.entry(`arp/${this.router}`, vm.ip4, this.random() < 0.5 ? this.pick(this.vms).mac : null);
+        return 'neighbour changed';
+      case 11: {
+        const remote = world.get('Port', vm.port)?.hostId === REMOTE_HOST;
+        world.patch('Port', vm.port, { hostId: remote ? LOCAL_HOST : REMOTE_HOST });
+        if (!remote) world.entry(`active/${vm.port}`, REMOTE_HOST, '');
+        return 'port rebound';
+      }
+      case 12:
+        if (world.get('TunnelZoneHost', `${uuid(0x700)}:${REMOTE_HOST}`))
+          world.remove('TunnelZoneHost', `${uuid(0x700)}:${REMOTE_HOST}`);
+        else this.member(REMOTE_HOST, this.pick(['192.0.2.2', '192.0.2.3']));
+        return 'tunnel membership';
+      default: {
+        const index = 6 + this.below(3);
+        const known = this.vms.find((v) => v.index === index);
+        if (known) return 'nothing';
+        const port = world.put('Port', {
+          bridgeId: this.bridges[net],
+          hostId: REMOTE_HOST,
+          interfaceName: `vm${index}`,
+        });
+        this.vms.push({
+          index,
+          net,
+          mac: `02:00:00:00:00:1${index}`,
+          ip4: `10.0.${net}.1${index}`,
+          ip6: `fd00:${net}::1${index}`,
+          port,
+        });
+        world.entry(`active/${port}`, REMOTE_HOST, '');
+        return 'port added';
+      }
+    }
+  }
+}
