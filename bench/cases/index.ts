@@ -1,0 +1,27 @@
+/** Every figure, in the order of the report. A new one is a file here and a line below. */
+import type { BenchCase } from '../harness/case.ts';
+import agentRss from './agent_rss_100k.ts';
+import change from './change.ts';
+import firstPacket from './first_packet.ts';
+import flowSetup from './flow_setup.ts';
+import progHit from './prog_hit.ts';
+import rrTcp from './rr_tcp.ts';
+import sim from './sim.ts';
+import tcpGre from './tcp_gre.ts';
+import tcpGreWire from './tcp_gre_wire.ts';
+import tcpVxlan from './tcp_vxlan.ts';
+import tcpVxlanWire from './tcp_vxlan_wire.ts';
+
+export const CASES: readonly BenchCase[] = [
+  tcpGre,
+  tcpVxlan,
+  tcpGreWire,
+  tcpVxlanWire,
+  rrTcp,
+  progHit,
+  firstPacket,
+  flowSetup,
+  sim,
+  agentRss,
+  change,
+];

@@ -1,0 +1,64 @@
+/** TCP throughput by iperf3. */
+import { BenchError } from './errors.ts';
+import { background, inNamespace, run } from './exec.ts';
+import { type LinkCounters, type NetworkPath, uplinkCounters } from './paths.ts';
+
+const PORT = 5201;
+
+export interface Throughput {
+  /** Received by the server. */
+  readonly gbps: number;
+  readonly bytes: number;
+  readonly retransmits: number;
+  /** What went out of the client's host while it ran. */
+  readonly wire: { readonly bytes: number; readonly packets: number };
+}
+
+interface IperfJson {
+  readonly error?: string;
+  readonly end?: {
+    readonly sum_sent: { readonly retransmits?: number };
+    readonly sum_received: { readonly bytes: number; readonly bits_per_second: number };
+  };
+}
+
+/** One TCP stream for `seconds`; client on CPU 0, server on CPU 1 where there are two. */
+export async function tcpThroughput(path: NetworkPath, seconds: number, cpus: number): Promise<Throughput> {
+  const { client, server } = path;
+  const listener = background(
+    inNamespace(server.namespace, ['iperf3', '-s', '-1', '-B', server.address, '-p', `${PORT}`, '--forceflush']),
+  );
+  try {
+    await listener.waitFor('Server listening');
+    const before = await uplinkCounters(path.clientHost);
+    const argv = [
+      'iperf3',
+      '-c',
+      server.address,
+      '-p',
+      `${PORT}`,
+      '-t',
+      `${seconds}`,
+      '--json',
+      '--connect-timeout',
+      '5000',
+    ];
+    if (cpus > 1) argv.push('-A', '0,1');
+    const report = JSON.parse(await run(inNamespace(client.namespace, argv), '', (seconds + 30) * 1000)) as IperfJson;
+    const after = await uplinkCounters(path.clientHost);
+    if (report.end === undefined)
+      throw new BenchError('WEFT_BENCH_COMMAND', `iperf3 on ${path.name}: ${report.error ?? 'no result'}`);
+    return {
+      gbps: report.end.sum_received.bits_per_second / 1e9,
+      bytes: report.end.sum_received.bytes,
+      retransmits: report.end.sum_sent.retransmits ?? 0,
+      wire: sent(before, after),
+    };
+  } finally {
+    await listener.stop();
+  }
+}
+
+function sent(before: LinkCounters, after: LinkCounters): { bytes: number; packets: number } {
+  return { bytes: after.txBytes - before.txBytes, packets: after.txPackets - before.txPackets };
+}
