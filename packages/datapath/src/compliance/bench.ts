@@ -118,6 +118,12 @@ export class Bench {
     });
   }
 
+  /** Polls with a handler of the test's own until `ready` or patience ends. */
+  pollUntil(max: number, handler: (u: Upcall) => void, ready: () => boolean): void {
+    const deadline = performance.now() + PATIENCE_MS;
+    while (!ready() && performance.now() < deadline) this.driver.poll(1, max, handler);
+  }
+
   /** Turns the loop until nothing happens for a while. */
   settle(ms: number = SILENCE_MS): void {
     const until = performance.now() + ms;

@@ -343,8 +343,9 @@ function pathMtu(b: Bench, encap: 'gre' | 'vxlan', ipv6: boolean): void {
       type: ipv6 ? 2 : 3,
       code: ipv6 ? 0 : 4,
       rest: mtu,
-      offending,
-    } as unknown as Parameters<typeof icmpError>[0]);
+      packet: offending,
+      ip: 14,
+    });
   const overhead = b.driver.overhead(ipv6);
   for (const [mtu, inner] of [
     [1400, 1400 - overhead],
