@@ -13,7 +13,7 @@ async function run(context: BenchContext): Promise<BenchResult[]> {
   const flows = context.quick ? 5_000 : 100_000;
   const lab = await context.labs.get('many-flows', 'vxlan');
   try {
-    const path = lab.path('a', 'b');
+    const path = lab.path('vm-a', 'vm-b');
     await proveOnWire(path);
     const before = await lab.residentMib('h1');
     const spec = {

@@ -44,7 +44,7 @@ async function run(context: BenchContext): Promise<BenchResult[]> {
     const packets = STREAM_RATE * (count * 0.5 + 60);
     const streams = await Promise.all(
       HOSTS.map(async (_, i) => {
-        const { from, to } = ends(lab, 'g', i);
+        const { from, to } = ends(lab, 'guard', i);
         const record = join(directory, `stream-${i}`);
         const sink = await openSink(to, PORT, 1, packets, record);
         const spec = {
@@ -75,7 +75,7 @@ async function run(context: BenchContext): Promise<BenchResult[]> {
 }
 
 /** From a VM of host i to the one of its kind at the next host. */
-function ends(lab: BenchLab, kind: 'g' | 'o', i: number) {
+function ends(lab: BenchLab, kind: 'guard' | 'other', i: number) {
   const path = lab.path(`${kind}${i + 1}`, `${kind}${((i + 1) % HOSTS.length) + 1}`);
   return { path, from: path.client, to: path.server };
 }
@@ -84,8 +84,8 @@ async function installFlows(lab: BenchLab): Promise<{ affected: number; all: num
   let [affected, all] = [0, 0];
   for (const [i, host] of HOSTS.entries()) {
     for (const [kind, total] of [
-      ['g', AFFECTED],
-      ['o', UNAFFECTED],
+      ['guard', AFFECTED],
+      ['other', UNAFFECTED],
     ] as const) {
       const { path, from, to } = ends(lab, kind, i);
       await proveOnWire(path);
@@ -98,7 +98,7 @@ async function installFlows(lab: BenchLab): Promise<{ affected: number; all: num
       const made = after.flows - before.flows;
       require(unique === tuples && made >= tuples, () =>
         `of ${tuples} flows of ${kind}${i + 1} ${made} were installed, and ${unique} packets arrived`);
-      if (kind === 'g') affected += tuples;
+      if (kind === 'guard') affected += tuples;
       all += tuples;
     }
   }

@@ -23,7 +23,7 @@ interface Probes {
 async function run(context: BenchContext): Promise<BenchResult[]> {
   const flows = context.quick ? 50 : 1000;
   const lab = await context.labs.get('first-packet', 'vxlan');
-  const path = lab.path('a', 'b');
+  const path = lab.path('vm-a', 'vm-b');
   await proveOnWire(path);
   const program = await tool('first_packet');
   const where = ['--address', path.server.address, '--port', `${PORT}`];

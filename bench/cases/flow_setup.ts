@@ -16,8 +16,8 @@ import { openSink, type Received, type Sent, sendFlows } from '../harness/udp-fl
 const PORT = 9000;
 /** Upcalls that are not ours: the VMs' neighbour discovery. */
 const STRAY = 4;
-/** A sender that is later than this has not kept the pace that it claims. */
-const MOST_LATE_NS = 20e6;
+/** A sender that takes longer than so many times its due has not kept the pace. Short delays only make its bursts longer. */
+const SLOWEST_PACE = 1.01;
 const STEPS = [5_000, 10_000, 15_000, 20_000, 25_000, 30_000, 40_000, 50_000, 65_000, 80_000, 100_000];
 
 interface Attempt {
@@ -34,7 +34,7 @@ async function run(context: BenchContext): Promise<BenchResult[]> {
   const seconds = context.quick ? 2 : 10;
   const lab = await context.labs.get('flow-setup', 'vxlan');
   try {
-    await proveOnWire(lab.path('a', 'b'));
+    await proveOnWire(lab.path('vm-a', 'vm-b'));
     const attempt = async (rate: number) => {
       const result = await tryRate(lab, rate, seconds);
       const { sent, received, upcalls, installed, faults } = result;
@@ -57,7 +57,13 @@ async function run(context: BenchContext): Promise<BenchResult[]> {
           workers: 1,
           statistic: 'highest rate without loss, one upcall and one flow per tuple',
         },
-        also: { tuples: best.sent.sent, arrived: best.received.unique, upcalls: best.upcalls, flows: best.installed },
+        also: {
+          tuples: best.sent.sent,
+          arrived: best.received.unique,
+          upcalls: best.upcalls,
+          flows: best.installed,
+          sender_late_ms: round(best.sent.late_ns / 1e6),
+        },
       }),
     ];
   } finally {
@@ -91,7 +97,7 @@ async function search(attempt: (rate: number) => Promise<Attempt>): Promise<Atte
 }
 
 async function tryRate(lab: BenchLab, rate: number, seconds: number): Promise<Attempt> {
-  const path = lab.path('a', 'b');
+  const path = lab.path('vm-a', 'vm-b');
   const tuples = rate * seconds;
   await drained(lab);
   const targetMac = await gatewayMac(path.client);
@@ -112,7 +118,7 @@ async function tryRate(lab: BenchLab, rate: number, seconds: number): Promise<At
   const upcalls = after.upcalls - before.upcalls;
   const installed = after.flowsInstalled - before.flowsInstalled;
   const faults: string[] = [];
-  if (sent.late_ns > MOST_LATE_NS) faults.push(`the sender was ${Math.round(sent.late_ns / 1e6)} ms late`);
+  if (sent.seconds > seconds * SLOWEST_PACE) faults.push(`the sender took ${sent.seconds.toFixed(1)} s`);
   if (received.unique !== sent.sent)
     faults.push(
       `${sent.sent - received.unique} packets lost (${lossPlaces(before, after)}; ${received.overflow} at the sink)`,
@@ -127,7 +133,7 @@ async function tryRate(lab: BenchLab, rate: number, seconds: number): Promise<At
 async function drained(lab: BenchLab): Promise<void> {
   const empty = await waitUntil(async () => (await lab.status('h1')).flows < 100, 120_000);
   require(empty, () => 'the flows of the attempt before do not expire');
-  await proveOnWire(lab.path('a', 'b'));
+  await proveOnWire(lab.path('vm-a', 'vm-b'));
 }
 
 function lossPlaces(before: AgentStatus, after: AgentStatus): string {

@@ -47,7 +47,7 @@ async function run(context: BenchContext): Promise<BenchResult[]> {
   const rounds = context.quick ? 1 : 9;
   const ms = context.quick ? 1000 : 2000;
   const peer = await context.kernelOverlay();
-  const weft = (await context.labs.get('throughput', 'vxlan')).path('a', 'b');
+  const weft = (await context.labs.get('throughput', 'vxlan')).path('vm-a', 'vm-b');
   const paths = [weft, peer.overlay, peer.bare];
   for (const path of paths) await proveOnWire(path);
   const taken = await takeTurns(

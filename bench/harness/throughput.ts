@@ -32,7 +32,7 @@ async function measure(figure: ThroughputFigure, context: BenchContext): Promise
   const rounds = context.quick ? 1 : 7;
   const seconds = context.quick ? 1 : 3;
   const peer = await context.kernelOverlay();
-  const weft = (await context.labs.get('throughput', encap)).path('a', 'b');
+  const weft = (await context.labs.get('throughput', encap)).path('vm-a', 'vm-b');
   const paths = [weft, peer.overlay, peer.bare];
   for (const path of paths) {
     setSuperPackets(path, superPackets);
