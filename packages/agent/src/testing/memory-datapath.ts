@@ -96,12 +96,12 @@ export class MemoryDatapath implements Datapath {
       egress: [...egress.values()],
       lists: [...lists.values()],
       forEachFlow(visit) {
-        flows.forEach((slot) =>
+        flows.forEach((slot) => {
           visit(
             flows.keys.subarray(slot * KEY_SIZE, (slot + 1) * KEY_SIZE),
             flows.values.subarray(slot * FLOW_VALUE_SIZE, (slot + 1) * FLOW_VALUE_SIZE),
-          ),
-        );
+          );
+        });
       },
     };
   }

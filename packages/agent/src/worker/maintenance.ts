@@ -33,7 +33,9 @@ export function sweepFlows(core: Core, now: number): void {
 function evict(core: Core, now: number): void {
   const { installer } = core;
   const ages: number[] = [];
-  installer.table.forEach((slot) => ages.push(installer.activeAt[slot]));
+  installer.table.forEach((slot) => {
+    ages.push(installer.activeAt[slot]);
+  });
   ages.sort((a, b) => a - b);
   let surplus = installer.table.size - Math.floor(installer.table.capacity * EVICT_TO);
   const threshold = ages[surplus - 1];

@@ -43,9 +43,10 @@ import {
   VERDICT_POSTPONE,
 } from '@weft/simulator';
 import { type Core, countDrop, want } from './core.ts';
+import { FlowWriter } from './flow-writer.ts';
 import { neighbourNeed } from './neighbours.ts';
 import { RateLimit } from './rate-limit.ts';
-import { newOutput, type Output } from './translate.ts';
+import { newOutput, type Output, setDrop } from './translate.ts';
 import { type Parked, parkedCopy } from './waiting-room.ts';
 
 /** Frames that devices send in answer to frames that devices send: an echo reply may meet an unreachable, no more. */
@@ -59,21 +60,21 @@ const PEER_UNREACHABLE = dropReason('peer_unreachable');
 const TOO_BIG = dropReason('too_big');
 const REWRITE_FAILED = dropReason('rewrite_failed');
 const NO_VNET = new Uint8Array(10);
+const NO_FRAME = new Uint8Array(0);
 
 export class PacketPath {
   private readonly core: Core;
   private readonly sims: Simulation[] = [];
   private readonly keys: Uint8Array[] = [];
   private readonly output: Output = newOutput();
-  private readonly masked = new Uint8Array(KEY_SIZE);
-  private readonly action = new Uint8Array(ACTION_SIZE);
+  private readonly writer: FlowWriter;
   private readonly layout = newFrameLayout();
-  private readonly tagList: number[] = [];
   private readonly icmp: RateLimit;
   private readonly input: SimulationInput = { key: NO_VNET, frame: NO_VNET, length: 0, port: 0, now: 0 };
 
   constructor(core: Core) {
     this.core = core;
+    this.writer = new FlowWriter(core);
     this.icmp = new RateLimit(core.limits.icmpRate);
     for (let i = 0; i <= MAX_GENERATIONS; i++) {
       this.sims.push(newSimulation());
@@ -136,7 +137,10 @@ export class PacketPath {
   ): void {
     const { core, input } = this;
     const portId = core.bindings.portAt(inPort);
-    if (portId === '') return countDrop(core.counters, 'no_port');
+    if (portId === '') {
+      countDrop(core.counters, 'no_port');
+      return;
+    }
     const sim = this.sims[0];
     input.key = key;
     input.frame = frame;
@@ -197,62 +201,15 @@ export class PacketPath {
     } else this.execute(key, sim.key, sim.ttlDec, frame, vnetHeader, inPort);
     if (!sim.cacheable) return;
     const lifetime = output.output === OUT_DROP && output.reason === PEER_UNREACHABLE ? UNREACHABLE_MS : sim.shortLived;
-    this.install(sim, key, inPort, mac, lifetime, now);
+    this.writer.install(sim, output, key, inPort, mac, lifetime, now);
   }
 
   private drop(sim: Simulation, key: Uint8Array, inPort: number, mac: number, now: number): void {
     const { output } = this;
     this.core.counters.drops[sim.reason]++;
     if (!sim.cacheable) return;
-    output.output = OUT_DROP;
-    output.outPort = 0;
-    output.tunnelKey = 0;
-    output.flags = 0;
-    output.reason = sim.reason;
-    output.tags.length = 0;
-    this.install(sim, key, inPort, mac, sim.shortLived, now);
-  }
-
-  /** Installs the flow of `sim` with the output translated last. */
-  private install(sim: Simulation, key: Uint8Array, inPort: number, mac: number, lifetime: number, now: number): void {
-    const { core, masked } = this;
-    const { installer } = core;
-    const cls = classFor(sim.fields);
-    maskKey(key, 0, cls, masked, 0);
-    let slot = installer.table.find(masked);
-    if (slot < 0) {
-      if (installer.flowsOfPort(inPort) >= core.limits.maxFlowsPerPort) return countDrop(core.counters, 'cap_flows');
-      slot = installer.allocate(masked, now, core.packets, core.bytes);
-      if (slot < 0) return countDrop(core.counters, 'cap_flows');
-    }
-    this.compile(sim, key, slot, inPort, cls);
-    installer.write(slot, this.action, key, mac, lifetime > 0 ? now + lifetime : 0, this.tagsOf(sim, inPort));
-  }
-
-  /** Compiles the action for `slot` into `this.action`. */
-  private compile(sim: Simulation, key: Uint8Array, slot: number, inPort: number, cls: number): void {
-    const { output } = this;
-    const final = sim.verdict === VERDICT_DROP ? key : sim.key;
-    compileAction(key, final, this.action, {
-      output: output.output,
-      outPort: output.outPort,
-      tunnelKey: output.tunnelKey,
-      flags: output.flags,
-      reason: output.reason,
-      ttlDec: sim.verdict === VERDICT_DROP ? 0 : sim.ttlDec,
-      ownerPort: inPort,
-      ownerClass: cls,
-      counterSlot: slot,
-    });
-  }
-
-  private tagsOf(sim: Simulation, inPort: number): readonly number[] {
-    const { tagList, output } = this;
-    tagList.length = 0;
-    for (let i = 0; i < sim.tagCount; i++) tagList.push(sim.tags[i]);
-    for (const t of output.tags) if (!tagList.includes(t)) tagList.push(t);
-    tagList.push(tag(TAG_INGRESS, inPort));
-    return tagList;
+    setDrop(output, sim.reason);
+    this.writer.install(sim, output, key, inPort, mac, sim.shortLived, now);
   }
 
   /** Sends a frame with the output translated last. */
@@ -340,7 +297,10 @@ export class PacketPath {
     core.counters.generated++;
     const sim = this.sims[generation];
     const key = this.keys[generation];
-    if (!extractKey(frame, frame.length, 0, 0, key, 0, this.layout)) return countDrop(core.counters, 'malformed');
+    if (!extractKey(frame, frame.length, 0, 0, key, 0, this.layout)) {
+      countDrop(core.counters, 'malformed');
+      return;
+    }
     core.simulator.simulateGenerated(frame, port, now, sim);
     for (let i = 0; i < sim.learnedMacCount; i++) {
       const learned = sim.learnedMacs[i];
@@ -391,7 +351,7 @@ export class PacketPath {
     if (portId === '') return false;
     const sim = this.sims[0];
     input.key = key;
-    input.frame = NO_VNET.subarray(0, 0);
+    input.frame = NO_FRAME;
     input.length = 0;
     input.port = core.view.handle(portId);
     input.now = now;
@@ -403,28 +363,8 @@ export class PacketPath {
     }
     if (!sim.cacheable || sim.shortLived > 0) return false;
     if (sim.verdict === VERDICT_FORWARD) core.translator.translate(sim, -1, this.output);
-    else {
-      this.output.output = OUT_DROP;
-      this.output.outPort = 0;
-      this.output.tunnelKey = 0;
-      this.output.flags = 0;
-      this.output.reason = sim.reason;
-      this.output.tags.length = 0;
-    }
-    const mac = this.sourceMac(key, input.port, now);
-    const cls = classFor(sim.fields);
-    const oldCls = installer.table.keys[(slot + 1) * KEY_SIZE - 1];
-    if (cls !== oldCls) {
-      // Another mask is another key in the table: the old flow goes, the new one comes with the same flush.
-      const expires = installer.expiresAt[slot];
-      installer.remove(slot, now);
-      this.install(sim, key, inPort, mac, expires > 0 ? expires - now : 0, now);
-      return true;
-    }
-    this.compile(sim, key, slot, inPort, cls);
-    const tags = this.tagsOf(sim, inPort);
-    if (this.sameAction(slot)) installer.retag(slot, mac, tags);
-    else installer.write(slot, this.action, key, mac, 0, tags);
+    else setDrop(this.output, sim.reason);
+    this.writer.rewrite(slot, sim, this.output, key, inPort, this.sourceMac(key, input.port, now), now);
     return true;
   }
 
@@ -440,13 +380,5 @@ export class PacketPath {
       portHandle,
       now,
     );
-  }
-
-  /** True if the compiled action equals the installed one but for the flow id at both ends. */
-  private sameAction(slot: number): boolean {
-    const values = this.core.installer.table.values;
-    const at = slot * FLOW_VALUE_SIZE;
-    for (let i = 8; i < ACTION_SIZE - 8; i++) if (values[at + i] !== this.action[i]) return false;
-    return true;
   }
 }

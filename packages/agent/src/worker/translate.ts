@@ -74,13 +74,7 @@ export class Translator {
 
   /** Translates output number `index` of a divergent simulation, or all of a plain one (`index` −1), into `out`. */
   translate(sim: Simulation, index: number, out: Output): void {
-    out.output = OUT_DROP;
-    out.outPort = 0;
-    out.tunnelKey = 0;
-    out.flags = 0;
-    out.reason = 0;
-    out.mtu = 0;
-    out.tags.length = 0;
+    reset(out);
     if (index >= 0) this.unicast(sim.outputs[index], sim.outputKeys, index * 64, out);
     else if (sim.outputCount === 1) this.unicast(sim.outputs[0], sim.key, 0, out);
     else this.flood(sim, out);
@@ -88,11 +82,17 @@ export class Translator {
 
   private unicast(handle: number, key: Uint8Array, keyBase: number, out: Output): void {
     const port = this.view.port(handle);
-    if (!port) return drop(out, PORT_UNBOUND);
+    if (!port) {
+      drop(out, PORT_UNBOUND);
+      return;
+    }
     if (port.hostId === this.hostId) {
       out.tags.push(localPortTag(handle));
       const ifindex = this.bindings.ifindex(port.id);
-      if (ifindex === 0) return drop(out, PORT_UNBOUND);
+      if (ifindex === 0) {
+        drop(out, PORT_UNBOUND);
+        return;
+      }
       out.output = OUT_PORT;
       out.outPort = ifindex;
       if (this.mayUsePeer(port, key, keyBase)) out.flags |= AF_PEER;
@@ -100,7 +100,10 @@ export class Translator {
     }
     out.tags.push(tunnelTag(this.view.handle(port.hostId)));
     const peer = this.tunnels.peer(port.hostId);
-    if (peer === 0 || port.tunnelKey === 0) return drop(out, PEER_UNREACHABLE);
+    if (peer === 0 || port.tunnelKey === 0) {
+      drop(out, PEER_UNREACHABLE);
+      return;
+    }
     out.output = OUT_TUNNEL;
     out.outPort = peer;
     out.tunnelKey = port.tunnelKey;
@@ -161,7 +164,10 @@ export class Translator {
   }
 
   private finishFlood(local: number[], remotes: ListSpec['remotes'], out: Output): void {
-    if (local.length === 0 && remotes.length === 0) return drop(out, HAIRPIN);
+    if (local.length === 0 && remotes.length === 0) {
+      drop(out, HAIRPIN);
+      return;
+    }
     for (const { peer } of remotes) {
       const mtu = this.tunnels.mtu(peer);
       out.mtu = out.mtu === 0 ? mtu : Math.min(out.mtu, mtu);
@@ -183,4 +189,20 @@ export class Translator {
 function drop(out: Output, reason: number): void {
   out.output = OUT_DROP;
   out.reason = reason;
+}
+
+/** The output of a simulation that dropped: nothing was translated. */
+export function setDrop(out: Output, reason: number): void {
+  reset(out);
+  out.reason = reason;
+}
+
+function reset(out: Output): void {
+  out.output = OUT_DROP;
+  out.outPort = 0;
+  out.tunnelKey = 0;
+  out.flags = 0;
+  out.reason = 0;
+  out.mtu = 0;
+  out.tags.length = 0;
 }
