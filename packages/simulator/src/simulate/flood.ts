@@ -1,5 +1,5 @@
 /** A fork: one copy of the frame for every port of the bridge but the one it came by. */
-import { dropReason, TAG_FLOOD, tag } from '@weft/flow';
+import { dropReason, F_IP_TTL, TAG_FLOOD, tag } from '@weft/flow';
 import { PORT_ROUTER, type SimPort } from '../contract.ts';
 import type { SimBridge } from '../view/devices.ts';
 import { leave, passes } from './port.ts';
@@ -55,6 +55,8 @@ function branch(w: Walk, b: SimBridge, port: SimPort): void {
   if (!w.save(b.handle)) return;
   const { ttlDec, inPort, depth, flood: flooding, routerPort } = w;
   leave(w, port);
+  // A router on a branch asked for more TTL than the flow's action will: then the flow has to name the TTL.
+  if (w.ttlDec !== ttlDec) w.read(F_IP_TTL);
   w.ttlDec = ttlDec;
   w.inPort = inPort;
   w.depth = depth;

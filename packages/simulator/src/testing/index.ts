@@ -1,4 +1,5 @@
 /** For the tests of this package and of others. */
+export * from './generate.ts';
 export * from './networks.ts';
 export { Workbench } from './workbench.ts';
 export { uuid, World } from './world.ts';

@@ -1,0 +1,175 @@
+/** What holds for every packet in every topology. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { F_IP_TTL, F_PAYLOAD, K_IP_TTL, KEY_FIELDS, KEY_SIZE } from '@weft/flow';
+import fc from 'fast-check';
+import { type Simulation, VERDICT_FORWARD, VERDICT_POSTPONE } from '../contract.ts';
+import {
+  applyChange,
+  buildPacket,
+  buildScenario,
+  changePlan,
+  packetPlan,
+  type Scenario,
+  worldPlan,
+} from '../testing/generate.ts';
+import { Workbench } from '../testing/workbench.ts';
+import { newSimulation } from './simulation.ts';
+
+const RUNS = Number(process.env.WEFT_PROPERTY_RUNS ?? 300);
+const packets = fc.array(packetPlan, { minLength: 1, maxLength: 12 });
+
+/** Calls `check` with every packet of the plan that can enter. */
+function eachPacket(
+  s: Scenario,
+  bench: Workbench,
+  plans: Parameters<typeof buildPacket>[1][],
+  check: (input: ReturnType<Workbench['input']>, out: Simulation) => void,
+): void {
+  for (const plan of plans) {
+    const packet = buildPacket(s, plan);
+    if (packet === undefined) continue;
+    const input = bench.input(packet.frame, packet.port);
+    check(input, bench.run(input, newSimulation()));
+  }
+}
+
+/** Everything that a flow of this result would do, in words. */
+function effect(bench: Workbench, out: Simulation): string {
+  return `${bench.describe(out)} ${Buffer.from(out.verdict === VERDICT_FORWARD ? out.key : []).toString('hex')} ${out.shortLived}`;
+}
+
+/** The flow's rewrite: for each byte of the key the new value, or that it is left alone. */
+function rewrite(key: Uint8Array, final: Uint8Array): string {
+  return Array.from(final, (byte, i) => (byte === key[i] ? '.' : byte.toString(16))).join(' ');
+}
+
+describe('simulator, for all topologies and packets', () => {
+  it('ends: few devices, no port twice, TTL falls by the routers passed, deterministic', () => {
+    const seen = new Set<string>();
+    fc.assert(
+      fc.property(worldPlan, packets, (plan, plans) => {
+        const s = buildScenario(plan);
+        const bench = new Workbench(s.world);
+        eachPacket(s, bench, plans, (input, out) => {
+          seen.add(bench.describe(out).replace(/ .*/s, ''));
+          assert.ok(out.devices <= 13 * 65);
+          const outputs = out.outputs.slice(0, out.outputCount);
+          assert.equal(new Set(outputs).size, outputs.length);
+          // Only a router, or a loop that was plugged together, sends a packet back.
+          if (out.routers === 0 && plan.trunks.length === 0) assert.ok(!outputs.includes(input.port));
+          if (out.verdict === VERDICT_FORWARD) {
+            // A copy of a flooded frame may have come to a router and ended there.
+            if (plan.trunks.length === 0) assert.equal(out.ttlDec, out.routers);
+            else assert.ok(out.ttlDec <= out.routers);
+            if (!out.divergent) assert.equal(out.key[K_IP_TTL], input.key[K_IP_TTL] - out.ttlDec);
+          }
+          const again = bench.run(input, newSimulation());
+          assert.equal(effect(bench, again), effect(bench, out));
+          assert.deepEqual(again.tags.slice(0, again.tagCount), out.tags.slice(0, out.tagCount));
+        });
+      }),
+      { numRuns: RUNS },
+    );
+    for (const verdict of ['forward', 'drop', 'postpone']) assert.ok(seen.has(verdict), `${verdict} occurs`);
+  });
+
+  it('gives every packet that agrees on the read fields the same verdict, rewrite and tags', () => {
+    let perturbed = 0;
+    fc.assert(
+      fc.property(
+        worldPlan,
+        packets,
+        fc.uint8Array({ minLength: KEY_SIZE, maxLength: KEY_SIZE }),
+        (plan, plans, noise) => {
+          const s = buildScenario(plan);
+          const bench = new Workbench(s.world);
+          eachPacket(s, bench, plans, (input, out) => {
+            if (out.fields & F_PAYLOAD || out.verdict === VERDICT_POSTPONE) return;
+            const key = input.key.slice();
+            KEY_FIELDS.forEach(([name, offset, size], bit) => {
+              if (out.fields & (1 << bit) || name === 'inPort' || name === 'maskClass') return;
+              for (let i = 0; i < size; i++) key[offset + i] = noise[offset + i];
+            });
+            // The flow's action sends packets up whose TTL does not suffice.
+            if (!(out.fields & F_IP_TTL)) key[K_IP_TTL] = Math.max(key[K_IP_TTL], out.ttlDec + 1);
+            perturbed++;
+            const other = bench.run({ ...input, key }, newSimulation());
+            assert.equal(other.verdict, out.verdict);
+            assert.equal(other.reason, out.reason);
+            assert.equal(other.fields, out.fields);
+            assert.deepEqual(other.outputs.slice(0, other.outputCount), out.outputs.slice(0, out.outputCount));
+            assert.deepEqual(other.tags.slice(0, other.tagCount), out.tags.slice(0, out.tagCount));
+            assert.equal(other.cacheable, out.cacheable);
+            if (out.verdict === VERDICT_FORWARD) {
+              // TTL is relative; compare the rest of the rewrite.
+              other.key[K_IP_TTL] = key[K_IP_TTL];
+              const final = out.key.slice();
+              final[K_IP_TTL] = input.key[K_IP_TTL];
+              assert.equal(mergeRewrites(rewrite(input.key, final), other.key, final), true);
+              assert.equal(other.ttlDec, out.ttlDec);
+            }
+          });
+        },
+      ),
+      { numRuns: RUNS },
+    );
+    assert.ok(perturbed > RUNS / 2, 'most packets were perturbed');
+  });
+
+  it('does not depend on the order in which the topology arrived', () => {
+    fc.assert(
+      fc.property(worldPlan, packets, fc.array(fc.nat(), { minLength: 40, maxLength: 40 }), (plan, plans, order) => {
+        const s = buildScenario(plan);
+        const bench = new Workbench(s.world);
+        const other = new Workbench(s.world);
+        const all = s.world.everything();
+        const shuffled = all.map((interest, i) => ({ interest, rank: (order[i % 40] * 7919 + i * 104729) % 1009 }));
+        shuffled.sort((x, y) => x.rank - y.rank);
+        for (const { interest } of shuffled) other.subscribe([interest]);
+        eachPacket(s, bench, plans, (input, out) => {
+          const twin = other.run({ ...input, port: other.view.handle(bench.view.id(input.port)) }, newSimulation());
+          assert.equal(effect(other, twin), effect(bench, out));
+        });
+      }),
+      { numRuns: RUNS },
+    );
+  });
+
+  it('names every change that alters a verdict by a tag of the flow', () => {
+    const altered = new Map<string, number>();
+    fc.assert(
+      fc.property(worldPlan, packets, fc.array(changePlan, { minLength: 1, maxLength: 6 }), (plan, plans, changes) => {
+        const s = buildScenario(plan);
+        const bench = new Workbench(s.world);
+        for (const change of changes) {
+          const before: { input: ReturnType<Workbench['input']>; effect: string; tags: number[] }[] = [];
+          eachPacket(s, bench, plans, (input, out) => {
+            if (!out.cacheable || out.verdict === VERDICT_POSTPONE) return;
+            before.push({ input, effect: effect(bench, out), tags: [...out.tags.slice(0, out.tagCount)] });
+          });
+          const what = applyChange(s, change);
+          const applied = new Set(bench.sync().tags);
+          for (const flow of before) {
+            const now = effect(bench, bench.run(flow.input, newSimulation()));
+            if (now === flow.effect) continue;
+            altered.set(String(what), (altered.get(String(what)) ?? 0) + 1);
+            assert.ok(
+              flow.tags.some((tag) => applied.has(tag)),
+              `${what}: ${flow.effect}\n became ${now}, but no tag says so`,
+            );
+          }
+        }
+      }),
+      { numRuns: RUNS * 2 },
+    );
+    for (const what of ['MAC', 'port added', 'route added', 'port admin state', 'rules', 'neighbour']) {
+      assert.ok((altered.get(what) ?? 0) > 0, `${what} altered some verdict`);
+    }
+  });
+});
+
+/** Whether applying a rewrite to another packet's key gives that packet's final key: changed bytes agree. */
+function mergeRewrites(changed: string, otherFinal: Uint8Array, final: Uint8Array): boolean {
+  return changed.split(' ').every((change, i) => change === '.' || otherFinal[i] === final[i]);
+}
