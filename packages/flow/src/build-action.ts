@@ -46,6 +46,14 @@ import {
   RW_VLAN_PUSH,
 } from './action.ts';
 import {
+  F_ICMP_ID,
+  F_IP_DST,
+  F_IP_FRAG,
+  F_IP_PROTO,
+  F_IP_SRC,
+  F_TP_DST,
+  F_TP_SRC,
+  F_VLAN,
   FRAG_LATER,
   isV4Mapped,
   K_ARP_OP,
@@ -184,6 +192,24 @@ export function compileAction(
   writeU32le(out, o + A_OUT_PORT, options.outPort ?? 0);
   writeU32le(out, o + A_TUNNEL_KEY, options.tunnelKey ?? 0);
   return true;
+}
+
+/**
+ * Fields of the original packet that a compiled rewrite depends on, as F_ bits: deltas are differences to the old values, so
+ * a flow with this action must compare them. Add them to what the simulator read before choosing the mask class.
+ */
+export function actionReads(action: Uint8Array, base = 0): number {
+  const rewrite = action[base + A_REWRITE] | (action[base + A_REWRITE + 1] << 8);
+  const l4 = F_IP_PROTO | F_IP_FRAG;
+  let reads = 0;
+  if (rewrite & RW_IP_SRC) reads |= F_IP_SRC | l4;
+  if (rewrite & RW_IP_DST) reads |= F_IP_DST | l4;
+  if (rewrite & RW_TP_SRC) reads |= F_TP_SRC | l4;
+  if (rewrite & RW_TP_DST) reads |= F_TP_DST | l4;
+  // The type says that there is an identifier at all.
+  if (rewrite & RW_ICMP_ID) reads |= F_ICMP_ID | F_TP_SRC | l4;
+  if (rewrite & (RW_VLAN_PUSH | RW_VLAN_POP)) reads |= F_VLAN;
+  return reads;
 }
 
 function writeU16le(bytes: Uint8Array, offset: number, value: number): void {

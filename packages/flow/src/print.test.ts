@@ -1,13 +1,22 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { udpFrame } from '@weft/packet';
-import { ACTION_SIZE, OUT_DROP, OUT_TUNNEL, dropReason } from './action.ts';
+import { ACTION_SIZE, dropReason, OUT_DROP, OUT_TUNNEL } from './action.ts';
 import { compileAction } from './build-action.ts';
 import { extractKey, newFrameLayout } from './extract.ts';
 import { K_ETH_DST, KEY_SIZE } from './key.ts';
 import { printAction, printKey } from './print.ts';
 
-const frame = udpFrame({ ethSrc: '02:00:00:00:00:01', ethDst: '02:00:00:00:00:02', vlan: 5, src: '10.0.0.1', dst: '10.0.0.2', srcPort: 7, dstPort: 53, payload: new Uint8Array(2) });
+const frame = udpFrame({
+  ethSrc: '02:00:00:00:00:01',
+  ethDst: '02:00:00:00:00:02',
+  vlan: 5,
+  src: '10.0.0.1',
+  dst: '10.0.0.2',
+  srcPort: 7,
+  dstPort: 53,
+  payload: new Uint8Array(2),
+});
 const key = new Uint8Array(KEY_SIZE);
 extractKey(frame, frame.length, 9, 0, key, 0, newFrameLayout());
 
