@@ -1,0 +1,135 @@
+/**
+ * Each kind of tag is needed: for each there is a change that alters a verdict and that no other tag announces. Leaving the
+ * kind out, on either side, would leave a wrong flow installed.
+ */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import {
+  addressTag,
+  TAG_ACTIVE,
+  TAG_BRIDGE,
+  TAG_CHAIN,
+  TAG_FLOOD,
+  TAG_MAC,
+  TAG_NEIGHBOUR,
+  TAG_PORT,
+  TAG_ROUTE,
+  TAG_ROUTER,
+  tag,
+} from '@weft/flow';
+import { ipParse, udpFrame } from '@weft/packet';
+import { boundPort, HOST, LEFT_MAC, MAC_A, MAC_B, type RoutedNetwork, routed } from '../testing/networks.ts';
+import { Workbench } from '../testing/workbench.ts';
+import { newSimulation } from './simulation.ts';
+
+interface Case {
+  readonly kind: string;
+  /** Before the flow is made. */
+  readonly prepare?: (net: RoutedNetwork) => void;
+  readonly change: (net: RoutedNetwork) => void;
+  readonly tag: (bench: Workbench, net: RoutedNetwork) => number;
+  /** Default: the router's, so that the packet goes from A to B. */
+  readonly ethDst?: string;
+}
+
+const cases: Case[] = [
+  {
+    kind: 'port',
+    change: (net) => net.world.patch('Port', net.b, { adminStateUp: false }),
+    tag: (bench, net) => tag(TAG_PORT, bench.view.handle(net.b)),
+  },
+  {
+    kind: 'bridge',
+    change: (net) => net.world.patch('Bridge', net.rightBridge, { adminStateUp: false }),
+    tag: (bench, net) => tag(TAG_BRIDGE, bench.view.handle(net.rightBridge)),
+  },
+  {
+    kind: 'router',
+    change: (net) => net.world.patch('Router', net.router, { adminStateUp: false }),
+    tag: (bench, net) => tag(TAG_ROUTER, bench.view.handle(net.router)),
+  },
+  {
+    kind: 'chain',
+    prepare: (net) => net.world.patch('Port', net.b, { outboundFilterId: net.world.chain([{ type: 'accept' }]) }),
+    change(net) {
+      const chainId = net.world.get('Port', net.b)!.outboundFilterId as string;
+      net.world.patch('Rule', (net.world.get('Chain', chainId)!.ruleIds as string[])[0], { type: 'drop' });
+    },
+    tag: (bench, net) => tag(TAG_CHAIN, bench.view.handle(net.world.get('Port', net.b)!.outboundFilterId as string)),
+  },
+  {
+    kind: 'MAC that appears',
+    ethDst: MAC_B,
+    prepare: (net) => void boundPort(net.world, { bridgeId: net.leftBridge, vifId: 'exit' }),
+    change: (net) => net.world.entry(`mac/${net.leftBridge}`, MAC_B, exitOf(net)),
+    tag: (bench, net) => tag(TAG_MAC, bench.view.handle(net.leftBridge), 0, 0x0200, 0x0b),
+  },
+  {
+    kind: 'MAC',
+    change: (net) => net.world.entry(`mac/${net.rightBridge}`, MAC_B, null),
+    tag: (bench, net) => tag(TAG_MAC, bench.view.handle(net.rightBridge), 0, 0x0200, 0x0b),
+  },
+  {
+    kind: 'flood',
+    ethDst: 'ff:ff:ff:ff:ff:ff',
+    prepare: (net) => void boundPort(net.world, { bridgeId: net.leftBridge }),
+    change: (net) => void boundPort(net.world, { bridgeId: net.leftBridge }),
+    tag: (bench, net) => tag(TAG_FLOOD, bench.view.handle(net.leftBridge)),
+  },
+  {
+    kind: 'route that appears',
+    change: (net) => void net.world.put('Route', { routerId: net.router, type: 'blackhole', dstSubnet: '10.0.2.8/29' }),
+    tag: (bench, net) => addressTag(TAG_ROUTE, bench.view.handle(net.router), ipParse('10.0.2.8'), 0, 120),
+  },
+  {
+    kind: 'neighbour',
+    change: (net) => net.world.entry(`arp/${net.router}`, '10.0.2.10', '02:00:00:00:00:0c'),
+    tag: (bench, net) => addressTag(TAG_NEIGHBOUR, bench.view.handle(net.router), ipParse('10.0.2.10'), 0),
+  },
+  {
+    kind: 'active',
+    prepare(net) {
+      const exit = boundPort(net.world, {
+        routerId: net.router,
+        portSubnet: ['10.9.0.1/24'],
+        portMac: 'ac:ca:ba:00:00:09',
+        vifId: 'exit',
+      });
+      net.world.put('Route', {
+        routerId: net.router,
+        dstSubnet: '10.0.2.10/32',
+        nextHopPort: exit,
+        nextHopGateway: '10.9.0.2',
+      });
+      net.world.entry(`arp/${net.router}`, '10.9.0.2', MAC_B);
+    },
+    change: (net) => net.world.entry(`active/${exitOf(net)}`, HOST, null),
+    tag: (bench, net) => tag(TAG_ACTIVE, bench.view.handle(exitOf(net))),
+  },
+];
+
+function exitOf(net: RoutedNetwork): string {
+  return [...net.world.objects.values()].find((value) => value.vifId === 'exit')!.id as string;
+}
+
+describe('tags', () => {
+  for (const { kind, prepare, change, tag: expected, ethDst } of cases) {
+    it(`a change of ${kind} is announced, and by nothing else`, () => {
+      const net = routed();
+      prepare?.(net);
+      const bench = new Workbench(net.world);
+      const head = { ethSrc: MAC_A, ethDst: ethDst ?? LEFT_MAC, src: '10.0.1.10', dst: '10.0.2.10' };
+      const input = bench.input(udpFrame({ ...head, srcPort: 1, dstPort: 2, payload: new Uint8Array(8) }), net.a);
+      const out = bench.run(input, newSimulation());
+      assert.equal(out.cacheable, true);
+      const before = bench.describe(out);
+      const held = out.tags.slice(0, out.tagCount);
+      change(net);
+      const applied = new Set(bench.sync().tags);
+      bench.run(input);
+      const announced = [...held].filter((t) => applied.has(t));
+      assert.notEqual(bench.describe(), before);
+      assert.deepEqual(announced, [expected(bench, net)]);
+    });
+  }
+});
