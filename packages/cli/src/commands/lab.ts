@@ -104,11 +104,13 @@ async function check(names: string[], { name, json }: { name: string; json?: boo
   const lab = await openLab(name);
   const report = await runChecks(lab, names, json ? undefined : (result) => print(resultLine(result)));
   if (json) printJson(report);
-  else print(`${report.passed} passed, ${report.failed} failed`);
+  else
+    print(`${report.passed} passed, ${report.failed} failed${report.skipped > 0 ? `, ${report.skipped} skipped` : ''}`);
   if (report.failed > 0) process.exitCode = 1;
 }
 
 function resultLine(result: CheckResult): string {
+  if (result.skipped !== undefined) return `skip ${result.name}: ${result.skipped}`;
   const head = `${result.ok ? 'ok  ' : 'FAIL'} ${result.name} (${result.ms} ms)`;
   return result.ok
     ? `${head}: ${result.seen}`

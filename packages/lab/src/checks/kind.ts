@@ -13,6 +13,8 @@ export interface Outcome {
   readonly ok: boolean;
   readonly expected: string;
   readonly seen: string;
+  /** Why the check says nothing in this lab (then neither passed nor failed). */
+  readonly skipped?: string;
 }
 
 /** What a running check may use. */

@@ -2,6 +2,7 @@
 import { LabError } from '../errors.ts';
 import type { Lab } from '../lab.ts';
 import { type Check, prepareChecks } from './index.ts';
+import type { Outcome } from './kind.ts';
 
 export interface CheckResult {
   readonly name: string;
@@ -9,12 +10,15 @@ export interface CheckResult {
   readonly expected: string;
   readonly seen: string;
   readonly ms: number;
+  /** The check could not be made here, and why: counted neither as passed nor as failed. */
+  readonly skipped?: string;
 }
 
 export interface CheckReport {
   readonly checks: readonly CheckResult[];
   readonly passed: number;
   readonly failed: number;
+  readonly skipped: number;
 }
 
 /** Checks by their names, in the order of the scenario; none named: all. */
@@ -38,16 +42,17 @@ export async function runChecks(
   const checks: CheckResult[] = [];
   for (const check of selectChecks(lab, names)) {
     const start = performance.now();
-    const outcome = await check.run(lab).catch((error: Error & { code?: string }) => ({
+    const outcome: Outcome = await check.run(lab).catch((error: Error & { code?: string }) => ({
       ok: false,
       expected: 'the check runs to its end',
       seen: `${error.code ?? error.name}: ${error.message}`,
     }));
-    const { ok, expected, seen } = outcome;
-    const result = { name: check.name, ok, expected, seen, ms: Math.round(performance.now() - start) };
+    const ms = Math.round(performance.now() - start);
+    const result: CheckResult = { name: check.name, ...outcome, ms };
     checks.push(result);
     onResult(result);
   }
   const passed = checks.filter((check) => check.ok).length;
-  return { checks, passed, failed: checks.length - passed };
+  const skipped = checks.filter((check) => check.skipped !== undefined).length;
+  return { checks, passed, failed: checks.length - passed - skipped, skipped };
 }

@@ -40,6 +40,10 @@ export const wire = defineKind({
     const target = context.vm(to);
     const address = context.address(target, family);
     const far = context.hostOf(target);
+    if (source.host === target.host) {
+      const skipped = `${from} and ${to} are both on ${source.host}: nothing crosses the fabric`;
+      return { ok: false, expected: 'frames on the fabric', seen: 'none', skipped };
+    }
     for (const vm of [source, target]) await tryRun(['ip', '-n', vm.namespace, 'neigh', 'flush', 'dev', 'eth0']);
 
     const captures: Capture[] = [];
