@@ -1,107 +1,115 @@
 /**
- * Which flows stand on which tag. Two intrusive lists over one pool of nodes: all nodes of a slot, all nodes of a tag.
- * Adding, dropping a slot and visiting a tag cost what they touch, nothing more.
+ * Which flows stand on which tag. Flows that took the same way through the topology stand on the same tags, and there are many of
+ * them: the tags are kept once per *set*, and a flow belongs to one set. So a flow costs twelve bytes here however long its way.
  */
+import { TagNodes } from './tag-nodes.ts';
+
 const NONE = -1;
 
+interface TagSet {
+  readonly id: number;
+  readonly hash: number;
+  readonly tags: Uint32Array;
+  /** First flow of the set. */
+  head: number;
+}
+
 export class TagIndex {
-  private tags: Uint32Array;
-  private slots: Int32Array;
-  private nextOfSlot: Int32Array;
-  private prevOfTag: Int32Array;
-  private nextOfTag: Int32Array;
-  private freeHead = NONE;
-  private nodeCount = 0;
-  private readonly slotHead: Int32Array;
-  /** First node of each tag. Tags are 32-bit numbers: a Map on small integers and doubles, one entry per live tag. */
-  private readonly tagHead = new Map<number, number>();
+  private readonly nodes = new TagNodes();
+  private readonly sets: (TagSet | undefined)[] = [];
+  private readonly freeSets: number[] = [];
+  /** Hash of the tags → sets with it; nearly always one. */
+  private readonly byHash = new Map<number, TagSet[]>();
+  private readonly setOf: Int32Array;
+  private readonly prev: Int32Array;
+  private readonly next: Int32Array;
 
   constructor(slotCapacity: number) {
-    const nodes = Math.max(1024, slotCapacity);
-    this.tags = new Uint32Array(nodes);
-    this.slots = new Int32Array(nodes);
-    this.nextOfSlot = new Int32Array(nodes);
-    this.prevOfTag = new Int32Array(nodes);
-    this.nextOfTag = new Int32Array(nodes);
-    this.slotHead = new Int32Array(slotCapacity).fill(NONE);
+    this.setOf = new Int32Array(slotCapacity).fill(NONE);
+    this.prev = new Int32Array(slotCapacity);
+    this.next = new Int32Array(slotCapacity);
   }
 
   /** Live tags. */
   get tagCount(): number {
-    return this.tagHead.size;
+    return this.nodes.tagCount;
+  }
+
+  /** Distinct sets of tags. */
+  get setCount(): number {
+    return this.sets.length - this.freeSets.length;
   }
 
   /** True if some flow stands on the tag. */
   has(tag: number): boolean {
-    return this.tagHead.has(tag);
+    return this.nodes.has(tag);
   }
 
-  add(slot: number, tag: number): void {
-    const n = this.takeNode();
-    this.tags[n] = tag;
-    this.slots[n] = slot;
-    this.nextOfSlot[n] = this.slotHead[slot];
-    this.slotHead[slot] = n;
-    const head = this.tagHead.get(tag) ?? NONE;
-    this.prevOfTag[n] = NONE;
-    this.nextOfTag[n] = head;
-    if (head !== NONE) this.prevOfTag[head] = n;
-    this.tagHead.set(tag, n);
+  /** The flow stands on exactly these tags from now on. The order counts only for how well sets are shared. */
+  assign(slot: number, tags: readonly number[]): void {
+    const set = this.intern(tags);
+    if (this.setOf[slot] === set.id) return;
+    const before = this.setOf[slot];
+    if (before !== NONE) this.leave(slot, before);
+    this.setOf[slot] = set.id;
+    this.prev[slot] = NONE;
+    this.next[slot] = set.head;
+    if (set.head !== NONE) this.prev[set.head] = slot;
+    set.head = slot;
   }
 
-  /** Forgets all tags of a slot. */
+  /** The flow is gone. */
   drop(slot: number): void {
-    let n = this.slotHead[slot];
-    while (n !== NONE) {
-      const prev = this.prevOfTag[n];
-      const next = this.nextOfTag[n];
-      if (next !== NONE) this.prevOfTag[next] = prev;
-      if (prev !== NONE) this.nextOfTag[prev] = next;
-      else if (next !== NONE) this.tagHead.set(this.tags[n], next);
-      else this.tagHead.delete(this.tags[n]);
-      const nextOfSlot = this.nextOfSlot[n];
-      this.nextOfSlot[n] = this.freeHead;
-      this.freeHead = n;
-      n = nextOfSlot;
-    }
-    this.slotHead[slot] = NONE;
+    const set = this.setOf[slot];
+    if (set === NONE) return;
+    this.setOf[slot] = NONE;
+    this.leave(slot, set);
   }
 
-  /** Visits the slots that stand on `tag`. The index must not change meanwhile. */
+  /** Visits the flows that stand on `tag`. The index must not change meanwhile. */
   forEach(tag: number, visit: (slot: number) => void): void {
-    for (let n = this.tagHead.get(tag) ?? NONE; n !== NONE; n = this.nextOfTag[n]) visit(this.slots[n]);
+    this.nodes.forEachOwner(tag, (id) => {
+      for (let slot = this.sets[id]!.head; slot !== NONE; slot = this.next[slot]) visit(slot);
+    });
   }
 
-  /** Tags of a slot. */
-  tagsOf(slot: number): number[] {
-    const out: number[] = [];
-    for (let n = this.slotHead[slot]; n !== NONE; n = this.nextOfSlot[n]) out.push(this.tags[n]);
-    return out;
+  /** Tags of a flow. */
+  tagsOf(slot: number): readonly number[] {
+    return this.setOf[slot] === NONE ? [] : [...this.sets[this.setOf[slot]]!.tags];
   }
 
-  private takeNode(): number {
-    if (this.freeHead !== NONE) {
-      const n = this.freeHead;
-      this.freeHead = this.nextOfSlot[n];
-      return n;
-    }
-    if (this.nodeCount === this.tags.length) this.grow();
-    return this.nodeCount++;
+  private intern(tags: readonly number[]): TagSet {
+    let hash = tags.length;
+    for (let i = 0; i < tags.length; i++) hash = (Math.imul(hash, 0x01000193) ^ tags[i]) | 0;
+    const candidates = this.byHash.get(hash);
+    for (const set of candidates ?? []) if (sameTags(set.tags, tags)) return set;
+    const set = { id: this.freeSets.pop() ?? this.sets.length, hash, tags: Uint32Array.from(tags), head: NONE };
+    this.sets[set.id] = set;
+    if (candidates) candidates.push(set);
+    else this.byHash.set(hash, [set]);
+    for (const tag of set.tags) this.nodes.add(set.id, tag);
+    return set;
   }
 
-  private grow(): void {
-    const size = this.tags.length * 2;
-    const bigger = (from: Int32Array): Int32Array => {
-      const to = new Int32Array(size);
-      to.set(from);
-      return to;
-    };
-    const tags = new Uint32Array(size);
-    tags.set(this.tags);
-    this.tags = tags;
-    this.slots = bigger(this.slots);
-    this.nextOfSlot = bigger(this.nextOfSlot);
-    this.prevOfTag = bigger(this.prevOfTag);
-    this.nextOfTag = bigger(this.nextOfTag);
+  private leave(slot: number, id: number): void {
+    const set = this.sets[id]!;
+    const prev = this.prev[slot];
+    const next = this.next[slot];
+    if (next !== NONE) this.prev[next] = prev;
+    if (prev !== NONE) this.next[prev] = next;
+    else set.head = next;
+    if (set.head !== NONE) return;
+    this.nodes.drop(id);
+    this.sets[id] = undefined;
+    this.freeSets.push(id);
+    const left = this.byHash.get(set.hash)!.filter((s) => s !== set);
+    if (left.length === 0) this.byHash.delete(set.hash);
+    else this.byHash.set(set.hash, left);
   }
+}
+
+function sameTags(a: Uint32Array, b: readonly number[]): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }

@@ -133,8 +133,7 @@ export class Installer {
 
   /** Replaces what a flow stands on; its action is right as it is. */
   retag(slot: number, mac: number, tags: readonly number[]): void {
-    this.tags.drop(slot);
-    for (const t of tags) this.tags.add(slot, t);
+    this.tags.assign(slot, tags);
     const before = this.macOf[slot];
     if (before === mac) return;
     if (mac >= 0) this.macs.reference(mac);

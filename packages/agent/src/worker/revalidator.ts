@@ -45,7 +45,7 @@ export class Revalidator {
       if (slot < 0) orphans.push(key.slice(0, KEY_SIZE));
       else {
         this.adopted.add(slot);
-        core.installer.tags.add(slot, tag(TAG_INGRESS, firstPort));
+        core.installer.tags.assign(slot, [tag(TAG_INGRESS, firstPort)]);
       }
     });
     for (const key of orphans) core.datapath.deleteFlows(key, 1);
