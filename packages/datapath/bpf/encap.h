@@ -181,23 +181,27 @@ static __always_inline int take_tag(struct __sk_buff *skb, struct outer *o)
 	return 0;
 }
 
-/* Encapsulates and sends to `t` under `key`. The frame must have passed its MTU check. */
+/* Encapsulates and sends to `t` under `key`. The frame must have passed its MTU check. p is void afterwards. */
 static __noinline int encapsulate(struct __sk_buff *skb, struct weft_pkt *p, struct weft_tunnel *t, __u32 key)
 {
-	struct outer o;
-	o.hash = flow_hash(p);
-	o.key = key;
-	o.ecn = p->family ? p->key.ip_tos & 3 : 0;
-	o.pad = 0;
-	if (take_tag(skb, &o) < 0 || bpf_skb_load_bytes(skb, 0, o.eth, ETH_LEN) < 0)
+	__u32 hash = flow_hash(p);
+	__u8 ecn = p->family ? p->key.ip_tos & 3 : 0;
+	/* Nobody needs the key any more: its room is used again, 512 bytes of stack are all there is. */
+	struct outer *o = (struct outer *)&p->key;
+	_Static_assert(sizeof(*o) <= sizeof(p->key), "outer");
+	barrier();
+	o->hash = hash;
+	o->key = key;
+	o->ecn = ecn;
+	if (take_tag(skb, o) < 0 || bpf_skb_load_bytes(skb, 0, o->eth, ETH_LEN) < 0)
 		return drop(DROP_ENCAP_FAILED);
-	__u32 l2 = o.tag_proto ? ETH_LEN + TAG_LEN : ETH_LEN;
+	__u32 l2 = o->tag_proto ? ETH_LEN + TAG_LEN : ETH_LEN;
 	__u32 grow = outer_bytes(t) + l2;
 	if (skb->len + grow - ETH_LEN > 65535)
 		return drop(DROP_LENGTH_OVERFLOW);
-	__u32 ifindex = tunnel_ifindex(t, o.hash);
+	__u32 ifindex = tunnel_ifindex(t, o->hash);
 	__be16 type;
-	__builtin_memcpy(&type, o.eth + 12, 2);
+	__builtin_memcpy(&type, o->eth + 12, 2);
 	int again = 0;
 	if ((type == P_IP || type == P_IPV6) && skb->protocol == type) {
 		long err = bpf_skb_adjust_room(skb, grow, BPF_ADJ_ROOM_MAC, encap_flags(t, l2));
@@ -209,7 +213,7 @@ static __noinline int encapsulate(struct __sk_buff *skb, struct weft_pkt *p, str
 				err = bpf_skb_adjust_room(skb, grow, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO);
 		}
 		if (!err) {
-			if (write_outer(skb, t, &o) < 0)
+			if (write_outer(skb, t, o) < 0)
 				return drop(DROP_ENCAP_FAILED);
 			return bpf_redirect_neigh(ifindex, 0, 0, 0);
 		}
@@ -219,7 +223,7 @@ static __noinline int encapsulate(struct __sk_buff *skb, struct weft_pkt *p, str
 	/* Offsets for cutting a super-packet exist only if it was encapsulated before. */
 	if (skb->gso_size && !again)
 		return drop(DROP_ENCAP_FAILED);
-	if (bpf_skb_change_head(skb, grow, 0) < 0 || write_outer(skb, t, &o) < 0)
+	if (bpf_skb_change_head(skb, grow, 0) < 0 || write_outer(skb, t, o) < 0)
 		return drop(DROP_ENCAP_FAILED);
 	skb->mark = MARK_NEIGH | ifindex;
 	return bpf_redirect(cfg_helper_ifindex, 0);

@@ -35,7 +35,7 @@ static __always_inline void report_tcp_flags(struct __sk_buff *skb, struct weft_
 		upcall(skb, p, UPCALL_TCP_FLAGS, 0, 0);
 }
 
-static __noinline int execute(struct __sk_buff *skb, struct weft_pkt *p, struct weft_action *a)
+static __always_inline int execute(struct __sk_buff *skb, struct weft_pkt *p, struct weft_action *a)
 {
 	struct weft_tunnel t;
 	if (a->output == OUT_DROP)

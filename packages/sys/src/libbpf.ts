@@ -6,7 +6,8 @@ import { NativeBuffer } from './memory.ts';
 
 type Fn = (...args: (number | string | null)[]) => number;
 
-const LOG_BYTES = 4 << 20;
+const LOG_BYTES = 16 << 20;
+const LOG_LINES = 12;
 /** struct bpf_object_open_opts of libbpf 1.x: sz 0, object_name 8, relaxed_maps 16, pin_root_path 24, kconfig 40, btf 48, log 56, 64, 72. */
 const OPTS_SIZE = 80;
 const OPT = { name: 8, logBuffer: 56, logSize: 64, logLevel: 72 } as const;
@@ -84,6 +85,23 @@ export function loadObject(
   programs: readonly string[],
   options: LoadOptions = {},
 ): LoadedObject {
+  const first = attempt(name, file, maps, programs, options, 0);
+  if (typeof first !== 'string') return first;
+  // A log costs ten times the load: only once it is known to be needed.
+  const second = attempt(name, file, maps, programs, options, 1);
+  if (typeof second !== 'string') return second;
+  throw new WeftSysError('WEFT_SYS_BPF_LOAD', `${name}: ${second}`);
+}
+
+/** @returns what the kernel said against it, as text */
+function attempt(
+  name: string,
+  file: Uint8Array,
+  maps: readonly string[],
+  programs: readonly string[],
+  options: LoadOptions,
+  logLevel: number,
+): LoadedObject | string {
   const lib = library();
   using memory = NativeBuffer.alloc(file.length);
   memory.bytes.set(file);
@@ -94,11 +112,11 @@ export function loadObject(
   opts.bytes.set(Buffer.from(`${name.slice(0, 62)}\0`, 'latin1'), OPTS_SIZE);
   pointer(0, OPTS_SIZE);
   pointer(OPT.name, opts.address + OPTS_SIZE);
-  pointer(OPT.logBuffer, log.address);
-  pointer(OPT.logSize, LOG_BYTES);
-  // Level 0: the kernel writes a log for programs that it refuses only when libbpf retries, which it does by itself.
-  v.setUint32(OPT.logLevel, 0, true);
-
+  if (logLevel > 0) {
+    pointer(OPT.logBuffer, log.address);
+    pointer(OPT.logSize, LOG_BYTES);
+    v.setUint32(OPT.logLevel, logLevel, true);
+  }
   const object = lib.openMem(memory.address, file.length, opts.address);
   if (object <= 0) {
     const reason = errnoName(errno());
@@ -107,10 +125,8 @@ export function loadObject(
   try {
     prepare(lib, object, name, options);
     const result = lib.load(object);
-    if (result < 0) {
-      const text = cString(log.bytes).trimEnd().split('\n').slice(-12).join('\n');
-      throw new WeftSysError('WEFT_SYS_BPF_LOAD', `${name}: ${errnoName(result)}${text ? `\n${text}` : ''}`);
-    }
+    if (result < 0)
+      return `${errnoName(result)}\n${cString(log.bytes).trimEnd().split('\n').slice(-LOG_LINES).join('\n')}`;
     const out: LoadedObject = { maps: new Map(), programs: new Map() };
     for (const m of maps) out.maps.set(m, keep(lib.mapFd(need(lib.findMap(object, m), name, m)), name, m));
     for (const p of programs) {
