@@ -44,6 +44,30 @@ const MAX_BRANCHES = 64;
 const NO_EGRESS_PORT = DROP_REASONS.indexOf('no_egress_port');
 const DEVICE_LIMIT = DROP_REASONS.indexOf('device_limit');
 
+/** Own tags of things by handle, computed once. */
+class OwnTags {
+  private values = new Uint32Array(1024);
+  private readonly kind: number;
+
+  constructor(kind: number) {
+    this.kind = kind;
+  }
+
+  of(handle: number): number {
+    if (handle < this.values.length && this.values[handle] !== 0) return this.values[handle];
+    return this.compute(handle);
+  }
+
+  private compute(handle: number): number {
+    if (handle >= this.values.length) {
+      const grown = new Uint32Array(handle * 2);
+      grown.set(this.values);
+      this.values = grown;
+    }
+    return (this.values[handle] = tag(this.kind, handle));
+  }
+}
+
 export class Walk {
   readonly view: VirtualTopology;
   readonly rec: Recorder | null;
@@ -75,6 +99,10 @@ export class Walk {
   routerPort: SimPort | null = null;
   readonly routerKey = new Uint8Array(KEY_SIZE);
 
+  private readonly portTags = new OwnTags(TAG_PORT);
+  private readonly bridgeTags = new OwnTags(TAG_BRIDGE);
+  private readonly routerTags = new OwnTags(TAG_ROUTER);
+  private readonly chainTags = new OwnTags(TAG_CHAIN);
   private readonly saved: Uint8Array;
   private readonly scratch = new Uint8Array(KEY_SIZE);
   private layoutValid = false;
@@ -191,7 +219,7 @@ export class Walk {
 
   /** The port, looked up and tagged; undefined when it is missing (then the packet is postponed) or absent. */
   port(handle: number): SimPort | undefined {
-    this.tag(tag(TAG_PORT, handle));
+    this.tag(this.portTags.of(handle));
     this.view.touch(handle, this.now);
     const port = this.view.ports[handle];
     if (port === undefined) this.missingPort(handle);
@@ -204,19 +232,19 @@ export class Walk {
   }
 
   bridge(handle: number): SimBridge | undefined {
-    this.tag(tag(TAG_BRIDGE, handle));
+    this.tag(this.bridgeTags.of(handle));
     this.view.touch(handle, this.now);
     return this.view.bridges[handle] ?? (this.request(handle, KIND_BRIDGE) ? this.view.bridges[handle] : undefined);
   }
 
   router(handle: number): SimRouter | undefined {
-    this.tag(tag(TAG_ROUTER, handle));
+    this.tag(this.routerTags.of(handle));
     this.view.touch(handle, this.now);
     return this.view.routers[handle] ?? (this.request(handle, KIND_ROUTER) ? this.view.routers[handle] : undefined);
   }
 
   chain(handle: number): SimChain | undefined {
-    this.tag(tag(TAG_CHAIN, handle));
+    this.tag(this.chainTags.of(handle));
     this.view.touch(handle, this.now);
     return this.view.chains[handle] ?? (this.request(handle, KIND_CHAIN) ? this.view.chains[handle] : undefined);
   }
