@@ -1,15 +1,5 @@
 /** Runs a packet through a filter. Reads no field that a rule did not get to compare. */
-import {
-  F_ETHER_TYPE,
-  F_IP_FRAG,
-  F_IP_PROTO,
-  F_VLAN,
-  FRAG_LATER,
-  K_ETHER_TYPE,
-  K_IP_FRAG,
-  K_IP_PROTO,
-  readU16,
-} from '@weft/flow';
+import { F_ETHER_TYPE, F_IP_FRAG, F_IP_PROTO, FRAG_LATER, K_ETHER_TYPE, K_IP_FRAG, K_IP_PROTO } from '@weft/flow';
 import {
   ACTION_ACCEPT,
   ACTION_CONTINUE,
@@ -90,7 +80,6 @@ function onStack(handle: number, depth: number): boolean {
 
 function ruleMatches(w: Walk, chain: SimChain, r: number, inPort: number, outPort: number): boolean {
   const { rules, tests } = chain;
-  const inverted = rules[r + 4] === 1;
   const last = (rules[r + 2] + rules[r + 3]) * TEST_STRIDE;
   let matched = true;
   let failedAt = 0;
@@ -101,7 +90,7 @@ function ruleMatches(w: Walk, chain: SimChain, r: number, inPort: number, outPor
       break;
     }
   }
-  if (inverted) {
+  if (rules[r + 4] === 1) {
     matched = !matched;
     if (matched && rules[r + 5] !== 7) matched = fragmentAllowed(w, rules[r + 5]);
   }
@@ -119,11 +108,19 @@ function testHolds(w: Walk, chain: SimChain, t: number, inPort: number, outPort:
   const { tests } = chain;
   const { key } = w;
   const needs = tests[t + 6];
-  if (needs !== NEEDS_NOTHING && !fieldExists(w, needs)) return false;
+  let read = tests[t + 5];
+  if (needs !== NEEDS_NOTHING) {
+    const missing = missingFor(key, needs);
+    if (missing !== EXISTS) {
+      w.read(missing);
+      return false;
+    }
+    read |= needs === NEEDS_L4 ? F_ETHER_TYPE | F_IP_PROTO | F_IP_FRAG : F_ETHER_TYPE;
+  }
+  w.read(read);
   const offset = tests[t + 2];
   const a = tests[t + 3];
   const b = tests[t + 4];
-  w.read(tests[t + 5]);
   switch (tests[t]) {
     case OP_BYTES: {
       const { values, masks } = chain;
@@ -131,13 +128,12 @@ function testHolds(w: Walk, chain: SimChain, t: number, inPort: number, outPort:
       return true;
     }
     case OP_RANGE: {
-      const value = readU16(key, offset);
+      const value = (key[offset] << 8) | key[offset + 1];
       return value >= a && value <= b;
     }
     case OP_FRAGMENT:
       return fragmentAllowed(w, a);
     case OP_VLAN:
-      w.read(F_VLAN);
       return w.vlanId() === a;
     case OP_UNTAGGED:
       return w.untagged();
@@ -148,16 +144,15 @@ function testHolds(w: Walk, chain: SimChain, t: number, inPort: number, outPort:
   }
 }
 
-function fieldExists(w: Walk, needs: number): boolean {
-  const { key } = w;
-  w.read(F_ETHER_TYPE);
-  const type = readU16(key, K_ETHER_TYPE);
-  if (needs === NEEDS_IPV4) return type === 0x0800 || type === 0x0806;
-  if (needs === NEEDS_IPV6) return type === 0x86dd;
-  if (type !== 0x0800 && type !== 0x86dd) return false;
-  if (needs === NEEDS_IP) return true;
-  if (needs !== NEEDS_L4) return false;
-  w.read(F_IP_PROTO);
+const EXISTS = 0;
+
+/** EXISTS, or the fields that showed that the packet has no such field. */
+function missingFor(key: Uint8Array, needs: number): number {
+  const type = (key[K_ETHER_TYPE] << 8) | key[K_ETHER_TYPE + 1];
+  if (needs === NEEDS_IPV4) return type === 0x0800 || type === 0x0806 ? EXISTS : F_ETHER_TYPE;
+  if (needs === NEEDS_IPV6) return type === 0x86dd ? EXISTS : F_ETHER_TYPE;
+  if (type !== 0x0800 && type !== 0x86dd) return F_ETHER_TYPE;
+  if (needs === NEEDS_IP) return EXISTS;
   switch (key[K_IP_PROTO]) {
     case 1:
     case 6:
@@ -165,10 +160,9 @@ function fieldExists(w: Walk, needs: number): boolean {
     case 58:
     case 132:
     case 136:
-      w.read(F_IP_FRAG);
-      return key[K_IP_FRAG] !== FRAG_LATER;
+      return key[K_IP_FRAG] === FRAG_LATER ? F_ETHER_TYPE | F_IP_PROTO | F_IP_FRAG : EXISTS;
     default:
-      return false;
+      return F_ETHER_TYPE | F_IP_PROTO;
   }
 }
 
