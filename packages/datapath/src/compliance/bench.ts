@@ -85,7 +85,7 @@ export class Bench {
     const key = new Uint8Array(KEY_SIZE);
     maskKey(original, 0, cls, key, 0);
     const value = new Uint8Array(FLOW_VALUE_SIZE);
-    const slot = this.#nextSlot++;
+    const slot = this.#nextSlot++ % this.testbed.options.maxFlows;
     const id = this.#nextId++;
     const { read, ...rest } = request;
     value.set(this.action(rest, { flowId: id, ownerClass: cls, counterSlot: slot }));
@@ -101,10 +101,15 @@ export class Bench {
     return flow;
   }
 
-  /** Deletes all flows made by {@link flow}, forgets arrivals, upcalls and drops so far. */
-  reset(): void {
+  /** Deletes all flows made by {@link flow}. */
+  deleteAll(): void {
     for (const key of this.#installed) this.driver.deleteFlows(key, 1);
     this.#installed = [];
+  }
+
+  /** Deletes all flows, forgets arrivals, upcalls and drops so far. */
+  reset(): void {
+    this.deleteAll();
     this.settle();
     for (const wire of [...this.testbed.vms, ...this.testbed.underlay]) wire.take();
     this.#upcalls = [];
@@ -190,6 +195,21 @@ export class Bench {
       `expected ${count} upcalls, got ${got.map((u) => `${u.reason} (${describeFrame(u.frame)})`)}`,
     );
     return got;
+  }
+
+  /** Takes the upcalls that are there. */
+  drainUpcalls(): Upcall[] {
+    const got = this.#upcalls;
+    this.#upcalls = [];
+    return got;
+  }
+
+  /** Drops by reason since the last reset or call. */
+  dropsSince(): Float64Array {
+    const now = this.driver.stats().drops;
+    const out = now.map((n, i) => n - this.#dropsBefore[i]);
+    this.#dropsBefore = now.slice();
+    return out;
   }
 
   /** Drops since the last reset are exactly these. */

@@ -11,6 +11,7 @@ import { tunnelTests } from './tunnels.ts';
 import { upcallTests } from './upcalls.ts';
 
 export { Bench } from './bench.ts';
+export { type DifferentialOptions, describeDifferential } from './differential.ts';
 export { group } from './suite.ts';
 export * from './testbed.ts';
 

@@ -62,7 +62,6 @@ export class OuterParser {
   }
 
   #parse4(b: Uint8Array, ip: number, end: number, t: OuterTables): number {
-    if (b[ip] >>> 4 !== 4) return OUTER_FOREIGN;
     mapped(b, ip + 12, this.#src);
     mapped(b, ip + 16, this.#dst);
     if (!t.isLocal(this.#dst)) return OUTER_FOREIGN;
@@ -70,16 +69,15 @@ export class OuterParser {
     const header = (b[ip] & 15) * 4;
     const fragment = u16(b, ip + 6) & 0x3fff;
     const total = u16(b, ip + 2);
-    if (proto === 1 && fragment === 0 && header >= 20) return this.#icmp4(b, ip + header, Math.min(end, ip + total), t);
+    if (proto === 1 && fragment === 0) return this.#icmp4(b, ip + Math.max(header, 20), Math.min(end, ip + total), t);
     const l4 = ip + Math.max(header, 20);
     if (!this.#isOurs(b, l4, end, proto, fragment & 0x1fff, t)) return OUTER_FOREIGN;
     if (fragment !== 0) return this.#drop(FRAGMENT);
-    if (header < 20 || total < header || ip + total > end) return this.#drop(LENGTH);
+    if (b[ip] >>> 4 !== 4 || header < 20 || total < header || ip + total > end) return this.#drop(LENGTH);
     return this.#tunnel(b, l4, ip + total, proto, b[ip + 1] & 3, t);
   }
 
   #parse6(b: Uint8Array, ip: number, end: number, t: OuterTables): number {
-    if (b[ip] >>> 4 !== 6) return OUTER_FOREIGN;
     for (let i = 0; i < 16; i++) {
       this.#src[i] = b[ip + 8 + i];
       this.#dst[i] = b[ip + 24 + i];
@@ -89,7 +87,7 @@ export class OuterParser {
     const total = 40 + u16(b, ip + 4);
     if (proto === 58) return this.#icmp6(b, ip + 40, Math.min(end, ip + total), t);
     if (!this.#isOurs(b, ip + 40, end, proto, 0, t)) return OUTER_FOREIGN;
-    if (ip + total > end) return this.#drop(LENGTH);
+    if (b[ip] >>> 4 !== 6 || ip + total > end) return this.#drop(LENGTH);
     return this.#tunnel(b, ip + 40, ip + total, proto, (b[ip + 1] >>> 4) & 3, t);
   }
 

@@ -15,6 +15,10 @@ const LD_B_X = 0x50;
 const LDX_MSH = 0xb1;
 const JEQ = 0x15;
 const JSET = 0x45;
+const JGE = 0x35;
+const LD_IMM = 0x00;
+const TAX = 0x07;
+const TXA = 0x87;
 const RET = 0x06;
 
 /** Nothing passes: for sockets that exist only so that the kernel does not answer for a port or protocol. */
@@ -31,7 +35,13 @@ export function tunnelFilter(encap: Encap, vxlanPort: number): readonly Instruct
     [JEQ, 'v4', '', 0x0800],
     [JEQ, 'v6', 'no', 0x86dd],
     'v4',
+    // A header length below the least is to be counted as such, not to hide the packet: ports are looked for behind 20 bytes.
     [LDX_MSH, '', '', 14],
+    [TXA, '', '', 0],
+    [JGE, 'l4', '', 20],
+    [LD_IMM, '', '', 20],
+    [TAX, '', '', 0],
+    'l4',
     [LD_B, '', '', 23],
     [JEQ, 'icmp4', '', 1],
     [JEQ, encap === 'gre' ? 'yes' : '', 'no', proto],
