@@ -34,7 +34,9 @@ export interface UpOptions extends LabOptions {
   readonly onStep?: (text: string) => void;
 }
 
+/** Root is needed, and what root makes here is for root only: files, sockets, captures of other programs too. */
 export function requireRoot(): void {
+  process.umask(0o077);
   if (process.getuid?.() === 0) return;
   throw new LabError('WEFT_NEEDS_ROOT', 'the lab makes network namespaces and loads BPF programs: repeat this as root');
 }

@@ -2,16 +2,48 @@
 import type { Fault } from '../faults/fault.ts';
 import type { Lab } from '../lab.ts';
 import type { Scenario } from '../scenario/types.ts';
+import { agentRestart } from './agent-restart.ts';
+import { change } from './change.ts';
+import { doors } from './doors.ts';
+import { flood } from './flood.ts';
+import { frames } from './frames.ts';
+import { hostStack } from './host-stack.ts';
 import { isolation } from './isolation.ts';
 import { CheckContext, CheckFields, type CheckKind, type Outcome } from './kind.ts';
+import { linkFailover } from './link-failover.ts';
+import { macMoves } from './mac-moves.ts';
+import { pathMtu } from './path-mtu.ts';
 import { ping } from './ping.ts';
+import { storeAway } from './store-away.ts';
 import { tcp } from './tcp.ts';
+import { tooBig } from './too-big.ts';
 import { trace } from './trace.ts';
 import { transfer } from './transfer.ts';
 import { udp } from './udp.ts';
+import { upcalls } from './upcalls.ts';
 import { wire } from './wire.ts';
 
-export const CHECK_KINDS: readonly CheckKind[] = [isolation, ping, tcp, trace, transfer, udp, wire];
+export const CHECK_KINDS: readonly CheckKind[] = [
+  agentRestart,
+  change,
+  doors,
+  flood,
+  frames,
+  hostStack,
+  isolation,
+  linkFailover,
+  macMoves,
+  pathMtu,
+  ping,
+  storeAway,
+  tcp,
+  tooBig,
+  trace,
+  transfer,
+  udp,
+  upcalls,
+  wire,
+];
 
 /** A check with its fields read. */
 export interface Check {

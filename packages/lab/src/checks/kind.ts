@@ -87,6 +87,14 @@ export class CheckFields<K extends string> {
     return this.#fields.optional(name, (reader) => reader.integer(minimum, maximum));
   }
 
+  boolean(name: K, fallback: boolean): boolean {
+    return this.#fields.optional(name, (reader) => reader.boolean(), fallback);
+  }
+
+  oneOf<const T extends string>(name: K, choices: readonly T[]): T {
+    return this.#fields.get(name).oneOf(choices);
+  }
+
   ips(name: K): string[] {
     return this.#fields
       .get(name)

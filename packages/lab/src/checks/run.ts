@@ -1,4 +1,6 @@
 /** Runs the checks of a lab one after the other. */
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { LabError } from '../errors.ts';
 import type { Lab } from '../lab.ts';
 import { type Check, prepareChecks } from './index.ts';
@@ -34,6 +36,11 @@ export function selectChecks(lab: Lab, names: readonly string[]): Check[] {
   return all.filter((check) => names.includes(check.name));
 }
 
+async function clearCaptures(lab: Lab): Promise<void> {
+  const { captures } = lab.plan.paths;
+  for (const name of await readdir(captures)) await rm(join(captures, name), { force: true });
+}
+
 export async function runChecks(
   lab: Lab,
   names: readonly string[] = [],
@@ -50,6 +57,8 @@ export async function runChecks(
     const ms = Math.round(performance.now() - start);
     const result: CheckResult = { name: check.name, ...outcome, ms };
     checks.push(result);
+    // The captures of a failed check stay for whoever wants to know why.
+    if (outcome.ok) await clearCaptures(lab);
     onResult(result);
   }
   const passed = checks.filter((check) => check.ok).length;

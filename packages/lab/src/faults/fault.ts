@@ -12,7 +12,8 @@ import { RestError } from '../rest.ts';
 export type FaultStep =
   /** Runs a command in a namespace. */
   | { readonly do: 'exec'; readonly namespace: string; readonly argv: readonly string[]; readonly input?: string }
-  | { readonly do: 'post'; readonly path: string; readonly body: unknown }
+  /** Creates an object; `orExists`: it may be there already, at this path. */
+  | { readonly do: 'post'; readonly path: string; readonly body: unknown; readonly orExists?: string }
   /** Changes some fields of an object; null removes one. */
   | { readonly do: 'patch'; readonly path: string; readonly fields: Readonly<Record<string, unknown>> }
   | { readonly do: 'delete'; readonly path: string }
@@ -49,13 +50,17 @@ export async function removeFault(lab: Lab, check: string): Promise<boolean> {
   return true;
 }
 
-async function perform(lab: Lab, step: FaultStep): Promise<void> {
+/** Carries out one step. */
+export async function perform(lab: Lab, step: FaultStep): Promise<void> {
   switch (step.do) {
     case 'exec':
       await run(inNetns(step.namespace, step.argv), step.input === undefined ? {} : { input: step.input });
       return;
     case 'post':
-      await lab.api.post(step.path, step.body);
+      await lab.api.post(step.path, step.body).catch(async (error) => {
+        const there = step.orExists !== undefined && (await lab.api.find(step.orExists)) !== undefined;
+        if (!there) throw error;
+      });
       return;
     case 'patch':
       await patch(lab, step.path, step.fields);

@@ -1,0 +1,43 @@
+/** Ends and restarts the lab's daemons, as faults would. */
+import { agentRequest } from './agent-control.ts';
+import { type Lab, saveLab } from './lab.ts';
+import type { HostPlan } from './plan.ts';
+import { killProcess } from './process.ts';
+import { startAgent, startApi } from './services.ts';
+import { awaitValue } from './wait.ts';
+
+/** Kill -9. */
+export async function killAgent(lab: Lab, host: HostPlan): Promise<void> {
+  const identity = lab.state.processes.agents[host.name];
+  if (identity) await killProcess(identity);
+}
+
+/** Starts the agent of a host whose last one is gone, and waits until it serves the host's VMs. */
+export async function restartAgent(lab: Lab, host: HostPlan): Promise<void> {
+  lab.state.processes.agents[host.name] = await startAgent(lab.plan, host);
+  await saveLab(lab);
+  const bound = async () => (await livePorts(lab, host)).length;
+  const wanted = lab.plan.vms.filter((vm) => vm.host === host.name).flatMap((vm) => vm.interfaces).length;
+  await awaitValue(`all ${wanted} ports of ${host.name} bound`, 20_000, async () =>
+    (await bound()) === wanted ? true : undefined,
+  );
+}
+
+async function livePorts(lab: Lab, host: HostPlan): Promise<unknown[]> {
+  const { ports } = await agentRequest<{ ports: { live: boolean }[] }>(lab.plan, host, 'GET', '/status');
+  return ports.filter((port) => port.live);
+}
+
+export async function killApi(lab: Lab): Promise<void> {
+  if (lab.state.processes.api) await killProcess(lab.state.processes.api);
+}
+
+/** Starts API and store, and waits until all hosts are connected again. */
+export async function restartApi(lab: Lab): Promise<void> {
+  lab.state.processes.api = await startApi(lab.plan);
+  await saveLab(lab);
+  await awaitValue('all hosts connected to the store', 20_000, async () => {
+    const hosts = await lab.api.get<{ alive: boolean }[]>('/hosts');
+    return hosts.every((host) => host.alive) ? true : undefined;
+  });
+}
