@@ -42,7 +42,7 @@ function resolve(w: Walk, r: SimRouter, port: SimPort, ip: Uint8Array, at: numbe
 
 /** The bridge at the other end knows its other routers, and what operators told it. */
 function onBridge(w: Walk, bridgePort: SimPort, ip: Uint8Array, at: number, out: Uint8Array): boolean {
-  const { neighbours, ports } = w.view;
+  const { neighbours } = w.view;
   const b = w.bridge(bridgePort.device);
   if (b === undefined) return false;
   w.tag(neighbourTag(b.handle, ip, at));
@@ -50,7 +50,8 @@ function onBridge(w: Walk, bridgePort: SimPort, ip: Uint8Array, at: number, out:
   if (entry < 0) return false;
   const linked = neighbours.linkedPort(entry);
   if (linked !== 0 && linked !== bridgePort.handle) {
-    const router = ports[ports[linked]?.peer ?? 0];
+    const peer = w.port(linked)?.peer ?? 0;
+    const router = peer === 0 ? undefined : w.port(peer);
     if (router === undefined) return false;
     macCopy(router.mac, 0, out, 0);
     return true;

@@ -64,6 +64,7 @@ describe('simulator, for all topologies and packets', () => {
             else assert.ok(out.ttlDec <= out.routers);
             if (!out.divergent) assert.equal(out.key[K_IP_TTL], input.key[K_IP_TTL] - out.ttlDec);
           }
+          assert.ok(answersEnd(bench, out), 'answers to answers come to an end');
           const again = bench.run(input, newSimulation());
           assert.equal(effect(bench, again), effect(bench, out));
           assert.deepEqual(again.tags.slice(0, again.tagCount), out.tags.slice(0, out.tagCount));
@@ -170,4 +171,13 @@ describe('simulator, for all topologies and packets', () => {
 /** Whether applying a rewrite to another packet's key gives that packet's final key: changed bytes agree. */
 function mergeRewrites(changed: string, otherFinal: Uint8Array, final: Uint8Array): boolean {
   return changed.split(' ').every((change, i) => change === '.' || otherFinal[i] === final[i]);
+}
+
+/** Sends what devices generated, and what that generates: it must die out at once, an error is never answered by an error. */
+function answersEnd(bench: Workbench, out: Simulation): boolean {
+  let frames = [...out.generated];
+  for (let round = 0; round < 3 && frames.length > 0; round++) {
+    frames = frames.flatMap(({ frame, port }) => [...bench.generated(frame, port).generated]);
+  }
+  return frames.length === 0;
 }

@@ -58,7 +58,7 @@ const MALFORMED = dropReason('malformed');
 /** To be flooded like any other. */
 export const NOT_HANDLED = 0;
 /** Answered or dropped. */
-export const HANDLED = -1;
+const HANDLED = -1;
 
 /** An untagged frame to a group address. @returns a port: it goes there alone; else HANDLED or NOT_HANDLED. */
 export function group(w: Walk, b: SimBridge, port: SimPort): number {

@@ -48,7 +48,7 @@ const ACTIONS: Record<string, number> = {
 };
 
 export const OP_IN_PORT = 1;
-export const OP_OUT_PORT = 2;
+const OP_OUT_PORT = 2;
 export const OP_BYTES = 3;
 export const OP_RANGE = 4;
 export const OP_FRAGMENT = 5;

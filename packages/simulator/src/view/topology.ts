@@ -54,7 +54,7 @@ export const KIND_ROUTER = 2;
 export const KIND_CHAIN = 3;
 
 export const ACTIVE_UNKNOWN = 0;
-export const ACTIVE_NO = 1;
+const ACTIVE_NO = 1;
 export const ACTIVE_YES = 2;
 
 const NO_LINKS: Links = { macs: [], ips: [] };
@@ -455,7 +455,7 @@ export class VirtualTopology implements VirtualTopologyView {
 }
 
 /** The tag that a changed route invalidates. */
-export function routeTag(router: number, route: ParsedRoute): number {
+function routeTag(router: number, route: ParsedRoute): number {
   return addressTag(TAG_ROUTE, router, route.dst, 0, routeTagLength(route.dstBits));
 }
 
