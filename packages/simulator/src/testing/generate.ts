@@ -298,6 +298,8 @@ export function buildPacket(s: Scenario, plan: PacketPlan): { frame: Uint8Array;
   else if (plan.kind === 3 && plan.fragment === 0) {
     frame = ethFrame({ ethSrc: sender.mac, ethDst, type: 0x88b5, payload: new Uint8Array(46), ...vlan });
   } else frame = udpFrame({ ...head, srcPort, dstPort, payload: new Uint8Array(16) });
+  // GRE: a protocol without ports.
+  if (plan.kind === 5) frame[(plan.vlan === 0 ? 14 : 18) + (plan.v6 ? 6 : 9)] = 47;
   if (!plan.v6 && plan.kind !== 2 && plan.fragment !== 0) {
     const l3 = plan.vlan === 0 ? 14 : 18;
     frame[l3 + 6] = plan.fragment === FRAG_FIRST ? 0x20 : 0;
