@@ -13,6 +13,7 @@ import type { Upcall } from '../contract.ts';
 import { Bench } from './bench.ts';
 import { onTheWire, openTunnel } from './frames.ts';
 import { brokenPackets, type FlowCase, flowCases, outerPackets, packets } from './generate.ts';
+import { guard } from './suite.ts';
 import { type DriverFactory, LOCAL4, LOCAL6, OTHER_PEER4, PEER4, PEER6, Testbed } from './testbed.ts';
 
 export interface DifferentialOptions {
@@ -33,6 +34,7 @@ export function describeDifferential(a: DriverFactory, b: DriverFactory, options
   const skip = a.skip() || b.skip();
   const seed = options.seed ?? Date.now() % 1_000_000;
   const name = `${a.kind} and ${b.kind}: ${options.encap} over IPv${options.ipv6 ? 6 : 4}, seed ${seed}`;
+  guard();
   describe(name, { skip }, () => {
     let benches: Bench[] = [];
     const sample = <T>(arbitrary: fc.Arbitrary<T>) => fc.sample(arbitrary, { numRuns: options.runs, seed });

@@ -12,8 +12,10 @@ import { upcallTests } from './upcalls.ts';
 
 export { Bench } from './bench.ts';
 export { type DifferentialOptions, describeDifferential } from './differential.ts';
+export { describeInterop } from './interop.ts';
 export { group } from './suite.ts';
 export * from './testbed.ts';
+export { TwoHosts } from './two-hosts.ts';
 
 export function describeDatapath(factory: DriverFactory): void {
   flowTests(factory);

@@ -14,7 +14,7 @@ import {
   VLAN_PRESENT,
   writeU16,
 } from '@weft/flow';
-import { fragmentFrame, icmpEcho, macParse, setU16, verifyChecksums } from '@weft/packet';
+import { fragmentFrame, icmpEcho, macParse, setU16, u16, verifyChecksums } from '@weft/packet';
 import { VIRTIO_NET_HDR_GSO_TCPV4, VIRTIO_NET_HDR_GSO_TCPV6, VIRTIO_NET_HDR_GSO_UDP_L4 } from '@weft/sys';
 import { type Bench, hex } from './bench.ts';
 import { ETH, onTheWire, partial, payload, setAddress, tcp, udp, V4, V6, VM3, vnet } from './frames.ts';
@@ -130,6 +130,15 @@ function cases(): Case[] {
   setU16(noSum, 40, 0);
   setU16(noSumTo, 40, 0);
   out.push({ name: 'UDP without checksum', from: noSum, to: noSumTo, rewrite: both(nat(NAT4), ports(5, 6)) });
+  const zero = Array.from({ length: 65_535 }, (_, i) => i + 1).find(
+    (p) => u16(udp({ ...NAT4, srcPort: p }), 40) === 0xffff,
+  )!;
+  out.push({
+    name: 'UDP whose new checksum is 0: sent as 0xffff',
+    from: udp(),
+    to: udp({ ...NAT4, srcPort: zero }),
+    rewrite: both(nat(NAT4), (k) => writeU16(k, K_TP_SRC, zero)),
+  });
   const withOptions = { ipOptions: new Uint8Array([1, 1, 1, 0]) };
   out.push({
     name: 'IPv4 options',

@@ -2,23 +2,29 @@
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { Bench } from './bench.ts';
 import { type DriverFactory, Testbed, type TestbedOptions } from './testbed.ts';
+import { TwoHosts } from './two-hosts.ts';
 
 /** Declares a test of the group; the bench is ready inside. */
 export type GroupTest = (name: string, run: (b: Bench) => void) => void;
 
 let guarded = false;
 
+function closeAll(): void {
+  Testbed.closeAll();
+  TwoHosts.closeAll();
+}
+
 /** Namespaces outlive a process that is killed: not this one's. */
-function guard(): void {
+export function guard(): void {
   if (guarded) return;
   guarded = true;
-  process.once('exit', () => Testbed.closeAll());
+  process.once('exit', closeAll);
   for (const [signal, code] of [
     ['SIGINT', 130],
     ['SIGTERM', 143],
   ] as const) {
     process.once(signal, () => {
-      Testbed.closeAll();
+      closeAll();
       process.exit(code);
     });
   }
