@@ -144,12 +144,12 @@ function measure(encap: 'vxlan' | 'gre', port: number): Record<string, number> {
       ['class_1', 0],
       ['last_of_8', last],
     ] as const) {
-      const ns = with_(many, cls, OUT_PORT, false, () => {
+      const ns = with_(many, cls, OUT_TUNNEL, false, () => {
         // The other classes are probed too: one flow each of another address.
         const others =
           name === 'class_1'
             ? []
-            : Array.from({ length: last }, (_, c) => install(dp, port, [frame(FLOWS + 1 + c)], c, OUT_PORT, false));
+            : Array.from({ length: last }, (_, c) => install(dp, port, [frame(FLOWS + 1 + c)], c, OUT_TUNNEL, false));
         const result = single(dp, port, random);
         for (const keys of others) dp.deleteFlows(keys, 1);
         return result;
