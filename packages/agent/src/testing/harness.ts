@@ -68,7 +68,10 @@ export class Harness {
           }
         },
         putEntry: (table, key, value) => {
-          if (publish) world.entry(table, key, value);
+          if (!publish) return;
+          world.entry(table, key, value);
+          // The store tells of every write, also of one that leaves what was there before.
+          this.lastSent.delete(`t/${table}`);
         },
         removeEntry: (table, key) => {
           if (publish) world.entry(table, key, null);
@@ -77,6 +80,8 @@ export class Harness {
           this.applied = revision;
         },
         log: (level, event, fields) => {
+          // The test's clock may jump past the time that adopted flows have.
+          if (event === 'flows.abandoned') return;
           if (level === 'error' || level === 'warn') this.complaints.push(`${event} ${JSON.stringify(fields)}`);
         },
       },

@@ -19,7 +19,7 @@ import { Neighbours } from './neighbours.ts';
 import { PacketPath } from './packet-path.ts';
 import type { PeerMacView } from './peer-macs.ts';
 import { Revalidator } from './revalidator.ts';
-import { TopologyFeed } from './topology-feed.ts';
+import { type OwnEntry, TopologyFeed } from './topology-feed.ts';
 import { Translator } from './translate.ts';
 import { Tunnels } from './tunnels.ts';
 import type { UnderlayView } from './underlay.ts';
@@ -33,6 +33,7 @@ const PEER_MAC_MS = 5_000;
 const RELEASE_MS = 60_000;
 /** Interests that nothing consulted for this long are given back. */
 const UNUSED_MS = 600_000;
+const MAX_OWN_ROUNDS = 16;
 /** How long adopted flows wait for their topology once the agent knows its own ports. */
 const ADOPTION_MS = 10_000;
 
@@ -70,6 +71,8 @@ export class Engine {
   private readonly clock: () => number;
   private readonly inbox: Batch[] = [];
   private readonly onTaken: (() => void)[] = [];
+  /** Entries published since the view took them in. */
+  private own: OwnEntry[] = [];
   private revision = 0;
   private reported = 0;
   private nextTick = 0;
@@ -79,7 +82,14 @@ export class Engine {
   private adoptionDeadline = 0;
 
   constructor(options: EngineOptions) {
-    const { datapath, underlay, hostId, limits, effects } = options;
+    const { datapath, underlay, hostId, limits } = options;
+    const effects: Effects = {
+      ...options.effects,
+      putEntry: (table, key, value) => {
+        this.own.push({ table, key, value });
+        options.effects.putEntry(table, key, value);
+      },
+    };
     this.clock = options.clock;
     this.underlay = underlay;
     this.nextRelease = this.clock() + RELEASE_MS;
@@ -185,6 +195,7 @@ export class Engine {
     now = this.clock();
     if (this.revalidator.pending > 0) this.revalidator.run(this.core.limits.revalidateBatch, now);
     if (now >= this.nextTick) this.timers(now);
+    this.takeOwn(now);
     this.core.queue.flush();
     this.core.installer.flush();
     this.reportApplied();
@@ -201,6 +212,16 @@ export class Engine {
     this.adoptionProgress(now, true);
     wake(this.core, this.path, needs, now);
     taken();
+  }
+
+  /** Before the turn ends: an entry taken in after a later batch would undo what that one said. */
+  private takeOwn(now: number): void {
+    // What wakes may teach something in turn; a packet cannot go round for ever, since it learns the same only once.
+    for (let round = 0; this.own.length > 0 && round < MAX_OWN_ROUNDS; round++) {
+      const { tags, needs } = this.feed.applyOwn(this.own.splice(0));
+      this.revalidator.invalidate(tags);
+      wake(this.core, this.path, needs, now);
+    }
   }
 
   private adoptionProgress(now: number, changed: boolean): void {
@@ -257,7 +278,7 @@ export class Engine {
 
   /** Nothing is left to do but packets: all batches applied, all flows simulated since. */
   get idle(): boolean {
-    return this.inbox.length === 0 && this.revalidator.pending === 0;
+    return this.inbox.length === 0 && this.own.length === 0 && this.revalidator.pending === 0;
   }
 
   /** Installed flows in words, at most `limit`. */

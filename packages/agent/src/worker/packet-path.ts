@@ -359,21 +359,20 @@ export class PacketPath {
     if (!sim.cacheable || sim.shortLived > 0) return false;
     if (sim.verdict === VERDICT_FORWARD) core.translator.translate(sim, -1, this.output);
     else setDrop(this.output, sim.reason);
-    this.writer.rewrite(slot, sim, this.output, key, inPort, this.sourceMac(key, input.port, now), now);
+    this.writer.rewrite(slot, sim, this.output, key, inPort, this.sourceMac(sim, key, input.port, now), now);
     return true;
   }
 
-  private sourceMac(key: Uint8Array, portHandle: number, now: number): number {
+  /**
+   * Entry of an installed flow's source MAC, or −1. A flow alone is no sign of life: where the view has the MAC somewhere else by
+   * now, it is not published again (it may have moved while this agent was dead).
+   */
+  private sourceMac(sim: Simulation, key: Uint8Array, portHandle: number, now: number): number {
     const { core } = this;
     const port = core.view.port(portHandle);
     if (port?.kind !== PORT_BRIDGE || key[K_ETH_SRC] & 1) return -1;
-    return core.macs.learn(
-      port.device,
-      readU16(key, K_VLAN) & 0xfff,
-      macToNumber(key, K_ETH_SRC),
-      portHandle,
-      portHandle,
-      now,
-    );
+    for (let i = 0; i < sim.learnedMacCount; i++) if (sim.learnedMacs[i].port === portHandle) return -1;
+    const vlan = readU16(key, K_VLAN) & 0xfff;
+    return core.macs.learn(port.device, vlan, macToNumber(key, K_ETH_SRC), portHandle, portHandle, now);
   }
 }

@@ -2,10 +2,17 @@
  * From batches of the state database to everything in the worker that stands on them: the simulator's view, bindings,
  * tunnels. The agent subscribes to its own ports and the tunnel zones; the rest it asks for as packets need it.
  */
-import type { Batch, Change, StoredObject } from '@weft/nsdb';
+import type { Batch, Change, StoredObject, TableEntry } from '@weft/nsdb';
 import type { Bridge, Port, TunnelZone, TunnelZoneHost } from '@weft/topology';
 import { type Core, want } from './core.ts';
 import { localPortTag, tunnelTag } from './translate.ts';
+
+/** A table entry that this host publishes. */
+export interface OwnEntry {
+  readonly table: string;
+  readonly key: string;
+  readonly value: string;
+}
 
 export interface FeedResult {
   /** Flows with these tags are to be simulated anew. */
@@ -68,6 +75,37 @@ export class TopologyFeed {
     tags.push(...this.reconcile(now));
     this.warmUp();
     return { tags, needs };
+  }
+
+  /**
+   * Takes in table entries that this host publishes, before the store has them: a neighbour just resolved or a MAC just seen is
+   * used at once, also while the store is away. The store's own word comes later and has the last say.
+   */
+  applyOwn(entries: readonly OwnEntry[]): FeedResult {
+    const { core } = this;
+    const needs: string[] = [];
+    const byInterest = new Map<string, TableEntry[]>();
+    for (const { table, key, value } of entries) {
+      const interest = `t/${table}`;
+      // Of a table that has not been delivered one entry would pass for all of it.
+      if (!this.delivered.has(interest)) continue;
+      const upserts = byInterest.get(interest) ?? [];
+      byInterest.set(interest, upserts);
+      upserts.push({ key, value, owner: core.hostId, version: 0 });
+      needs.push(interest);
+      if (interest.startsWith('t/arp/')) needs.push(...core.neighbours.noteEntry(interest, key));
+    }
+    if (byInterest.size === 0) return { tags: [], needs };
+    const changes = [...byInterest].map(([interest, upserts]) => ({
+      interest,
+      kind: 'table' as const,
+      reset: false,
+      upserts,
+      removed: [],
+    }));
+    const applied = core.view.apply(changes);
+    want(core, applied.wanted);
+    return { tags: applied.tags, needs };
   }
 
   /** Brings tunnels and bindings in line with the topology and the interfaces there are. @returns tags to invalidate. */
