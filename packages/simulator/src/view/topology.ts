@@ -4,6 +4,9 @@
  * A device is compiled once all of it has been delivered. When a later change adds something that is not delivered yet (a
  * new port, a new rule), the last whole compilation stays in force until the rest arrives (`Applied.wanted`): a store that
  * goes away in between leaves a working network, not one that waits.
+ *
+ * Longer than other files because taking a change in, compiling what it touches and saying which tags that concerns have to be
+ * seen together: a difference that is applied and not announced is a wrong flow.
  */
 import {
   addressTag,
