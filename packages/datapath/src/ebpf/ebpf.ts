@@ -123,32 +123,44 @@ export class EbpfDatapath implements Datapath {
       closeSync(this.#lock);
       throw new DatapathError('WEFT_DATAPATH_LOCKED', `${options.stateDir} belongs to a running process`);
     }
-    this.#netns = openCurrentNetns();
-    this.#nl = new NetlinkSocket();
-    const helper = ensureHelper(this.#nl, options.instance);
-    this.#object = openObject(
-      options,
-      pinDirectory(options, objects),
-      { helper_ifindex: helper.near, use_peer: options.noPeer ? 0 : 1 },
-      objects,
-      options.objectName ?? 'weft.bpf.o',
-    );
-    const { map, program, directory } = this.#object;
-    this.#links = new Links(options.stateDir, directory, this.#nl, options.clsact ?? false);
-    this.#flows = new Flows(map.weft_flows, (ifindex, classes) => this.#setClasses(ifindex, classes));
-    this.#lists = new Lists(map.weft_lists, map.weft_replicas);
-    this.#adopted = this.#adopt();
-    this.#links.attach('helper', helper.far, program.weft_helper);
-    bringUp(this.#nl, helper.far);
-    bringUp(this.#nl, helper.near);
-    this.#openGroDevice();
-    for (const ifindex of this.#links.of('port')) this.#links.attach('port', ifindex, program.weft_port);
-    for (const ifindex of this.#links.of('closed')) this.#links.attach('closed', ifindex, program.weft_closed);
-    for (const ifindex of this.#links.of('underlay')) this.#links.attach('underlay', ifindex, program.weft_underlay);
-    this.#exec = new Executor(map.weft_execs, helper.near);
-    this.#upcalls = new Upcalls(map.weft_ring.fd, RING_BYTES, monotonicNs());
-    this.#epoll.add(map.weft_ring.fd, EPOLLIN);
-    this.#epoll.add(this.#wake.fd, EPOLLIN);
+    const undo: (() => void)[] = [() => closeSync(this.#lock), () => this.#epoll.close(), () => this.#wake.close()];
+    try {
+      this.#netns = openCurrentNetns();
+      undo.push(() => closeSync(this.#netns));
+      this.#nl = new NetlinkSocket();
+      undo.push(() => this.#nl.close());
+      const helper = ensureHelper(this.#nl, options.instance);
+      this.#object = openObject(
+        options,
+        pinDirectory(options, objects),
+        { helper_ifindex: helper.near, use_peer: options.noPeer ? 0 : 1 },
+        objects,
+        options.objectName ?? 'weft.bpf.o',
+      );
+      undo.push(() => this.#object.close());
+      const { map, program, directory } = this.#object;
+      this.#links = new Links(options.stateDir, directory, this.#nl, options.clsact ?? false);
+      undo.push(() => this.#links.close());
+      this.#flows = new Flows(map.weft_flows, (ifindex, classes) => this.#setClasses(ifindex, classes));
+      this.#lists = new Lists(map.weft_lists, map.weft_replicas);
+      this.#adopted = this.#adopt();
+      this.#links.attach('helper', helper.far, program.weft_helper);
+      bringUp(this.#nl, helper.far);
+      bringUp(this.#nl, helper.near);
+      this.#openGroDevice();
+      for (const ifindex of this.#links.of('port')) this.#links.attach('port', ifindex, program.weft_port);
+      for (const ifindex of this.#links.of('closed')) this.#links.attach('closed', ifindex, program.weft_closed);
+      for (const ifindex of this.#links.of('underlay')) this.#links.attach('underlay', ifindex, program.weft_underlay);
+      this.#exec = new Executor(map.weft_execs, helper.near);
+      undo.push(() => this.#exec.close());
+      this.#upcalls = new Upcalls(map.weft_ring.fd, RING_BYTES, monotonicNs());
+      this.#epoll.add(map.weft_ring.fd, EPOLLIN);
+      this.#epoll.add(this.#wake.fd, EPOLLIN);
+    } catch (error) {
+      // Kernel state stays as it was found (pins, links): only this process's hold on it goes.
+      for (const f of undo.reverse()) f();
+      throw error;
+    }
   }
 
   /** What this kernel's helpers know. */
