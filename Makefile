@@ -49,7 +49,7 @@ soak: deps build ## the long faults (SOAK_SECONDS: how long each)
 	node --test --test-concurrency=1 $(SOAK_TESTS)
 
 bench: deps build ## benchmark table; writes bench/results/latest.json
-	node bench/run.ts
+	node bench/main.ts
 
 clean: ## remove what was built (not what was installed)
 	rm -rf packages/datapath/bpf/build .build coverage
