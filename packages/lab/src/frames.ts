@@ -10,7 +10,14 @@ export function sendFrames(namespace: string, device: string, frames: readonly U
     return openPacketSocket({ ifindex, protocol: 0 });
   });
   try {
-    for (const frame of frames) write(fd, frame);
+    for (const frame of frames) {
+      try {
+        write(fd, frame);
+      } catch (error) {
+        // Someone on the way out has dropped it: lost like any other.
+        if ((error as { errnoName?: string }).errnoName !== 'ENOBUFS') throw error;
+      }
+    }
   } finally {
     close(fd);
   }

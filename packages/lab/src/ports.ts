@@ -1,17 +1,27 @@
 /** What checks do to virtual ports while they look. */
+import { agentRequest } from './agent-control.ts';
 import { awaitConvergence } from './convergence.ts';
-import { patch } from './faults/fault.ts';
 import type { Lab } from './lab.ts';
-import type { VmPlan } from './plan.ts';
+import type { HostPlan, VmPlan } from './plan.ts';
+import { awaitValue } from './wait.ts';
 
-/** Changes fields of a VM's (first) port and waits until that is live everywhere. Null removes a field. */
-export async function changePort(lab: Lab, vm: VmPlan, fields: Readonly<Record<string, unknown>>): Promise<void> {
-  await patch(lab, `/ports/${vm.interfaces[0]!.portId}`, fields);
+/** Unbinds a VM's (first) port and binds it again: no flow that entered by it is left. */
+export async function forgetFlows(lab: Lab, vm: VmPlan): Promise<void> {
+  const host = lab.plan.hosts.find((candidate) => candidate.name === vm.host)!;
+  const [iface] = vm.interfaces;
+  const bindings = `/hosts/${host.id}/ports`;
+  await lab.api.delete(`${bindings}/${iface!.portId}`);
   await awaitConvergence(lab.api);
+  await lab.api.post(bindings, { portId: iface!.portId, interfaceName: iface!.tap });
+  await awaitConvergence(lab.api);
+  await awaitPorts(lab, host);
 }
 
-/** Takes a VM's port down and up again: the flows that enter by it are gone afterwards. */
-export async function forgetFlows(lab: Lab, vm: VmPlan): Promise<void> {
-  await changePort(lab, vm, { adminStateUp: false });
-  await changePort(lab, vm, { adminStateUp: true });
+/** Waits until all VMs of a host are attached to their ports. */
+export async function awaitPorts(lab: Lab, host: HostPlan, timeoutMs = 20_000): Promise<void> {
+  const wanted = lab.plan.vms.filter((vm) => vm.host === host.name).flatMap((vm) => vm.interfaces).length;
+  await awaitValue(`all ${wanted} ports of ${host.name} bound`, timeoutMs, async () => {
+    const { ports } = await agentRequest<{ ports: { live: boolean }[] }>(lab.plan, host, 'GET', '/status');
+    return ports.filter((port) => port.live).length === wanted ? true : undefined;
+  });
 }

@@ -1,7 +1,7 @@
 /** Ends and restarts the lab's daemons, as faults would. */
-import { agentRequest } from './agent-control.ts';
 import { type Lab, saveLab } from './lab.ts';
 import type { HostPlan } from './plan.ts';
+import { awaitPorts } from './ports.ts';
 import { killProcess } from './process.ts';
 import { startAgent, startApi } from './services.ts';
 import { awaitValue } from './wait.ts';
@@ -13,19 +13,10 @@ export async function killAgent(lab: Lab, host: HostPlan): Promise<void> {
 }
 
 /** Starts the agent of a host whose last one is gone, and waits until it serves the host's VMs. */
-export async function restartAgent(lab: Lab, host: HostPlan): Promise<void> {
+export async function restartAgent(lab: Lab, host: HostPlan, timeoutMs = 20_000): Promise<void> {
   lab.state.processes.agents[host.name] = await startAgent(lab.plan, host);
   await saveLab(lab);
-  const bound = async () => (await livePorts(lab, host)).length;
-  const wanted = lab.plan.vms.filter((vm) => vm.host === host.name).flatMap((vm) => vm.interfaces).length;
-  await awaitValue(`all ${wanted} ports of ${host.name} bound`, 20_000, async () =>
-    (await bound()) === wanted ? true : undefined,
-  );
-}
-
-async function livePorts(lab: Lab, host: HostPlan): Promise<unknown[]> {
-  const { ports } = await agentRequest<{ ports: { live: boolean }[] }>(lab.plan, host, 'GET', '/status');
-  return ports.filter((port) => port.live);
+  await awaitPorts(lab, host, timeoutMs);
 }
 
 export async function killApi(lab: Lab): Promise<void> {

@@ -39,6 +39,7 @@ async function runApi(options: Options): Promise<void> {
     import('@weft/api'),
     import('@weft/sys'),
   ]);
+  process.umask(0o077);
   const closers: (() => Promise<void>)[] = [];
   try {
     const nsdb = await openEmbedded({ dir: options.store });

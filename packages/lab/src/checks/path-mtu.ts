@@ -55,7 +55,8 @@ export const pathMtu = defineKind({
       context.plan.fabric,
       `chain out { type filter hook output priority 0;
          icmp type destination-unreachable icmp code frag-needed drop
-         icmpv6 type packet-too-big drop }`,
+         icmpv6 type packet-too-big drop
+       }`,
     );
   },
 });

@@ -28,8 +28,11 @@ export const storeAway = defineKind({
       await killAgent(context.lab, host);
       // Nothing to adopt: what is forwarded now was simulated from the snapshot alone.
       await run(['find', context.plan.paths.host(host.name).bpffs, '-mindepth', '1', '-delete']);
-      await restartAgent(context.lab, host);
-      const afterRestart = await ping();
+      const ready = await restartAgent(context.lab, host, 5000).then(
+        () => true,
+        () => false,
+      );
+      const afterRestart = ready ? await ping() : 0;
       return {
         ok: before === 3 && afterDeath === 3 && afterRestart === 3,
         expected: '3 answers before, 3 without the store, 3 after a restart of the agent without the store',

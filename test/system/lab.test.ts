@@ -1,0 +1,166 @@
+/** The lab as its user runs it: by the command. Each encapsulation, each underlay, each datapath; then damage and repair. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+
+const weft = resolve(import.meta.dirname, '../../weft');
+const skip = process.getuid?.() === 0 ? false : 'needs root';
+
+interface Outcome {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function run(...args: string[]): Outcome {
+  const { status, stdout, stderr } = spawnSync(weft, args, { encoding: 'utf8', timeout: 300_000, maxBuffer: 2 ** 26 });
+  return { status: status ?? -1, stdout, stderr };
+}
+
+function succeed(...args: string[]): string {
+  const outcome = run(...args);
+  assert.equal(outcome.status, 0, `weft ${args.join(' ')}: ${outcome.stdout}${outcome.stderr}`);
+  return outcome.stdout;
+}
+
+interface Result {
+  readonly name: string;
+  readonly ok: boolean;
+  readonly expected: string;
+  readonly seen: string;
+  readonly skipped?: string;
+}
+
+function check(name: string, ...checks: string[]): Result[] {
+  const { stdout, stderr } = run('lab', 'check', '--name', name, '--json', ...checks);
+  assert.notEqual(stdout, '', stderr);
+  return (JSON.parse(stdout) as { checks: Result[] }).checks;
+}
+
+/** Whatever of a lab this machine still has. */
+function remains(name: string): string[] {
+  const namespaces = existsSync('/run/netns') ? readdirSync('/run/netns') : [];
+  const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n');
+  return [
+    ...namespaces.filter((one) => one.startsWith(`weft-${name}--`)),
+    ...mounts.filter((line) => line.includes(`/run/weft-lab/${name}/`)),
+    ...(existsSync(`/run/weft-lab/${name}`) ? [`/run/weft-lab/${name}`] : []),
+    ...processesOf(name),
+  ];
+}
+
+function processesOf(name: string): string[] {
+  return readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry) && Number(entry) !== process.pid)
+    .map((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+      } catch {
+        return '';
+      }
+    })
+    .filter((line) => line.includes(`/run/weft-lab/${name}/`));
+}
+
+const LABS = [
+  { name: 'sys-vxlan4', options: ['--encap', 'vxlan', '--underlay', 'ipv4'] },
+  { name: 'sys-gre4', options: ['--encap', 'gre', '--underlay', 'ipv4'] },
+  { name: 'sys-gre6', options: ['--encap', 'gre', '--underlay', 'ipv6', '--hosts', '2'] },
+  { name: 'sys-user', options: ['--datapath', 'userspace', '--encap', 'vxlan', '--underlay', 'ipv6'] },
+];
+
+for (const { name, options } of LABS) {
+  describe(`default scenario, ${options.filter((word) => !word.startsWith('--')).join(', ')}`, { skip }, () => {
+    before(() => {
+      run('lab', 'down', '--name', name);
+      succeed('lab', 'up', '--name', name, ...options);
+    });
+    after(() => {
+      run('lab', 'down', '--name', name);
+    });
+
+    test('every check passes', async (t) => {
+      const results = check(name);
+      assert.ok(results.length > 40);
+      for (const result of results) {
+        await t.test(result.name, { skip: result.skipped ?? false }, () => {
+          assert.ok(result.ok, `expected: ${result.expected}\n  seen: ${result.seen}`);
+        });
+      }
+    });
+
+    if (name !== 'sys-vxlan4') return;
+
+    test('up again changes nothing', () => {
+      const pids = (): number[] =>
+        (JSON.parse(succeed('lab', 'status', '--name', name, '--json')) as { hosts: { pid: number }[] }).hosts.map(
+          (host) => host.pid,
+        );
+      const first = pids();
+      assert.match(succeed('lab', 'up', '--name', name, ...options), /it was already/);
+      assert.deepEqual(pids(), first);
+    });
+
+    test('each sabotage turns its check red, its removal green again', async (t) => {
+      const { checks } = JSON.parse(succeed('lab', 'status', '--name', name, '--json')) as { checks: string[] };
+      for (const one of checks) {
+        await t.test(one, () => {
+          succeed('lab', 'sabotage', one, '--name', name);
+          try {
+            assert.deepEqual(
+              check(name, one).map((result) => result.ok),
+              [false],
+            );
+          } finally {
+            succeed('lab', 'sabotage', one, '--name', name, '--remove');
+          }
+        });
+      }
+      const red = check(name).filter((result) => !result.ok && result.skipped === undefined);
+      assert.deepEqual(red, []);
+    });
+  });
+}
+
+describe('after a crash', { skip }, () => {
+  const name = 'sys-crash';
+  after(() => {
+    run('lab', 'down', '--name', name);
+  });
+
+  test('down removes everything, although processes and records are gone', () => {
+    succeed('lab', 'up', '--name', name, '--hosts', '2');
+    const { hosts } = JSON.parse(succeed('lab', 'status', '--name', name, '--json')) as { hosts: { pid: number }[] };
+    process.kill(hosts[0]!.pid, 'SIGKILL');
+    rmSync(`/run/weft-lab/${name}/state.json`);
+    assert.notDeepEqual(remains(name), []);
+    succeed('lab', 'down', '--name', name);
+    assert.deepEqual(remains(name), []);
+  });
+
+  test('down of what is not there is no error', () => {
+    succeed('lab', 'down', '--name', name);
+  });
+});
+
+describe('refusals', () => {
+  const refused: [what: string, args: string[], status: number, message: RegExp][] = [
+    ['an unknown command', ['frobnicate'], 2, /frobnicate|unknown/],
+    ['an unknown option', ['lab', 'up', '--colour'], 2, /--colour/],
+    ['a scenario that is not there', ['lab', 'up', '/nonexistent.yaml'], 1, /WEFT_SCENARIO_FILE/],
+    ['a bad name', ['lab', 'up', '--name', 'No Good'], 1, /WEFT_LAB_NAME/],
+    ['a bad encapsulation', ['lab', 'up', '--encap', 'mpls'], 1, /WEFT_LAB_OPTION.*gre/],
+    ['a lab that is down', ['lab', 'check', '--name', 'sys-none'], 1, /WEFT_LAB_DOWN|WEFT_NEEDS_ROOT/],
+    ['a command that is not of the language', ['-e', 'list unicorn'], 2, /WEFT_CLI_SYNTAX|WEFT_CLI_NO_API/],
+  ];
+  for (const [what, args, status, message] of refused) {
+    test(what, () => {
+      const outcome = run(...args);
+      assert.equal(outcome.status, status, outcome.stderr);
+      assert.match(outcome.stderr, message);
+      assert.doesNotMatch(outcome.stderr, /\n {4}at /);
+    });
+  }
+});
