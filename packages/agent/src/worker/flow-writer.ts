@@ -78,7 +78,8 @@ export class FlowWriter {
       tunnelKey: output.tunnelKey,
       flags: output.flags,
       reason: output.reason,
-      ttlDec: dropped ? 0 : sim.ttlDec,
+      // A drop behind routers has their TTL check before it: what is too old for them is answered, not dropped.
+      ttlDec: sim.ttlDec,
       ownerPort: inPort,
       ownerClass: cls,
       counterSlot: slot,

@@ -252,16 +252,11 @@ export class PacketPath {
       if (core.neighbours.publish(entry, now)) core.effects.putEntry(table, name, value);
       else countDrop(core.counters, 'cap_neighbours');
     }
-    let moved = false;
     for (let i = 0; i < sim.learnedMacCount; i++) {
       const { bridge, vlan, mac, port } = sim.learnedMacs[i];
-      if (port === portHandle) moved = true;
-      else core.macs.learn(bridge, vlan, macToNumber(mac, 0), port, 0, now);
+      if (port !== portHandle) core.macs.learn(bridge, vlan, macToNumber(mac, 0), port, 0, now);
     }
-    const port = core.view.port(portHandle);
-    if (port?.kind !== PORT_BRIDGE || key[K_ETH_SRC] & 1) return -1;
-    const vlan = readU16(key, K_VLAN) & 0xfff;
-    return core.macs.learn(port.device, vlan, macToNumber(key, K_ETH_SRC), portHandle, moved ? 0 : portHandle, now);
+    return this.holdMac(key, portHandle, sourceMoved(sim, portHandle) ? 0 : portHandle, now);
   }
 
   private postpone(sim: Simulation, packet: Parked, now: number): void {
@@ -357,22 +352,26 @@ export class PacketPath {
       return false;
     }
     if (!sim.cacheable || sim.shortLived > 0) return false;
+    // The source MAC was seen elsewhere since: only a packet can say that it is back here, so the next one has to come up.
+    if (sourceMoved(sim, input.port)) return false;
     if (sim.verdict === VERDICT_FORWARD) core.translator.translate(sim, -1, this.output);
     else setDrop(this.output, sim.reason);
-    this.writer.rewrite(slot, sim, this.output, key, inPort, this.sourceMac(sim, key, input.port, now), now);
+    this.writer.rewrite(slot, sim, this.output, key, inPort, this.holdMac(key, input.port, input.port, now), now);
     return true;
   }
 
-  /**
-   * Entry of an installed flow's source MAC, or −1. A flow alone is no sign of life: where the view has the MAC somewhere else by
-   * now, it is not published again (it may have moved while this agent was dead).
-   */
-  private sourceMac(sim: Simulation, key: Uint8Array, portHandle: number, now: number): number {
+  /** Entry of the source MAC of a flow that entered by a bridge port, for the flow to hold; −1 if there is none. */
+  private holdMac(key: Uint8Array, portHandle: number, published: number, now: number): number {
     const { core } = this;
     const port = core.view.port(portHandle);
     if (port?.kind !== PORT_BRIDGE || key[K_ETH_SRC] & 1) return -1;
-    for (let i = 0; i < sim.learnedMacCount; i++) if (sim.learnedMacs[i].port === portHandle) return -1;
     const vlan = readU16(key, K_VLAN) & 0xfff;
-    return core.macs.learn(port.device, vlan, macToNumber(key, K_ETH_SRC), portHandle, portHandle, now);
+    return core.macs.learn(port.device, vlan, macToNumber(key, K_ETH_SRC), portHandle, published, now);
   }
+}
+
+/** True if the view has the packet's source MAC anywhere but at the port by which it entered. */
+function sourceMoved(sim: Simulation, portHandle: number): boolean {
+  for (let i = 0; i < sim.learnedMacCount; i++) if (sim.learnedMacs[i].port === portHandle) return true;
+  return false;
 }
