@@ -55,6 +55,21 @@ export function tableTests(factory: Factory): void {
     );
 
     it(
+      'a host that says the same again wins back a key that another had taken meanwhile',
+      on(factory, async ({ nsdb, another }) => {
+        const table = `mac/${await newBridge(nsdb)}`;
+        const a = await nsdb.openSession(await newHost(nsdb));
+        const b = await (await another()).openSession(await newHost(nsdb));
+        const owners = async () => (await nsdb.entries(table)).map(({ owner }) => owner);
+        await a.put(table, 'k', 'at-a');
+        await b.put(table, 'k', 'at-b');
+        assert.deepEqual(await owners(), [b.hostId]);
+        await a.put(table, 'k', 'at-a');
+        assert.deepEqual(await owners(), [a.hostId]);
+      }),
+    );
+
+    it(
       'entries need their owner, and go with it',
       on(factory, async ({ nsdb }) => {
         const bridge = await newBridge(nsdb);

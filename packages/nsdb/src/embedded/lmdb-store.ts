@@ -14,7 +14,17 @@ import { Conflict, type NodeOp, type NodeStore, type RawEntry, type StoreNode } 
 import type { Revision, SubscribeOptions, Subscription } from '../contract.ts';
 import { NsdbError } from '../errors.ts';
 import { Hub } from '../subscription/hub.ts';
-import { decode, encode, entryKey, listPrefix, prefixEnd, splitEntryKey, tablePrefix, toEntry } from './keys.ts';
+import {
+  decode,
+  encode,
+  entryKey,
+  entryPrefix,
+  listPrefix,
+  prefixEnd,
+  splitEntryKey,
+  tablePrefix,
+  toEntry,
+} from './keys.ts';
 import { changesOf, contentOf, type OnDisk } from './on-disk.ts';
 import { takeOwnership } from './owner.ts';
 
@@ -195,8 +205,9 @@ export class LmdbStore implements NodeStore {
         break;
       case 'putEntry': {
         const path = entryKey(op.table, op.key, op.owner);
-        // The same again changes nothing, and must not wake anybody.
-        if (!writes.has(path) && this.get(path)?.json === op.value) break;
+        // The same again changes nothing, and must not wake anybody: unless another host had taken the key over since.
+        const known = writes.has(path) ? undefined : this.get(path);
+        if (known?.json === op.value && !this.#overtaken(op.table, op.key, known)) break;
         writes.set(path, { path, version, json: op.value });
         break;
       }
@@ -212,6 +223,19 @@ export class LmdbStore implements NodeStore {
           if (prefix.startsWith(`t/${op.table}/`)) for (const path of paths) writes.set(path, null);
         break;
     }
+  }
+
+  /** True if another host's entry of the same key is newer than `node`. */
+  #overtaken(table: string, key: string, node: StoreNode): boolean {
+    const prefix = entryPrefix(table, key);
+    const rivals = new Set(this.#loadRange(prefix).map(({ path }) => path));
+    for (const path of this.#overlayLists.get(tablePrefix(table)) ?? []) if (path.startsWith(prefix)) rivals.add(path);
+    for (const path of rivals) {
+      if (path === node.path || path === prefix) continue; // itself; the operator's, which any learned one beats
+      const rival = this.get(path);
+      if (rival !== undefined && rival.version > node.version) return true;
+    }
+    return false;
   }
 
   #overlaySet(path: string, pending: { revision: Revision; node: StoreNode | null }): void {
