@@ -18,7 +18,7 @@ const PORT = 9000;
 const STRAY = 4;
 /** A sender that takes longer than so many times its due has not kept the pace. Short delays only make its bursts longer. */
 const SLOWEST_PACE = 1.01;
-const STEPS = [5_000, 10_000, 15_000, 20_000, 25_000, 30_000, 40_000, 50_000, 65_000, 80_000, 100_000];
+const STEPS = [5_000, 10_000, 20_000, 30_000, 40_000, 55_000, 70_000, 85_000, 100_000];
 
 interface Attempt {
   readonly rate: number;

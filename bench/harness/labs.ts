@@ -9,6 +9,9 @@ import type { Host, NetworkPath } from './paths.ts';
 
 const SCENARIOS = resolve(import.meta.dirname, '../scenarios');
 
+/** How long an agent's counters stand still when it has nothing to do. */
+const QUIET_MS = 600;
+
 export type Encapsulation = 'gre' | 'vxlan';
 
 /** What is read of an agent's `GET /status`. */
@@ -70,18 +73,19 @@ export class BenchLab {
     return body as AgentStatus;
   }
 
-  /** Waits until an agent has nothing under way. */
-  async settled(host: string, timeoutMs = 30_000): Promise<AgentStatus> {
+  /**
+   * Waits until an agent has nothing under way: its counters stood still for `QUIET_MS`. Shorter will not do: housekeeping may
+   * keep its worker from looking at the upcalls that wait.
+   */
+  async settled(host: string, timeoutMs = 60_000): Promise<AgentStatus> {
     let last = await this.status(host);
+    let since = performance.now();
     const quiet = await waitUntil(async () => {
       const before = last;
       last = await this.status(host);
-      return (
-        last.upcalls === before.upcalls &&
-        last.flowsInstalled === before.flowsInstalled &&
-        last.waiting === 0 &&
-        last.revalidationPending === 0
-      );
+      const moved = last.upcalls !== before.upcalls || last.flowsInstalled !== before.flowsInstalled;
+      if (moved || last.waiting > 0 || last.revalidationPending > 0) since = performance.now();
+      return performance.now() - since >= QUIET_MS;
     }, timeoutMs);
     require(quiet, () => `the agent of ${host} does not come to rest: ${JSON.stringify(last)}`);
     return last;

@@ -68,6 +68,13 @@ export function setSuperPackets(path: NetworkPath, on: boolean): void {
   }
 }
 
+/** GRO on the links by which the two hosts receive. */
+export function setReceiveMerging(path: NetworkPath, on: boolean): void {
+  for (const host of [path.clientHost, path.serverHost]) {
+    for (const device of host.uplinks) setOffloads(device, { gro: on }, host.namespace);
+  }
+}
+
 export interface OffloadRecord {
   readonly vm: Partial<Offloads>;
   readonly underlay: Partial<Offloads>;
