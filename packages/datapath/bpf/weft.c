@@ -16,7 +16,7 @@ int weft_port(struct __sk_buff *skb)
 {
 	struct weft_pkt p;
 	struct weft_action a;
-	__u32 in_port = skb->ingress_ifindex ? skb->ingress_ifindex : skb->ifindex;
+	__u32 in_port = skb->ifindex;
 	struct weft_port *port = bpf_map_lookup_elem(&weft_ports, &in_port);
 	if (!port)
 		return drop(DROP_NO_PORT);
@@ -99,7 +99,7 @@ int weft_helper(struct __sk_buff *skb)
 		return encapsulate_replica(skb, mark);
 	if ((mark & MARK_KIND) == MARK_NEIGH)
 		return bpf_redirect_neigh(mark & ~MARK_KIND, 0, 0, 0);
-	return TC_ACT_SHOT;
+	return drop(DROP_PORT_UNBOUND); /* nobody's: the host's stack sending into its end */
 }
 
 SEC("tc")

@@ -102,6 +102,7 @@ export function lifecycleTests(factory: DriverFactory): void {
         testbed.driver.setEgress({ key: 77, ports: [p1.ifindex, p2.ifindex] });
         testbed.driver.setList({ id: 5, ports: [p1.ifindex], remotes: [{ peer: 1, key: 9 }] });
         const bench = new Bench(testbed);
+        bench.reset();
         const request = { port: p1, frame: udp(), output: OUT_PORT, outPort: p2.ifindex };
         const flow = bench.flow(request);
         testbed.driver.close();

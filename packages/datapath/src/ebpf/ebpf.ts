@@ -72,6 +72,8 @@ export interface EbpfOptions extends DatapathOptions {
   readonly clsact?: boolean;
   /** Never use bpf_redirect_peer. Default false. */
   readonly noPeer?: boolean;
+  /** Take the kernel's helpers for less than they are: `{ decapL3: false }`. For tests. */
+  readonly features?: Partial<Features>;
   /** Make no VXLAN device for GRO. Default false. */
   readonly noGroDevice?: boolean;
 }
@@ -136,6 +138,7 @@ export class EbpfDatapath implements Datapath {
         { helper_ifindex: helper.near, use_peer: options.noPeer ? 0 : 1 },
         objects,
         options.objectName ?? 'weft.bpf.o',
+        options.features,
       );
       undo.push(() => this.#object.close());
       const { map, program, directory } = this.#object;

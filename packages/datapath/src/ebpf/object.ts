@@ -129,10 +129,11 @@ export function openObject(
   config: Config,
   objects: string,
   objectName: string,
+  without: Partial<Features> = {},
 ): EbpfObject {
   const cpus = possibleCpus();
   mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const features = probe(objects);
+  const features = { ...probe(objects), ...without };
   const file = objectFile(objects, objectName);
   const loaded = loadObject(`weft_${options.instance}`, file, MAPS, PROGRAMS, {
     maxEntries: { weft_flows: options.maxFlows, weft_counters: cpus * options.maxFlows, weft_ring: RING_BYTES },

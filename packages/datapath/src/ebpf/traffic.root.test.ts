@@ -218,3 +218,29 @@ for (const [encap, ipv6] of [
     });
   });
 }
+
+describe('traffic: helpers of an older kernel', { skip }, () => {
+  for (const encap of ['vxlan', 'gre'] as const) {
+    test(`${encap}: no BPF_F_IPV6 (before 6.16)`, async () => {
+      const lab = new TwoHosts(encap, false, { features: { csumIpv6: false } });
+      try {
+        const [vm1, vm2] = lab.vms;
+        assert.equal(lab.hosts[0].driver.features.csumIpv6, false);
+        assert.ok((await lab.tcp(vm1, vm2, '10.1.0.2', 10)) > 1e7);
+        assert.ok((await lab.tcp(vm1, vm2, 'fd01::2', 10)) > 1e7);
+      } finally {
+        lab.close();
+      }
+    });
+
+    test(`${encap}: decapsulation without inner protocol (before 6.3): packets of the other family arrive`, async () => {
+      const lab = new TwoHosts(encap, false, { features: { decapL3: false } });
+      try {
+        assert.equal(await lab.ping(lab.vms[0], '10.1.0.2'), 0);
+        assert.equal(await lab.ping(lab.vms[0], 'fd01::2'), 0);
+      } finally {
+        lab.close();
+      }
+    });
+  }
+});

@@ -38,7 +38,7 @@ import {
   sysctlSet,
 } from '@weft/sys';
 import type { Upcall } from '../contract.ts';
-import type { EbpfDatapath } from './index.ts';
+import type { EbpfDatapath, EbpfOptions } from './index.ts';
 import { createEbpf } from './testing.ts';
 
 const FLOOD = 1;
@@ -65,10 +65,12 @@ export class TwoHosts {
   readonly vms: Vm[] = [];
   decide: Decide;
   #timer: NodeJS.Timeout | undefined;
+  readonly #extra: Partial<EbpfOptions>;
   #flows = 0;
 
-  constructor(encap: 'gre' | 'vxlan', ipv6Underlay: boolean) {
+  constructor(encap: 'gre' | 'vxlan', ipv6Underlay: boolean, extra: Partial<EbpfOptions> = {}) {
     this.encap = encap;
+    this.#extra = extra;
     alive.add(this);
     this.decide = (host, inPort, _key, destination) => this.#bridge(host, inPort, destination);
     this.#build(ipv6Underlay);
@@ -96,7 +98,7 @@ export class TwoHosts {
       routeAdd(nl, { dst: '172.16.0.0/16', gateway: `172.16.${n}.1` });
       routeAdd(nl, { dst: 'fd16::/16', gateway: `fd16:${n}::1` });
       const driver = runIn(ns, () =>
-        createEbpf({ instance: `e${n}`, encap: this.encap, maxFlows: 1000, stateDir: `/x/${ns}` }),
+        createEbpf({ instance: `e${n}`, encap: this.encap, maxFlows: 1000, stateDir: `/x/${ns}` }, this.#extra),
       );
       const local = (h: number) => ipParse(ipv6Underlay ? `fd16:${h}::2` : `172.16.${h}.2`);
       driver.attachUnderlay(underlay);
