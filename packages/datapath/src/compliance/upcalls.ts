@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import {
   F_ETH_DST,
   K_ETH_DST,
+  K_VLAN,
   OUT_DROP,
   OUT_LIST,
   OUT_PORT,
@@ -10,6 +11,8 @@ import {
   UPCALL_MISS,
   UPCALL_TOO_BIG,
   UPCALL_TTL,
+  VLAN_PRESENT,
+  writeU16,
 } from '@weft/flow';
 import { macParse } from '@weft/packet';
 import { EventFd, VIRTIO_NET_HDR_GSO_TCPV4 } from '@weft/sys';
@@ -78,6 +81,25 @@ export function upcallTests(factory: DriverFactory): void {
       b.testbed.vms[0].send(big);
       assert.equal(b.takeUpcalls(1)[0].reason, UPCALL_TOO_BIG);
       assert.equal(hex(openTunnel(b.arrivals(b.testbed.underlay[0], 1)[0].frame, 'vxlan').inner), hex(fits));
+    });
+
+    t('too big: a tag that the flow pushes, or takes away', (b) => {
+      const [p1] = b.testbed.ports;
+      b.testbed.tunnel(1, PEER4, { mtu: 900 });
+      const tag = VLAN_PRESENT | 4;
+      for (const [vlan, after, room] of [
+        [undefined, tag, 896],
+        [4, 0, 900],
+      ] as const) {
+        const fits = udp({ payload: payload(room - 28), vlan });
+        const big = udp({ payload: payload(room - 27), vlan });
+        const rewrite = (k: Uint8Array) => writeU16(k, K_VLAN, after);
+        b.flow({ port: p1, frame: fits, rewrite, output: OUT_TUNNEL, outPort: 1, tunnelKey: 5 });
+        b.testbed.vms[0].send(fits);
+        b.testbed.vms[0].send(big);
+        assert.equal(b.takeUpcalls(1)[0].reason, UPCALL_TOO_BIG);
+        b.arrivals(b.testbed.underlay[0], 1);
+      }
     });
 
     t('too big: of a super-packet one segment counts', (b) => {
@@ -232,6 +254,28 @@ export function upcallTests(factory: DriverFactory): void {
       b.pollUntil(8, handler, () => n > 0);
       b.testbed.vms[0].send(frame);
       b.expect(new Map([[b.testbed.vms[1], [frame, frame]]]));
+    });
+
+    t('what a handler executes never comes up inside that handler', (b) => {
+      const [p1, p2] = b.testbed.ports;
+      const frame = udp({ ttl: 1 });
+      const action = b.action({ port: p1, frame, ttlDec: 1, output: OUT_PORT, outPort: p2.ifindex });
+      const seen: [number, string][] = [];
+      let depth = 0;
+      const handler = (u: Upcall) => {
+        depth++;
+        assert.equal(depth, 1, 'nested');
+        if (u.reason === UPCALL_MISS) b.driver.execute([{ frame, vnetHeader: null, action }]);
+        // The handler's own upcall is still what it was.
+        seen.push([u.reason, hex(u.frame)]);
+        depth--;
+      };
+      b.testbed.vms[0].send(tcp());
+      b.pollUntil(8, handler, () => seen.length >= 2);
+      assert.deepEqual(seen, [
+        [UPCALL_MISS, hex(tcp())],
+        [UPCALL_TTL, hex(frame)],
+      ]);
     });
 
     t('the budget of a port: its burst, and nothing for others to pay', (b) => {
