@@ -38,12 +38,13 @@ static __always_inline void report_tcp_flags(struct __sk_buff *skb, struct weft_
 static __always_inline int execute(struct __sk_buff *skb, struct weft_pkt *p, struct weft_action *a)
 {
 	struct weft_tunnel t;
-	if (a->output == OUT_DROP)
-		return drop(a->reason ? a->reason : DROP_FLOW_DROP);
 	if (a->output == OUT_UPCALL)
 		return upcall_and_end(skb, p, UPCALL_ACTION);
+	/* Before a drop too: a router on the way to it answers what is too old. */
 	if ((a->rewrite & RW_TTL) && p->key.ip_ttl <= a->ttl_dec)
 		return upcall_and_end(skb, p, UPCALL_TTL);
+	if (a->output == OUT_DROP)
+		return drop(a->reason ? a->reason : DROP_FLOW_DROP);
 	if (a->output == OUT_TUNNEL && tunnel_get(a->out_port, &t) < 0) {
 		t.mtu = 0xffff;
 		return is_too_big(skb, p, a, &t) ? upcall_and_end(skb, p, UPCALL_TOO_BIG) : drop(DROP_NO_TUNNEL);

@@ -67,6 +67,14 @@ static __always_inline int parse_ipv4(struct __sk_buff *skb, struct weft_pkt *p,
 	return parse_l4(skb, p, h[9], l3 + ihl, l3 + total);
 }
 
+/* On the wire such an address (::ffff:a.b.c.d) would pass for IPv4 in the key. No host may send it (RFC 4942 §2.2). */
+static __always_inline int is_v4_mapped(const __u8 *address)
+{
+	__u32 w[3];
+	__builtin_memcpy(w, address, sizeof(w));
+	return !w[0] && !w[1] && w[2] == bpf_htonl(0xffff);
+}
+
 static __always_inline int parse_ipv6(struct __sk_buff *skb, struct weft_pkt *p, __u32 l3)
 {
 	__u8 *h = pkt_data(skb) + l3;
@@ -74,7 +82,7 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct weft_pkt *p,
 		return -1;
 	__u32 at = l3 + 40;
 	__u32 end = at + ((__u32)h[4] << 8 | h[5]);
-	if (end > skb->len)
+	if (end > skb->len || is_v4_mapped(h + 8) || is_v4_mapped(h + 24))
 		return -1;
 	p->family = 6;
 	p->key.ip_tos = (h[0] & 15) << 4 | h[1] >> 4;

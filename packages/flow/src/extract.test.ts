@@ -185,6 +185,15 @@ describe('malformed frames', () => {
   for (const [name, change] of cases) {
     test(name, () => assert.equal(extract(change(udpFrame({ ...V4, srcPort: 1, dstPort: 2 }))).ok, false));
   }
+  test('IPv6 with an IPv4-mapped address: it would pass for IPv4 in the key', () => {
+    for (const at of [22, 38]) {
+      const frame = udpFrame({ ...V6, srcPort: 1, dstPort: 2 });
+      frame.fill(0, at, at + 10);
+      frame.fill(0xff, at + 10, at + 12);
+      assert.equal(extract(frame).ok, false);
+    }
+  });
+
   test('IPv6: payload beyond the frame, header cut, extension cut', () => {
     const frame = withExtensions([[0, hopByHop]]);
     assert.equal(extract(edit(frame, 18, 1)).ok, false);

@@ -5,6 +5,7 @@
 import {
   FRAG_FIRST,
   FRAG_LATER,
+  isV4Mapped,
   K_ARP_OP,
   K_ETH_SRC,
   K_ETHER_TYPE,
@@ -46,7 +47,8 @@ export function newFrameLayout(): FrameLayout {
  * Fills `out[outBase … +64]` with the key of `frame[0 … length]`.
  * @param vlan TCI with VLAN_PRESENT of a tag that the kernel keeps beside the bytes, or 0.
  * @param length of the whole packet in bytes; `frame` may hold only its head, then headers must be in the head.
- * @returns false if the packet is malformed: truncated header, bad version or length, too many extension headers.
+ * @returns false if the packet is malformed: truncated header, bad version or length, too many extension headers, an IPv6
+ * packet with an IPv4-mapped address (it would pass for IPv4 in the key; no host may send one, RFC 4942 §2.2).
  */
 export function extractKey(
   frame: Uint8Array,
@@ -142,7 +144,7 @@ function extractIpv6(
   const l3 = layout.l3;
   if (have < l3 + 40 || f[l3] >>> 4 !== 6) return false;
   const end = l3 + 40 + readU16(f, l3 + 4);
-  if (end > length) return false;
+  if (end > length || isV4Mapped(f, l3 + 8) || isV4Mapped(f, l3 + 24)) return false;
   layout.l3Length = end - l3;
   out[o + K_IP_TOS] = ((f[l3] & 15) << 4) | (f[l3 + 1] >>> 4);
   out[o + K_IP_TTL] = f[l3 + 7];

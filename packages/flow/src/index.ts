@@ -4,5 +4,5 @@ export * from './extract.ts';
 export * from './key.ts';
 export * from './layout.ts';
 export * from './mask.ts';
-export * from './tag.ts';
 export * from './print.ts';
+export * from './tag.ts';

@@ -72,7 +72,7 @@ import {
 import { MASK_CLASSES } from './mask.ts';
 
 const FRAGMENTS = ['no', 'first', 'later'];
-const ETHER_TYPES: Record<number, string> = { 0x0800: 'ip', 0x0806: 'arp', 0x86dd: 'ipv6' };
+const ETHER_TYPES: Record<number, string> = { 2048: 'ip', 2054: 'arp', 34525: 'ipv6' };
 const PROTOCOLS: Record<number, string> = { 1: 'icmp', 6: 'tcp', 17: 'udp', 58: 'icmp6', 132: 'sctp' };
 
 function readU16le(bytes: Uint8Array, at: number): number {

@@ -238,11 +238,12 @@ export class Engine {
 
   #run(x: Context, action: Uint8Array, a: number, inPort: number) {
     const output = action[a + A_OUTPUT];
-    if (output === OUT_DROP) return this.drop(u16le(action, a + A_REASON) || D_FLOW_DROP);
     if (output === OUT_UPCALL) return this.#up(x, UPCALL_ACTION, inPort);
 
     const rewrite = u16le(action, a + A_REWRITE);
+    // Before a drop too: a router on the way to it answers what is too old.
     if (rewrite & RW_TTL && x.key[K_IP_TTL] <= action[a + A_TTL_DEC]) return this.#up(x, UPCALL_TTL, inPort);
+    if (output === OUT_DROP) return this.drop(u16le(action, a + A_REASON) || D_FLOW_DROP);
     const target = readU32le(action, a + A_OUT_PORT);
     const size = segmentLength(x.frame, x.l3, x.l4, x.key[K_IP_PROTO]);
     const mtu = u16le(action, a + A_MTU);
