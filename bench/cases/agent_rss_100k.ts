@@ -40,6 +40,9 @@ async function run(context: BenchContext): Promise<BenchResult[]> {
         also: {
           before: round(before.total),
           anonymous: round(after.anonymous),
+          anonymous_before: round(before.anonymous),
+          file: round(after.file),
+          shared: round(after.shared),
           bytes_per_flow: Math.round(((after.total - before.total) * 2 ** 20) / status.flows),
         },
       }),

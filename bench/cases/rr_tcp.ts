@@ -7,7 +7,7 @@ import { samplesOf, takeTurns } from '../harness/interleave.ts';
 import { mtuOf, type NetworkPath, offloadsOf, uplinkCounters } from '../harness/paths.ts';
 import { proveOnWire } from '../harness/proof.ts';
 import { type BenchResult, judge } from '../harness/result.ts';
-import { round } from '../harness/statistics.ts';
+import { pairedRatio, round } from '../harness/statistics.ts';
 import { tool } from '../harness/tools.ts';
 
 interface RoundTrips {
@@ -44,8 +44,8 @@ async function roundTrips(path: NetworkPath, ms: number): Promise<RoundTrips> {
 }
 
 async function run(context: BenchContext): Promise<BenchResult[]> {
-  const rounds = context.quick ? 1 : 9;
-  const ms = context.quick ? 1000 : 2000;
+  const rounds = context.quick ? 1 : 21;
+  const ms = context.quick ? 1000 : 700;
   const peer = await context.kernelOverlay();
   const weft = (await context.labs.get('throughput', 'vxlan')).path('vm-a', 'vm-b');
   const paths = [weft, peer.overlay, peer.bare];
@@ -74,8 +74,8 @@ async function run(context: BenchContext): Promise<BenchResult[]> {
   };
   const row = (id: string, unit: string, pick: (value: RoundTrips) => number, leastRatio?: number): BenchResult => {
     const samples = samplesOf(taken, pick);
-    const own = samples.get(weft.name)!.median;
-    const other = samples.get(peer.overlay.name)!.median;
+    const [mine, theirs] = [samples.get(weft.name)!, samples.get(peer.overlay.name)!];
+    const [own, other] = [mine.median, theirs.median];
     const bare = samples.get(peer.bare.name)!.median;
     return {
       id,
@@ -88,6 +88,7 @@ async function run(context: BenchContext): Promise<BenchResult[]> {
       samples: Object.fromEntries([...samples].map(([name, { values }]) => [name, values])),
       conditions,
       also: {
+        ratio_paired: round(pairedRatio(mine.values, theirs.values)),
         underlay: round(bare),
         ratio_to_underlay: round(own / bare),
         peer_ratio_to_underlay: round(other / bare),

@@ -24,6 +24,14 @@ export interface AgentStatus {
   readonly drops: Readonly<Record<string, number>>;
 }
 
+/** MiB. `file`: program and libraries, and the maps shared with the kernel. */
+export interface ResidentMemory {
+  readonly total: number;
+  readonly anonymous: number;
+  readonly file: number;
+  readonly shared: number;
+}
+
 export class BenchLab {
   readonly lab: Lab;
   readonly encap: Encapsulation;
@@ -92,12 +100,12 @@ export class BenchLab {
   }
 
   /** Resident memory of an agent's process in MiB, from the kernel. */
-  async residentMib(host: string): Promise<{ total: number; anonymous: number }> {
+  async residentMib(host: string): Promise<ResidentMemory> {
     const agent = this.lab.state.processes.agents[host];
     const text = await readFile(`/proc/${agent.pid}/status`, 'utf8');
     const read = (field: string) =>
       Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? Number.NaN) / 1024;
-    return { total: read('VmRSS'), anonymous: read('RssAnon') };
+    return { total: read('VmRSS'), anonymous: read('RssAnon'), file: read('RssFile'), shared: read('RssShmem') };
   }
 }
 

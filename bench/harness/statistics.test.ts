@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Contestant, samplesOf, takeTurns } from './interleave.ts';
 import { figure, judge } from './result.ts';
-import { median, percentile, sampleOf } from './statistics.ts';
+import { median, pairedRatio, percentile, sampleOf } from './statistics.ts';
 
 test('median of an odd and an even number of values', () => {
   assert.equal(median([9, 1, 5]), 5);
@@ -14,6 +14,11 @@ test('percentile is a value that was measured', () => {
   assert.equal(percentile(values, 0.99), 99);
   assert.equal(percentile(values, 1), 100);
   assert.equal(percentile(values, 0), 1);
+});
+
+test('a paired ratio survives a disturbance that meets both', () => {
+  assert.equal(pairedRatio([100, 10, 90, 20, 80], [50, 5, 45, 10, 40]), 2);
+  assert.throws(() => pairedRatio([1, 2], [1]), RangeError);
 });
 
 test('there is no median of nothing', () => {

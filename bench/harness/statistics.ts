@@ -19,6 +19,15 @@ export function sampleOf(values: readonly number[]): Sample {
   return { median: median(values), values };
 }
 
+/**
+ * Median of the ratios round by round. Contestants of one round were measured within seconds, so that a machine that is
+ * disturbed for minutes moves this less than the ratio of the medians.
+ */
+export function pairedRatio(own: readonly number[], peer: readonly number[]): number {
+  if (own.length !== peer.length) throw new RangeError('the contestants took another number of turns');
+  return median(own.map((value, i) => value / peer[i]));
+}
+
 /** To three significant digits more than a noisy machine deserves. */
 export function round(value: number): number {
   return Number(value.toPrecision(6));

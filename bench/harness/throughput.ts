@@ -8,7 +8,7 @@ import type { BenchLab, Encapsulation } from './labs.ts';
 import { mtuOf, type NetworkPath, offloadsOf, setReceiveMerging, setSuperPackets } from './paths.ts';
 import { proveCrossing, proveOnWire } from './proof.ts';
 import { type BenchResult, judge, type Sample } from './result.ts';
-import { round } from './statistics.ts';
+import { pairedRatio, round } from './statistics.ts';
 
 export interface ThroughputFigure {
   readonly id: string;
@@ -40,8 +40,8 @@ const MOST_UPCALLS = 100;
 
 async function measure(figure: ThroughputFigure, context: BenchContext): Promise<BenchResult[]> {
   const { superPackets, encap } = figure;
-  const rounds = context.quick ? 1 : 5;
-  const seconds = context.quick ? 1 : 3;
+  const rounds = context.quick ? 1 : 7;
+  const seconds = context.quick ? 1 : 2;
   const kernel = await context.kernelOverlay();
   const lab = await context.labs.get('throughput', encap);
   const weft = lab.path('vm-a', 'vm-b');
@@ -81,6 +81,7 @@ async function measure(figure: ThroughputFigure, context: BenchContext): Promise
     const main = await series();
     const ratio = main.own.median / main.peer.median;
     const also: Record<string, number> = {
+      ratio_paired: round(pairedRatio(main.own.values, main.peer.values)),
       underlay: round(main.bare.median),
       ratio_to_underlay: round(main.own.median / main.bare.median),
       peer_ratio_to_underlay: round(main.peer.median / main.bare.median),
