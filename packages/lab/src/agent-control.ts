@@ -21,10 +21,10 @@ export async function agentRequest<T>(
   return answer.body as T;
 }
 
-/** All counters of an agent and its datapath, flattened: `{ "upcalls": { "miss": 3 } }` gives `upcalls.miss` = 3. */
+/** All numbers of an agent's status, flattened: `{ "upcalls": { "miss": 3 } }` gives `upcalls.miss` = 3. */
 export async function agentCounters(plan: LabPlan, host: HostPlan): Promise<Map<string, number>> {
   const flat = new Map<string, number>();
-  flatten('', await agentRequest<unknown>(plan, host, 'GET', '/counters'), flat);
+  flatten('', await agentRequest<unknown>(plan, host, 'GET', '/status'), flat);
   return flat;
 }
 
@@ -33,17 +33,4 @@ function flatten(prefix: string, value: unknown, into: Map<string, number>): voi
   else if (typeof value === 'object' && value !== null) {
     for (const [key, inner] of Object.entries(value)) flatten(prefix === '' ? key : `${prefix}.${key}`, inner, into);
   }
-}
-
-/** What changed between two readings; counters that did not are left out. */
-export function counterDelta(
-  before: ReadonlyMap<string, number>,
-  after: ReadonlyMap<string, number>,
-): Map<string, number> {
-  const delta = new Map<string, number>();
-  for (const [name, value] of after) {
-    const difference = value - (before.get(name) ?? 0);
-    if (difference !== 0) delta.set(name, difference);
-  }
-  return delta;
 }

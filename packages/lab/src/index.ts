@@ -9,3 +9,4 @@ export { DEFAULT_SCENARIO, type Lab, labDown, labNames, labUp, openLab, requireV
 export { labPaths } from './paths.ts';
 export type { LabOptions, LabPlan } from './plan.ts';
 export { exchange, RestClient, RestError } from './rest.ts';
+export { requireHost } from './services.ts';

@@ -199,13 +199,14 @@ function hintsFor({ name, vms, hosts, checks }: ReturnType<typeof describe>): st
 }
 
 async function exec(where: string, command: string[], { name }: { name: string }): Promise<void> {
-  const [{ inNetns, openLab, requireVm }, { spawn }] = await Promise.all([
+  const [{ inNetns, openLab, requireHost, requireVm }, { spawn }] = await Promise.all([
     import('@weft/lab'),
     import('node:child_process'),
   ]);
   const lab = await openLab(name);
-  const host = lab.plan.hosts.find((candidate) => where === `host:${candidate.name}`);
-  const namespace = where === 'fabric' ? lab.plan.fabric : (host ?? requireVm(lab, where)).namespace;
+  const inLab = () =>
+    where.startsWith('host:') ? requireHost(lab.plan, where.slice('host:'.length)) : requireVm(lab, where);
+  const namespace = where === 'fabric' ? lab.plan.fabric : inLab().namespace;
   const [program, ...args] = inNetns(namespace, command[0] === '--' ? command.slice(1) : command);
   const child = spawn(program!, args, { stdio: 'inherit' });
   process.exitCode = await new Promise<number>((resolve, reject) => {
