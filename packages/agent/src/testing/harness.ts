@@ -45,7 +45,11 @@ export class Harness {
   private readonly lastSent = new Map<string, string>();
 
   /** `publish`: whether what the engine learns reaches the world's tables. */
-  constructor(world: World, state: MemoryState, options: { now?: number; publish?: boolean } = {}) {
+  constructor(
+    world: World,
+    state: MemoryState,
+    options: { now?: number; publish?: boolean; limits?: Record<string, number> } = {},
+  ) {
     this.world = world;
     this.now = options.now ?? 1_000;
     this.datapath = new MemoryDatapath(state);
@@ -55,7 +59,7 @@ export class Harness {
       underlay: new FakeUnderlay(),
       peerMacs: NO_PEERS,
       hostId: LOCAL_HOST,
-      limits: parseConfig({ limits: { maxFlows: state.flows.capacity } }).limits,
+      limits: parseConfig({ limits: { maxFlows: state.flows.capacity, ...options.limits } }).limits,
       clock: () => this.now,
       effects: {
         addInterests: (list) => {
@@ -88,8 +92,8 @@ export class Harness {
     });
   }
 
-  /** Everything that changed since the last delivery, as one batch. @returns false if there was nothing. */
-  deliver(): boolean {
+  /** What changed since the last delivery, of at most `max` interests, as one batch. @returns false if there was nothing. */
+  deliver(max = Number.POSITIVE_INFINITY): boolean {
     const changes: Change[] = [];
     for (const interest of this.subscribed) {
       const change = this.content(interest);
@@ -97,6 +101,7 @@ export class Harness {
       if (this.lastSent.get(interest) === text) continue;
       this.lastSent.set(interest, text);
       changes.push(change);
+      if (changes.length >= max) break;
     }
     if (changes.length === 0) return false;
     const batch: Batch = { generation: 'test', revision: ++this.revision, changes };

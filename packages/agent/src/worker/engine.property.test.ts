@@ -84,7 +84,8 @@ function run(seed: number, steps: number): Run {
   const copy = copyOf(state);
   const judge = new Harness(net.world, copy, { now: host.now, publish: false });
   judge.settle();
-  judge.settle();
+  assert.equal(judge.engine.status().unverified, 0, 'the judge has simulated every flow');
+  assert.equal(host.engine.status().unverified, 0, 'no adopted flow is left unjudged');
   assert.deepEqual(Object.fromEntries(flowsOf(copy)), Object.fromEntries(found), changes.join('\n'));
   return { flows: found.size, changes };
 }

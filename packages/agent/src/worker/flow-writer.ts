@@ -1,5 +1,18 @@
 /** From a simulation and its physical output to an installed flow: mask class, compiled action, tags. */
-import { ACTION_SIZE, classFor, compileAction, FLOW_VALUE_SIZE, KEY_SIZE, maskKey, TAG_INGRESS, tag } from '@weft/flow';
+import {
+  A_COUNTER_SLOT,
+  A_OWNER_CLASS,
+  ACTION_SIZE,
+  actionReads,
+  classFor,
+  compileAction,
+  FLOW_VALUE_SIZE,
+  KEY_SIZE,
+  maskKey,
+  TAG_INGRESS,
+  tag,
+  writeU32le,
+} from '@weft/flow';
 import { type Simulation, VERDICT_DROP } from '@weft/simulator';
 import { type Core, countDrop } from './core.ts';
 import type { Output } from './translate.ts';
@@ -30,7 +43,7 @@ export class FlowWriter {
   ): void {
     const { core, masked } = this;
     const { installer } = core;
-    const cls = classFor(sim.fields);
+    const cls = this.compile(sim, output, key, inPort);
     maskKey(key, 0, cls, masked, 0);
     let slot = installer.table.find(masked);
     if (slot < 0) {
@@ -41,11 +54,14 @@ export class FlowWriter {
         return;
       }
     }
-    this.compile(sim, output, key, slot, inPort, cls);
+    writeU32le(this.action, A_COUNTER_SLOT, slot);
     installer.write(slot, this.action, key, mac, lifetime > 0 ? now + lifetime : 0, this.tags(sim, output, inPort));
   }
 
-  /** Brings an installed flow in line with a new simulation of its first packet; writes only what differs. */
+  /**
+   * Brings an installed flow in line with a new simulation of its first packet; writes only what differs. A short-lived flow keeps
+   * the end that it had.
+   */
   rewrite(
     slot: number,
     sim: Simulation,
@@ -53,24 +69,33 @@ export class FlowWriter {
     key: Uint8Array,
     inPort: number,
     mac: number,
+    lifetime: number,
     now: number,
   ): void {
     const { installer } = this.core;
-    const cls = classFor(sim.fields);
+    const before = installer.expiresAt[slot];
+    const expires = lifetime === 0 ? 0 : before > 0 ? before : now + lifetime;
+    const cls = this.compile(sim, output, key, inPort);
     if (cls !== installer.table.keys[(slot + 1) * KEY_SIZE - 1]) {
       // Another mask is another key in the table: the old flow goes, the new one comes with the same flush.
-      const expires = installer.expiresAt[slot];
       installer.remove(slot, now);
       this.install(sim, output, key, inPort, mac, expires > 0 ? expires - now : 0, now);
       return;
     }
-    this.compile(sim, output, key, slot, inPort, cls);
+    writeU32le(this.action, A_COUNTER_SLOT, slot);
     const tags = this.tags(sim, output, inPort);
-    if (this.sameAction(slot)) installer.retag(slot, mac, tags);
-    else installer.write(slot, this.action, key, mac, 0, tags);
+    if (!this.sameAction(slot)) installer.write(slot, this.action, key, mac, expires, tags);
+    else {
+      installer.retag(slot, mac, tags);
+      installer.expiresAt[slot] = expires;
+    }
   }
 
-  private compile(sim: Simulation, output: Output, key: Uint8Array, slot: number, inPort: number, cls: number): void {
+  /**
+   * Compiles the action. @returns the mask class: what was read, and what the rewrite takes for granted of the packet's old fields
+   * (checksum deltas).
+   */
+  private compile(sim: Simulation, output: Output, key: Uint8Array, inPort: number): number {
     const dropped = sim.verdict === VERDICT_DROP;
     compileAction(key, dropped ? key : sim.key, this.action, {
       output: output.output,
@@ -81,9 +106,10 @@ export class FlowWriter {
       // A drop behind routers has their TTL check before it: what is too old for them is answered, not dropped.
       ttlDec: sim.ttlDec,
       ownerPort: inPort,
-      ownerClass: cls,
-      counterSlot: slot,
     });
+    const cls = classFor(sim.fields | actionReads(this.action));
+    this.action[A_OWNER_CLASS] = cls;
+    return cls;
   }
 
   /** True if the compiled action equals the installed one but for the flow id at both ends. */

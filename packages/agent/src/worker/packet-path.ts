@@ -51,6 +51,12 @@ const MAX_ROUNDS = 32;
 /** Flow that drops because the peer's tunnel is missing: short, since nothing tells us the exact moment it could go. */
 const UNREACHABLE_MS = 1_000;
 
+/** What simulating an installed flow again says of it. */
+export const FLOW_STANDS = 1;
+export const FLOW_STALE = 2;
+export const FLOW_UNKNOWN = 3;
+export type FlowVerdict = typeof FLOW_STANDS | typeof FLOW_STALE | typeof FLOW_UNKNOWN;
+
 const PEER_UNREACHABLE = dropReason('peer_unreachable');
 const TOO_BIG = dropReason('too_big');
 const REWRITE_FAILED = dropReason('rewrite_failed');
@@ -92,30 +98,32 @@ export class PacketPath {
       }
       return;
     }
-    if (u.reason === UPCALL_MISS && this.hit(u)) return;
+    if (u.reason === UPCALL_MISS && this.hit(u.key, u.frame, u.vnetHeader, u.segmentLength)) return;
     this.enter(u.key, u.frame, u.vnetHeader, u.length, u.segmentLength, u.reason, u.inPort, 0, now);
   }
 
   /** Simulates a waiting packet again. */
   retry(p: Parked, now: number): void {
     if (p.leavingPort !== 0) this.leave(p.frame, p.leavingPort, p.inPort, 0, p.rounds, now);
-    else this.enter(p.key, p.frame, p.vnetHeader, p.length, p.segmentLength, p.reason, p.inPort, p.rounds, now);
+    else if (p.reason !== UPCALL_MISS || !this.hit(p.key, p.frame, p.vnetHeader, p.segmentLength)) {
+      this.enter(p.key, p.frame, p.vnetHeader, p.length, p.segmentLength, p.reason, p.inPort, p.rounds, now);
+    }
   }
 
   /** The flow may have been installed since the packet came up (a burst): then it is executed, not simulated. */
-  private hit(u: Upcall): boolean {
+  private hit(key: Uint8Array, frame: Uint8Array, vnetHeader: Uint8Array, segmentLength: number): boolean {
     const { installer, queue, tunnels } = this.core;
-    const slot = installer.table.match(u.key);
+    const slot = installer.table.match(key);
     if (slot < 0) return false;
     const at = slot * FLOW_VALUE_SIZE;
     const values = installer.table.values;
     // What the datapath would send up again: too old or too big.
-    if ((values[at + A_REWRITE + 1] << 8) & RW_TTL && u.key[K_IP_TTL] <= values[at + A_TTL_DEC]) return false;
-    if (values[at + A_OUTPUT] === OUT_TUNNEL && u.segmentLength > tunnels.mtu(readU32le(values, at + A_OUT_PORT)))
+    if ((values[at + A_REWRITE + 1] << 8) & RW_TTL && key[K_IP_TTL] <= values[at + A_TTL_DEC]) return false;
+    if (values[at + A_OUTPUT] === OUT_TUNNEL && segmentLength > tunnels.mtu(readU32le(values, at + A_OUT_PORT)))
       return false;
     this.core.counters.lateHits++;
     if (values[at + A_OUTPUT] === OUT_DROP) return true;
-    queue.add(u.frame, u.vnetHeader).set(values.subarray(at, at + ACTION_SIZE));
+    queue.add(frame, vnetHeader).set(values.subarray(at, at + ACTION_SIZE));
     return true;
   }
 
@@ -195,8 +203,7 @@ export class PacketPath {
       core.simulator.tooBig(this.input, sim, output.mtu);
     } else this.execute(key, sim.key, sim.ttlDec, frame, vnetHeader, inPort);
     if (!sim.cacheable) return;
-    const lifetime = output.output === OUT_DROP && output.reason === PEER_UNREACHABLE ? UNREACHABLE_MS : sim.shortLived;
-    this.writer.install(sim, output, key, inPort, mac, lifetime, now);
+    this.writer.install(sim, output, key, inPort, mac, lifetimeOf(sim, output), now);
   }
 
   private drop(sim: Simulation, key: Uint8Array, inPort: number, mac: number, now: number): void {
@@ -328,9 +335,10 @@ export class PacketPath {
 
   /**
    * Simulates an installed flow again from its first packet's key.
-   * @returns true if the flow stands (unchanged, or replaced under the same or another mask); false if it must go.
+   * @returns FLOW_STANDS (unchanged, or replaced under the same or another mask), FLOW_STALE (its next packet must come up), or
+   * FLOW_UNKNOWN (the topology that it needs is not here).
    */
-  revalidate(slot: number, now: number): boolean {
+  revalidate(slot: number, now: number): FlowVerdict {
     const { core, input } = this;
     const { installer } = core;
     const at = slot * FLOW_VALUE_SIZE;
@@ -338,7 +346,7 @@ export class PacketPath {
     key.set(installer.table.values.subarray(at + ACTION_SIZE, at + ACTION_SIZE + KEY_SIZE));
     const inPort = keyInPort(key);
     const portId = core.bindings.portAt(inPort);
-    if (portId === '') return false;
+    if (portId === '') return FLOW_STALE;
     const sim = this.sims[0];
     input.key = key;
     input.frame = NO_FRAME;
@@ -349,15 +357,16 @@ export class PacketPath {
     core.simulator.simulate(input, sim);
     if (sim.verdict === VERDICT_POSTPONE) {
       want(core, sim.needs);
-      return false;
+      return sim.needs.length > 0 ? FLOW_UNKNOWN : FLOW_STALE;
     }
-    if (!sim.cacheable || sim.shortLived > 0) return false;
+    if (!sim.cacheable) return FLOW_STALE;
     // The source MAC was seen elsewhere since: only a packet can say that it is back here, so the next one has to come up.
-    if (sourceMoved(sim, input.port)) return false;
+    if (sourceMoved(sim, input.port)) return FLOW_STALE;
     if (sim.verdict === VERDICT_FORWARD) core.translator.translate(sim, -1, this.output);
     else setDrop(this.output, sim.reason);
-    this.writer.rewrite(slot, sim, this.output, key, inPort, this.holdMac(key, input.port, input.port, now), now);
-    return true;
+    const mac = this.holdMac(key, input.port, input.port, now);
+    this.writer.rewrite(slot, sim, this.output, key, inPort, mac, lifetimeOf(sim, this.output), now);
+    return FLOW_STANDS;
   }
 
   /** Entry of the source MAC of a flow that entered by a bridge port, for the flow to hold; −1 if there is none. */
@@ -368,6 +377,11 @@ export class PacketPath {
     const vlan = readU16(key, K_VLAN) & 0xfff;
     return core.macs.learn(port.device, vlan, macToNumber(key, K_ETH_SRC), portHandle, published, now);
   }
+}
+
+/** How long the flow may live in ms; 0: no limit. */
+function lifetimeOf(sim: Simulation, output: Output): number {
+  return output.output === OUT_DROP && output.reason === PEER_UNREACHABLE ? UNREACHABLE_MS : sim.shortLived;
 }
 
 /** True if the view has the packet's source MAC anywhere but at the port by which it entered. */

@@ -4,7 +4,7 @@
  */
 import { A_COUNTER_SLOT, actionId, FLOW_FIRST_KEY, KEY_SIZE, keyInPort, readU32le, TAG_INGRESS, tag } from '@weft/flow';
 import type { Core } from './core.ts';
-import type { PacketPath } from './packet-path.ts';
+import { FLOW_STALE, FLOW_STANDS, FLOW_UNKNOWN, type FlowVerdict, type PacketPath } from './packet-path.ts';
 
 export class Revalidator {
   private readonly core: Core;
@@ -99,15 +99,16 @@ export class Revalidator {
 
   private one(slot: number, now: number): void {
     const { core } = this;
-    let stands = false;
+    let verdict: FlowVerdict = FLOW_STALE;
     try {
-      stands = this.path.revalidate(slot, now);
+      verdict = this.path.revalidate(slot, now);
     } catch (error) {
       core.counters.errors++;
       core.effects.log('error', 'flow.revalidation_failed', { error: (error as Error).stack });
     }
-    if (stands) this.adopted.delete(slot);
     // An adopted flow goes on while its topology is on the way; any other is decided anew by its next packet.
-    else if (!this.adopted.has(slot)) core.installer.remove(slot, now);
+    if (verdict === FLOW_UNKNOWN && this.adopted.has(slot)) return;
+    this.adopted.delete(slot);
+    if (verdict !== FLOW_STANDS) core.installer.remove(slot, now);
   }
 }
