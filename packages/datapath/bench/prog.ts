@@ -5,7 +5,6 @@
  *   node packages/datapath/bench/prog.ts [flows, default 100000]
  */
 import {
-  classFor,
   compileAction,
   extractKey,
   FLOW_FIRST_KEY,
