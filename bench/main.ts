@@ -9,7 +9,7 @@ import { dirname, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { CASES } from './cases/index.ts';
 import type { BenchCase, BenchContext } from './harness/case.ts';
-import { cleanUp, cleanUpOnSignals } from './harness/cleanup.ts';
+import { cleanUp, endOnSignals, interrupted } from './harness/cleanup.ts';
 import { BenchError } from './harness/errors.ts';
 import { createKernelOverlay, type KernelOverlay, sweepKernelOverlays } from './harness/kernel-overlay.ts';
 import { Labs, sweepLabs } from './harness/labs.ts';
@@ -103,7 +103,7 @@ async function main(): Promise<number> {
     list(options.json);
     return 0;
   }
-  cleanUpOnSignals();
+  endOnSignals();
   const note = (text: string) => console.error(`  ${text}`);
   let overlay: Promise<KernelOverlay> | undefined;
   const context: BenchContext = {
@@ -124,6 +124,7 @@ async function main(): Promise<number> {
       await sweepLabs(isRunning);
     }
     for (const benchCase of options.cases) {
+      if (interrupted() !== undefined) break;
       console.error(`${benchCase.id}: ${benchCase.what}`);
       try {
         if (benchCase.needsRoot && !isRoot)
@@ -139,6 +140,8 @@ async function main(): Promise<number> {
   } finally {
     await cleanUp();
   }
+  const signal = interrupted();
+  if (signal !== undefined) return 128 + signal;
   const report: BenchReport = { machine, quick: options.quick, started, results, failures };
   const output = options.output ?? (options.all && !options.quick ? LATEST : undefined);
   if (output !== undefined) {

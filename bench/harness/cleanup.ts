@@ -2,7 +2,9 @@
 type Action = () => Promise<void>;
 
 const actions: { readonly what: string; readonly action: Action }[] = [];
-let running: Promise<void> | undefined;
+let cleaning = false;
+let interruptedBy: number | undefined;
+const stoppers = new Set<() => void>();
 
 /** Registers an action; the last one registered runs first. The returned function runs it at once and forgets it. */
 export function onCleanup(what: string, action: Action): () => Promise<void> {
@@ -17,25 +19,40 @@ export function onCleanup(what: string, action: Action): () => Promise<void> {
 }
 
 /** Runs everything registered. A failed action is told and does not keep the others from running. */
-export function cleanUp(): Promise<void> {
-  running ??= (async () => {
-    for (let entry = actions.pop(); entry !== undefined; entry = actions.pop()) {
-      await entry
-        .action()
-        .catch((error: Error) => console.error(`bench: could not remove ${entry!.what}: ${error.message}`));
-    }
-    running = undefined;
-  })();
-  return running;
+export async function cleanUp(): Promise<void> {
+  cleaning = true;
+  stoppers.clear();
+  for (let entry = actions.pop(); entry !== undefined; entry = actions.pop()) {
+    const { what, action } = entry;
+    await action().catch((error: Error) => console.error(`bench: could not remove ${what}: ${error.message}`));
+  }
+  cleaning = false;
 }
 
-/** Cleans up on SIGINT, SIGTERM and SIGHUP, then ends as those signals would. */
-export function cleanUpOnSignals(): void {
+/** Number of the signal that asked the run to end, or undefined. */
+export function interrupted(): number | undefined {
+  return interruptedBy;
+}
+
+/** Has `stop` called when the run is interrupted, until the returned function is called. What cleans up is not interrupted. */
+export function onInterrupt(stop: () => void): () => void {
+  if (cleaning) return () => {};
+  stoppers.add(stop);
+  if (interruptedBy !== undefined) stop();
+  return () => stoppers.delete(stop);
+}
+
+/**
+ * On SIGINT, SIGTERM and SIGHUP ends what is being measured. What was under way then fails, and the run comes to its end in
+ * order: a lab that is half up cannot be removed before whoever makes it has let go of it.
+ */
+export function endOnSignals(): void {
   const numbers = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
   for (const [signal, number] of Object.entries(numbers)) {
-    process.once(signal, () => {
-      console.error(`bench: ${signal}: cleaning up`);
-      void cleanUp().finally(() => process.exit(128 + number));
+    process.on(signal, () => {
+      if (interruptedBy === undefined) console.error(`bench: ${signal}: cleaning up`);
+      interruptedBy ??= number;
+      for (const stop of stoppers) stop();
     });
   }
 }

@@ -1,7 +1,7 @@
 /** Running tools, in namespaces and in the background. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { onCleanup } from './cleanup.ts';
+import { interrupted, onCleanup, onInterrupt } from './cleanup.ts';
 import { BenchError } from './errors.ts';
 
 /** Runs `argv` in a network namespace; unlike `ip netns exec` the mount namespace stays the caller's. Null: where we are. */
@@ -22,6 +22,7 @@ export async function tryRun(argv: readonly string[], input = '', timeoutMs = 12
   child.stdin!.on('error', () => {}); // It may end before it has read everything.
   child.stdin!.end(input);
   const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
+  const forget = onInterrupt(() => child.kill('SIGTERM'));
   try {
     const [code] = (await once(child, 'close')) as [number | null];
     return { code: code ?? 128, stdout: stdout(), stderr: stderr() };
@@ -31,6 +32,7 @@ export async function tryRun(argv: readonly string[], input = '', timeoutMs = 12
     });
   } finally {
     clearTimeout(timer);
+    forget();
   }
 }
 
@@ -96,7 +98,8 @@ export function background(argv: readonly string[]): Background {
     clearTimeout(timer);
   };
   const done = onCleanup(argv.join(' '), () => terminate(500));
-  void closed.then(done);
+  const forget = onInterrupt(() => child.kill('SIGTERM'));
+  void closed.then(forget).then(done);
   const output = () => stdout() + stderr();
   return {
     output,
@@ -136,6 +139,7 @@ export function sleep(ms: number): Promise<void> {
 export async function waitUntil(holds: () => Promise<boolean>, timeoutMs: number): Promise<boolean> {
   for (const deadline = performance.now() + timeoutMs; ; await sleep(50)) {
     if (await holds()) return true;
+    if (interrupted() !== undefined) return false;
     if (performance.now() > deadline) return false;
   }
 }

@@ -1,4 +1,5 @@
 /** The report as a table for a terminal. */
+import { isBusy } from './machine.ts';
 import type { BenchReport, BenchResult } from './result.ts';
 
 export function formatTable(report: BenchReport): string {
@@ -13,6 +14,11 @@ export function formatTable(report: BenchReport): string {
   const lines =
     rows.length > 0 ? [line(header), line(widths.map((width) => '-'.repeat(width))), ...rows.map(line)] : [];
   for (const { id, code, message } of report.failures) lines.push(`${id}: not measured: ${code}: ${message}`);
+  if (isBusy(report.machine)) {
+    lines.push(
+      `the machine was busy with something else (load ${report.machine.load_before} before the first run): repeat this when it is not`,
+    );
+  }
   return lines.join('\n');
 }
 
