@@ -1,7 +1,7 @@
 /** The agent: host identity, state database, packet worker, control socket, and their orderly start and end. */
 import { mkdirSync, openSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { type Batch, connect, type Nsdb, type Subscription } from '@weft/nsdb';
+import { type Batch, connect, type Nsdb, type Subscription } from '@weft/nsdb/client';
 import { tryLock } from '@weft/sys';
 import { destination, type Logger, pino } from 'pino';
 import type { AgentConfig } from './config.ts';

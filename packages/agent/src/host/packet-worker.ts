@@ -6,6 +6,9 @@ import type { AgentConfig } from '../config.ts';
 import { AgentError } from '../errors.ts';
 import type { FromWorker, ToWorker, WorkerData } from '../worker/protocol.ts';
 
+/** Three semi-spaces of 2 MiB. */
+const YOUNG_MB = 6;
+
 type Listener = (message: FromWorker) => void;
 
 export class PacketWorker {
@@ -22,7 +25,11 @@ export class PacketWorker {
 
   constructor(config: AgentConfig, hostId: string, listener: Listener) {
     const data: WorkerData = { config, hostId };
-    this.worker = new Worker(new URL('../worker/worker.ts', import.meta.url), { workerData: data });
+    this.worker = new Worker(new URL('../worker/worker.ts', import.meta.url), {
+      workerData: data,
+      // The packet path makes few and short-lived objects: a small nursery costs nothing and keeps the process small.
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
+    });
     let onStarted: () => void = () => {};
     let onFailed: (error: Error) => void = () => {};
     this.started = new Promise((resolve, reject) => {

@@ -2,7 +2,7 @@
  * What this host publishes in the state tables. The session carries it over broken links and restarts of the store; here is
  * only what comes before a session exists (the store was away at start) and what an earlier start of the agent left over.
  */
-import { type HostSession, isNsdbError, type Nsdb, registerHost } from '@weft/nsdb';
+import { type HostSession, isNsdbError, type Nsdb, registerHost } from '@weft/nsdb/client';
 import type { Logger } from 'pino';
 
 const RETRY_MS = 500;

@@ -1,0 +1,8 @@
+/**
+ * What an agent needs of the database: the way in over the socket. Without the embedded store and the object model, which
+ * weigh more than all the rest of an agent.
+ */
+export { type ConnectOptions, connect } from './connect.ts';
+export type * from './contract.ts';
+export { isNsdbError, NsdbError } from './errors.ts';
+export { registerHost } from './register-host.ts';
