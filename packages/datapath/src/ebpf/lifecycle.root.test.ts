@@ -1,6 +1,6 @@
 /** What outlives a process and what does not: links, programs, tables, upgrades, interfaces that go away. */
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync, unlinkSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { dropReason, OUT_PORT } from '@weft/flow';
@@ -157,6 +157,23 @@ describe('ebpf: what stays and what goes', { skip }, () => {
     assert.deepEqual(readdirSync(stateDir), [mine.slice(stateDir.length + 1)]);
     testbed.vms[0].send(udp());
     new Bench(testbed).takeUpcalls(1);
+  });
+
+  test("other programs' pins on the same bpffs are left alone", () => {
+    const stateDir = pinsFor(testbed.options);
+    const foreign = ['tc', 'fedcba9876543210'].map((name) => join(stateDir, name));
+    for (const directory of foreign) {
+      mkdirSync(directory);
+      pinObject(driver.object.map.weft_drops.fd, join(directory, 'globals'));
+    }
+    testbed.driver.close();
+    testbed.driver = testbed.create();
+    testbed.attachAll();
+    for (const directory of foreign) {
+      assert.deepEqual(readdirSync(directory), ['globals']);
+      unlinkSync(join(directory, 'globals'));
+      rmdirSync(directory);
+    }
   });
 
   test('an interface that vanished while nobody looked is forgotten', () => {

@@ -27,6 +27,18 @@ export type Role = 'port' | 'closed' | 'underlay' | 'helper' | 'gro';
 type Held = { role: Role; fd: number };
 
 const PIN = /^(port|closed|underlay|helper|gro)_(\d+)$/;
+const LAYOUT = /^[0-9a-f]{16}$/;
+
+/**
+ * Directories of other versions of us. A bpffs is shared with other programs: only a directory that is named by a hash and holds
+ * nothing but links and tables with our names may be touched.
+ */
+function otherVersions(stateDir: string, own: string): string[] {
+  return readdirSync(stateDir, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && LAYOUT.test(entry.name))
+    .map((entry) => join(stateDir, entry.name))
+    .filter((path) => path !== own && readdirSync(path).every((name) => PIN.test(name) || name.startsWith('weft_')));
+}
 
 export class Links {
   readonly #directory: string;
@@ -38,15 +50,13 @@ export class Links {
   /** Interfaces that went away while nobody looked. */
   readonly vanished: { role: Role; ifindex: number }[] = [];
 
-  /** @param stateDir its other directories belong to other versions of us */
+  /** @param stateDir where directories of other versions of us may be, among those of other programs */
   constructor(stateDir: string, directory: string, nl: NetlinkSocket, clsact: boolean) {
     this.#directory = directory;
     this.#nl = nl;
     this.#clsact = clsact;
     for (const name of readdirSync(directory)) this.#adopt(name);
-    for (const other of readdirSync(stateDir, { withFileTypes: true })) {
-      const path = join(stateDir, other.name);
-      if (!other.isDirectory() || path === directory) continue;
+    for (const path of otherVersions(stateDir, directory)) {
       for (const name of readdirSync(path)) {
         const match = PIN.exec(name);
         if (match) this.#foreign.set(Number(match[2]), join(path, name));
@@ -157,9 +167,7 @@ export class Links {
 
   /** Drops directories of other versions whose links were all taken over, or whose interfaces are gone. */
   sweepForeign(stateDir: string): void {
-    for (const other of readdirSync(stateDir, { withFileTypes: true })) {
-      const path = join(stateDir, other.name);
-      if (!other.isDirectory() || path === this.#directory) continue;
+    for (const path of otherVersions(stateDir, this.#directory)) {
       const alive = readdirSync(path).some((name) => {
         const match = PIN.exec(name);
         if (!match) return false;
