@@ -38,6 +38,7 @@ async function run(context: BenchContext): Promise<BenchResult[]> {
       figure({ id: 'agent_rss_100k', unit: 'MiB', target: { atMost: 250 } }, sampleOf([round(after.total)]), {
         conditions: { flows: status.flows, statistic: 'VmRSS of the agent process' },
         also: {
+          flows: status.flows,
           before: round(before.total),
           anonymous: round(after.anonymous),
           anonymous_before: round(before.anonymous),

@@ -14,6 +14,7 @@ export function formatTable(report: BenchReport): string {
   const lines =
     rows.length > 0 ? [line(header), line(widths.map((width) => '-'.repeat(width))), ...rows.map(line)] : [];
   for (const { id, code, message } of report.failures) lines.push(`${id}: not measured: ${code}: ${message}`);
+  if (report.quick) lines.push('a quick run: fewer flows, lower rates, single runs; no figure in it stands for itself');
   if (isBusy(report.machine)) {
     lines.push(
       `the machine was busy with something else (load ${report.machine.load_before} before the first run): repeat this when it is not`,
