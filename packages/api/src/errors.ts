@@ -7,7 +7,6 @@ export const ERRORS = {
   WEFT_API_NOT_ACCEPTABLE: 'None of the media types in Accept can be produced. Ask for application/json.',
   WEFT_API_NO_SUCH_PATH: 'There is no resource at this path. The root document and /openapi.json list what there is.',
   WEFT_API_METHOD: 'The resource does not know this method. The header Allow lists those it knows.',
-  WEFT_API_READ_ONLY: 'This property is kept by the system and cannot be set. Leave it out.',
   WEFT_API_HOST_IN_USE:
     'A host that is alive or has ports bound to it cannot be deleted. Stop its agent and unbind its ports first.',
   WEFT_API_REVISION_AHEAD:
