@@ -15,6 +15,7 @@ packages=(
   'iproute2 /sbin/ip'
   'iputils-arping /usr/bin/arping'
   'iputils-ping /bin/ping'
+  'libc6-dev /usr/include/stdio.h'
   "libbpf-dev /usr/include/bpf/bpf_helpers.h"
   "libbpf1 /usr/lib/$(uname -m)-linux-gnu/libbpf.so.1"
   'linux-libc-dev /usr/include/linux/bpf.h'

@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { openLab, plantFault, removeFault, runChecks, selectChecks } from '@weft/lab';
 
 const weft = resolve(import.meta.dirname, '../../weft');
 const skip = process.getuid?.() === 0 ? false : 'needs root';
@@ -104,22 +105,33 @@ for (const { name, options } of LABS) {
     });
 
     test('each sabotage turns its check red, its removal green again', async (t) => {
-      const { checks } = JSON.parse(succeed('lab', 'status', '--name', name, '--json')) as { checks: string[] };
-      for (const one of checks) {
-        await t.test(one, () => {
-          succeed('lab', 'sabotage', one, '--name', name);
+      const lab = await openLab(name);
+      for (const one of selectChecks(lab, [])) {
+        await t.test(one.name, async () => {
+          await plantFault(lab, one.name, await one.sabotage(lab));
           try {
+            const { checks } = await runChecks(lab, [one.name]);
             assert.deepEqual(
-              check(name, one).map((result) => result.ok),
+              checks.map((result) => result.ok),
               [false],
             );
           } finally {
-            succeed('lab', 'sabotage', one, '--name', name, '--remove');
+            await removeFault(lab, one.name);
           }
         });
       }
-      const red = check(name).filter((result) => !result.ok && result.skipped === undefined);
-      assert.deepEqual(red, []);
+      const { checks } = await runChecks(lab);
+      assert.deepEqual(
+        checks.filter((result) => !result.ok && result.skipped === undefined),
+        [],
+      );
+    });
+
+    test('the command plants a fault and removes it', () => {
+      assert.match(succeed('lab', 'sabotage', 'ping-l2-local', '--name', name), /planted/);
+      assert.equal(run('lab', 'check', '--name', name, 'ping-l2-local').status, 1);
+      assert.match(succeed('lab', 'sabotage', 'ping-l2-local', '--name', name), /removed/);
+      succeed('lab', 'check', '--name', name, 'ping-l2-local');
     });
   });
 }
