@@ -1,7 +1,7 @@
 /** A link in the fabric gets narrower: a TCP transfer through it recovers by path MTU discovery. */
 
 import { awaitConvergence } from '../convergence.ts';
-import { ipBatch } from '../exec.ts';
+import { ipBatch, run } from '../exec.ts';
 import { nftFault } from '../faults/fault.ts';
 import { type HostPlan, UNDERLAY_MTU } from '../plan.ts';
 import { killAgent, restartAgent } from '../restart.ts';
@@ -27,6 +27,10 @@ export const pathMtu = defineKind({
     const target = context.vm(to);
     const far = context.hostOf(target);
     const address = context.address(target, family);
+    // A guest remembers path MTUs for ten minutes: with that there would be nothing to discover.
+    for (const vm of [source, target]) {
+      for (const version of ['-4', '-6']) await run(['ip', '-n', vm.namespace, version, 'route', 'flush', 'cache']);
+    }
     await setMtu(context, far, mtu);
     try {
       const client = ['-n', `${megabytes}M`];
