@@ -31,6 +31,11 @@ export interface TunnelSpec {
   readonly remote: Uint8Array;
   /** Interfaces by which the peer is reached now, chosen by the agent from the FIB: up to 4, all equal cost. A packet takes one by flow hash. */
   readonly ifindexes: readonly number[];
+  /**
+   * Next hop of each of `ifindexes` (16 bytes), null: the peer is on the link. Absent: the kernel's FIB is asked per packet, which
+   * over IPv6 goes wrong with several paths (its multipath hash does not heed the interface).
+   */
+  readonly gateways?: readonly (Uint8Array | null)[];
   /** L3 bytes of an inner packet that fit (underlay path MTU minus overhead). */
   readonly mtu: number;
 }

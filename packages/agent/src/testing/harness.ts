@@ -22,7 +22,7 @@ class FakeUnderlay implements UnderlayView {
     return this.links.find((l) => l.name === name);
   }
   path(): UnderlayPath {
-    return { ifindexes: [1], mtu: 1500 };
+    return { hops: [{ ifindex: 1, gateway: '' }], mtu: 1500 };
   }
   drain(): boolean {
     return false;

@@ -146,8 +146,8 @@ export class Tunnels {
       const first = mine.find((m) => this.hasMember(m.zone, member.host))?.zone;
       if (first !== member.zone) continue;
       const path = this.underlay.path(member.address);
-      if (path.ifindexes.length === 0) continue;
-      for (const i of path.ifindexes) usedInterfaces.add(i);
+      if (path.hops.length === 0) continue;
+      for (const { ifindex } of path.hops) usedInterfaces.add(ifindex);
       const remote = ipParse(member.address);
       const peer = this.number(member.host);
       let mtu = path.mtu - this.datapath.overhead(!ipIsV4(remote));
@@ -159,7 +159,8 @@ export class Tunnels {
         hostId: member.host,
         local: locals.get(member.zone)!,
         remote,
-        ifindexes: path.ifindexes,
+        ifindexes: path.hops.map(({ ifindex }) => ifindex),
+        gateways: path.hops.map(({ gateway }) => (gateway === '' ? null : ipParse(gateway))),
         mtu,
       });
     }
@@ -200,7 +201,12 @@ function sameTunnel(a: TunnelSpec, b: TunnelSpec): boolean {
   return (
     a.mtu === b.mtu &&
     a.ifindexes.join() === b.ifindexes.join() &&
+    hopsOf(a) === hopsOf(b) &&
     ipEquals(a.local, 0, b.local, 0) &&
     ipEquals(a.remote, 0, b.remote, 0)
   );
+}
+
+function hopsOf(spec: TunnelSpec): string {
+  return (spec.gateways ?? []).map((gateway) => (gateway ? ipFormat(gateway) : '')).join();
 }

@@ -39,8 +39,12 @@ after(() => {
 
 test('follows equal-cost paths, route MTUs and failing links', { skip }, async () => {
   const underlay = runIn(NS, () => new Underlay());
-  const names = (address: string) => underlay.path(address).ifindexes.map((i) => underlay.link(i)?.name);
+  const names = (address: string) => underlay.path(address).hops.map(({ ifindex }) => underlay.link(ifindex)?.name);
   assert.deepEqual(names('172.16.1.1'), ['a0', 'a1']);
+  const gateways = (address: string) => underlay.path(address).hops.map(({ gateway }) => gateway);
+  assert.deepEqual(gateways('172.16.1.1'), ['10.0.0.2', '10.0.1.2']);
+  assert.deepEqual(gateways('fd99::1'), ['fd00::2', 'fd00:1::2']);
+  assert.deepEqual(gateways('10.0.1.77'), ['']);
   assert.equal(underlay.path('172.16.1.1').mtu, 1400);
   assert.deepEqual(names('172.16.9.1'), ['a0']);
   assert.equal(underlay.path('172.16.9.1').mtu, 1300);

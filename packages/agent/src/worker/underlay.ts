@@ -20,10 +20,17 @@ import {
   routeList,
 } from '@weft/sys';
 
+/** One way to a peer. */
+export interface UnderlayHop {
+  readonly ifindex: number;
+  /** Address of the next router, '': the peer is on the link. */
+  readonly gateway: string;
+}
+
 /** How a peer is reached. */
 export interface UnderlayPath {
-  /** Up to 4 outgoing interfaces of equal cost, ascending; empty: unreachable. */
-  readonly ifindexes: readonly number[];
+  /** Up to 4 ways of equal cost, ascending by interface; empty: unreachable. */
+  readonly hops: readonly UnderlayHop[];
   /** L3 bytes that fit into an underlay packet, the least of all hops. */
   readonly mtu: number;
 }
@@ -41,7 +48,7 @@ export interface UnderlayView {
 }
 
 const MAX_HOPS = 4;
-const UNREACHABLE: UnderlayPath = { ifindexes: [], mtu: 0 };
+const UNREACHABLE: UnderlayPath = { hops: [], mtu: 0 };
 
 interface CompiledRoute {
   readonly cidr: Cidr;
@@ -105,7 +112,7 @@ export class Underlay implements UnderlayView {
   path(remote: string): UnderlayPath {
     const address = ipParse(remote);
     let chosen: CompiledRoute | undefined;
-    const ifindexes = new Set<number>();
+    const found = new Map<number, UnderlayHop>();
     let mtu = 65535;
     for (const candidate of this.routes) {
       if (chosen && (candidate.cidr.bits !== chosen.cidr.bits || candidate.route.metric !== chosen.route.metric)) break;
@@ -114,15 +121,15 @@ export class Underlay implements UnderlayView {
       if (hops.length === 0) continue;
       chosen = candidate;
       for (const hop of hops) {
-        if (ifindexes.size === MAX_HOPS) break;
-        ifindexes.add(hop.oif!);
+        if (found.size === MAX_HOPS) break;
+        if (!found.has(hop.oif!)) found.set(hop.oif!, { ifindex: hop.oif!, gateway: hop.gateway ?? '' });
         mtu = Math.min(mtu, candidate.route.mtu ?? 65535, this.linksByIndex.get(hop.oif!)!.mtu);
       }
       // IPv4 multipath is one route with several hops; IPv6 may list each hop as a route of its own: look on at equals.
       if (candidate.route.family === 4) break;
     }
     if (!chosen) return UNREACHABLE;
-    return { ifindexes: [...ifindexes].sort((a, b) => a - b), mtu };
+    return { hops: [...found.values()].sort((a, b) => a.ifindex - b.ifindex), mtu };
   }
 
   private usable(oif: number | undefined, flags: number): boolean {
