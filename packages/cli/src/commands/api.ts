@@ -1,4 +1,6 @@
 /** `weft api`: the state database and the REST API over it, in one process. */
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { Command } from 'commander';
 import { CliError } from '../errors.ts';
 import { untilTerminated } from '../signals.ts';
@@ -40,6 +42,8 @@ async function runApi(options: Options): Promise<void> {
     import('@weft/sys'),
   ]);
   process.umask(0o077);
+  for (const socket of [options.socket, options.apiSocket])
+    mkdirSync(dirname(socket), { recursive: true, mode: 0o700 });
   const closers: (() => Promise<void>)[] = [];
   try {
     const nsdb = await openEmbedded({ dir: options.store });
