@@ -118,6 +118,11 @@ export class Harness {
     return { interest, kind: 'objects', reset: true, upserts, removed: [] };
   }
 
+  /** What the engine is subscribed to. */
+  interests(): ReadonlySet<string> {
+    return new Set(this.subscribed);
+  }
+
   turn(): void {
     this.engine.turn();
   }

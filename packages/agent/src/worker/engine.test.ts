@@ -210,3 +210,24 @@ test('an unbound port loses its flows before it is detached', () => {
   assert.equal(state.flows.size, 0);
   assert.ok(!state.ports.has(VM0));
 });
+
+test('what no packet has needed for ten minutes is given back, what local ports need is kept', () => {
+  const net = bound();
+  net.world.entry(`arp/${net.router}`, '10.0.1.10', MAC_A);
+  net.world.patch('Port', net.b, { hostId: '00000000-0000-4000-8000-00000000bbbb' });
+  const host = start(net);
+  const atRest = host.interests();
+  host.datapath.inject(VM0, routedFrame());
+  host.settle();
+  assert.ok(host.interests().has(`t/mac/${net.rightBridge}`));
+  for (let i = 0; i < 14; i++) {
+    host.now += 60_000;
+    host.settle();
+  }
+  assert.ok(!host.interests().has(`t/mac/${net.rightBridge}`));
+  for (const interest of atRest) assert.ok(host.interests().has(interest), interest);
+  // And it comes back when a packet needs it again.
+  host.datapath.inject(VM0, routedFrame());
+  host.settle();
+  assert.ok(host.interests().has(`t/mac/${net.rightBridge}`));
+});

@@ -27,6 +27,8 @@ export class TopologyFeed {
   private localPorts: Set<string> | null = null;
   /** Nothing that compiled devices need is on its way: flows can stand on the revision applied last. */
   complete = true;
+  /** What packets that enter by live ports need: kept also while there are none. */
+  private readonly warm = new Set<string>();
   private readonly delivered = new Set<string>();
   private readonly beforeDetach: (ifindex: number, portId: string) => void;
 
@@ -114,7 +116,11 @@ export class TopologyFeed {
     const tags: number[] = [];
     for (const host of core.tunnels.reconcile(now)) tags.push(tunnelTag(core.view.handle(host)));
     if (this.ready) {
-      for (const port of core.bindings.reconcile(this.beforeDetach)) tags.push(localPortTag(core.view.handle(port)));
+      for (const port of core.bindings.reconcile(this.beforeDetach)) {
+        tags.push(localPortTag(core.view.handle(port)));
+        // What a port that has gone was kept warm by is released when unused; what the others need is asked for again.
+        this.warm.clear();
+      }
     }
     return tags;
   }
@@ -170,7 +176,10 @@ export class TopologyFeed {
   private warmUp(): void {
     const { core } = this;
     for (const { portId, live } of core.bindings.list()) {
-      if (live) want(core, core.view.interestsFor(core.view.handle(portId)));
+      if (!live) continue;
+      const needed = core.view.interestsFor(core.view.handle(portId));
+      for (const interest of needed) this.warm.add(interest);
+      want(core, needed);
     }
   }
 
@@ -180,6 +189,7 @@ export class TopologyFeed {
     const kept = new Set(['a/TunnelZone', 'a/TunnelZoneHost', this.localPortsInterest]);
     for (const id of this.localPorts ?? []) kept.add(`o/Port/${id}`);
     for (const id of core.bindings.bridges()) kept.add(`o/Bridge/${id}`);
+    for (const interest of this.warm) kept.add(interest);
     const unused = core.view.unused(olderThan, (t) => core.installer.tags.has(t)).filter((i) => !kept.has(i));
     if (unused.length === 0) return [];
     for (const interest of unused) {
