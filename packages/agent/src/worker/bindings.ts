@@ -33,6 +33,8 @@ export class Bindings {
   private readonly byIfindex = new Map<number, string>();
   private readonly egress = new Map<number, string>();
   private readonly floodKeys = new Map<string, number>();
+  /** Ports whose interface cannot be attached, with what was said of it: told once, tried again with every reconciliation. */
+  private readonly refused = new Map<string, string>();
   private attachedBefore = new Set<number>();
 
   constructor(
@@ -53,8 +55,10 @@ export class Bindings {
   }
 
   setPort(id: string, port: Port | null): void {
-    if (port === null) this.ports.delete(id);
-    else this.ports.set(id, port);
+    if (port === null) {
+      this.ports.delete(id);
+      this.refused.delete(id);
+    } else this.ports.set(id, port);
   }
 
   /** Forgets ports that are not in `ids`. */
@@ -124,7 +128,7 @@ export class Bindings {
         this.live.set(id, { port, ifindex, mac });
         continue;
       }
-      this.datapath.attachPort(this.spec(port, ifindex, mac));
+      if (!this.attach(port, ifindex, mac)) continue;
       this.live.set(id, { port, ifindex, mac });
       this.byIfindex.set(ifindex, id);
       changed.push(id);
@@ -136,6 +140,23 @@ export class Bindings {
     this.reconcileEgress();
     this.detachStale();
     return changed;
+  }
+
+  /** One interface that went away in this moment, or that the kernel refuses, is no reason to stop for all. */
+  private attach(port: Port, ifindex: number, mac: string): boolean {
+    try {
+      this.datapath.attachPort(this.spec(port, ifindex, mac));
+      this.refused.delete(port.id);
+      return true;
+    } catch (error) {
+      const { message } = error as Error;
+      if (this.refused.get(port.id) !== message) {
+        this.refused.set(port.id, message);
+        const fields = { port: port.id, interface: port.interfaceName, ifindex, error: message };
+        this.effects.log('error', 'port.attach_failed', fields);
+      }
+      return false;
+    }
   }
 
   private wanted(): Map<string, { port: Port; ifindex: number }> {

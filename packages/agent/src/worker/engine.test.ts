@@ -45,6 +45,27 @@ test('the first packet makes a flow and is sent; the second hits it', () => {
   assert.equal(host.engine.status().flowsInstalled, 1);
 });
 
+test('an interface that cannot be attached costs its port only, is told once, and is tried again', () => {
+  const host = new Harness(bound().world, new MemoryState(4096));
+  const attach = host.datapath.attachPort.bind(host.datapath);
+  host.datapath.attachPort = (spec) => {
+    if (spec.ifindex === VM0) throw new Error('no such device');
+    attach(spec);
+  };
+  host.settle();
+  host.now += 10_000;
+  host.settle();
+  assert.deepEqual([...host.datapath.state.ports.keys()], [VM1]);
+  assert.equal(host.complaints.length, 1);
+  assert.match(host.complaints.pop()!, /^port\.attach_failed .*no such device/);
+  host.datapath.attachPort = attach;
+  host.now += 10_000;
+  host.settle();
+  assert.equal(host.datapath.inject(VM0, routedFrame()), null);
+  host.settle();
+  assert.equal(host.datapath.executed.length, 1);
+});
+
 test('a burst before the flow stands is sent in order, and makes one flow', () => {
   const host = start(bound());
   for (let i = 1; i <= 20; i++) host.datapath.inject(VM0, routedFrame(i));
