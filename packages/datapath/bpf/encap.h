@@ -14,44 +14,50 @@ static __always_inline int tunnel_get(__u32 peer, struct weft_tunnel *t)
 	struct weft_tunnel *found = bpf_map_lookup_elem(&weft_tunnels, &peer);
 	if (!found)
 		return -1;
-	__builtin_memcpy(t, found, sizeof(*t));
+	copy_words(t, found, sizeof(*t));
 	barrier();
 	return t->peer == peer && t->peer_tail == peer && t->count ? 0 : -1;
 }
 
-static __always_inline __u32 mix(__u32 h, __u32 word)
-{
-	h = (h ^ word) * 0x85ebca6b;
-	return h << 13 | h >> 19;
-}
-
-/* Hash of the inner flow: addresses and protocol, ports unless it is a fragment (all fragments of a packet must take one path). */
+/* Hash of the inner flow: addresses and protocol, ports unless it is a fragment (all fragments of a packet must take one path). A sum of
+ * products, which do not wait for each other. */
 static __always_inline __u32 flow_hash(const struct weft_pkt *p)
 {
-	const __u32 *k = (const __u32 *)&p->key;
-	__u32 h = k[16 / 4];
-	if (!p->family)
-		return mix(mix(mix(h, k[1]), k[2]), k[3]) ^ h >> 15;
-#pragma unroll
-	for (int i = 20 / 4; i < 52 / 4; i++)
-		h = mix(h, k[i]);
-	h = mix(h, p->key.ip_proto);
-	if (p->key.ip_frag == FRAG_NONE)
-		h = mix(h, k[56 / 4]);
-	return h ^ h >> 15;
+	const __u64 *k = (const __u64 *)&p->key;
+	__u64 h;
+	if (!p->family) {
+		h = (k[0] >> 32) * 0x9e3779b185ebca87ULL + k[1] * 0xc2b2ae3d27d4eb4fULL + k[2] * 0x165667b19e3779f9ULL;
+	} else {
+		h = k[2] * 0x9e3779b185ebca87ULL + k[3] * 0xc2b2ae3d27d4eb4fULL + k[4] * 0x165667b19e3779f9ULL +
+		    k[5] * 0x85ebca77c2b2ae63ULL + (k[6] & 0xffffffffffULL) * 0x27d4eb2f165667c5ULL;
+		if (p->key.ip_frag == FRAG_NONE)
+			h += (k[7] & 0xffffffff) * 0xd6e8feb86659fd93ULL;
+	}
+	h = (h ^ h >> 32) * 0xd6e8feb86659fd93ULL;
+	return h >> 32;
 }
 
-static __always_inline __u32 tunnel_ifindex(const struct weft_tunnel *t, __u32 hash)
+/* Number of the way that a packet of this hash takes (see struct weft_hop). */
+static __always_inline __u32 tunnel_hop(const struct weft_tunnel *t, __u32 hash)
 {
-	if (t->count == 1)
-		return t->ifindex[0];
 	__u32 n = hash >> 20;
-	n = t->count == 2 ? n & 1 : t->count == 3 ? n % 3 : n & 3;
-	return n == 0 ? t->ifindex[0] : n == 1 ? t->ifindex[1] : n == 2 ? t->ifindex[2] : t->ifindex[3];
+	n = t->count == 1 ? 0 : t->count == 2 ? n & 1 : t->count == 3 ? n % 3 : n & 3;
+	return t->peer << 2 | n;
+}
+
+/* Sends a frame with complete outer headers; the neighbour's MAC is filled in by the kernel. */
+static __always_inline int send_to_hop(__u32 number)
+{
+	struct weft_hop *hop = bpf_map_lookup_elem(&weft_hops, &number);
+	if (!hop)
+		return drop(DROP_NO_TUNNEL);
+	if (!hop->family)
+		return bpf_redirect_neigh(hop->ifindex, 0, 0, 0);
+	return bpf_redirect_neigh(hop->ifindex, (struct bpf_redir_neigh *)&hop->family, sizeof(struct bpf_redir_neigh), 0);
 }
 
 struct outer {
-	__u8 eth[ETH_LEN]; /* inner Ethernet header, its tag taken out */
+	__u64 eth[2]; /* inner Ethernet header (14 bytes), its tag taken out */
 	__be16 tag_proto; /* 0: no tag */
 	__be16 tag_tci;
 	__u8 ecn;
@@ -62,29 +68,25 @@ struct outer {
 
 static __always_inline void put_ipv4(__u8 *h, const struct weft_tunnel *t, __u8 ecn, __u8 proto, __u32 total)
 {
-	__u16 *w = (__u16 *)h;
-	w[0] = bpf_htons(0x4500 | ecn);
-	w[1] = bpf_htons(total);
-	w[2] = 0;
-	w[3] = bpf_htons(0x4000);
-	w[4] = bpf_htons(OUTER_TTL << 8 | proto);
-	w[5] = 0;
-	__builtin_memcpy(h + 12, t->local + 12, 4);
-	__builtin_memcpy(h + 16, t->remote + 12, 4);
-	__u32 sum = w[0] + w[1] + w[3] + w[4] + w[6] + w[7] + w[8] + w[9];
+	__u32 local = get32(t->local + 12), remote = get32(t->remote + 12);
+	__u16 first = bpf_htons(0x4500 | ecn), length = bpf_htons(total), ttl = bpf_htons(OUTER_TTL << 8 | proto);
+	__u64 sum = (__u64)first + length + bpf_htons(0x4000) + ttl + local + remote;
+	sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
-	w[5] = ~sum;
+	put32(h, first | (__u32)length << 16);
+	put32(h + 4, (__u32)bpf_htons(0x4000) << 16);
+	put32(h + 8, ttl | (__u32)(__u16)~sum << 16);
+	put32(h + 12, local);
+	put32(h + 16, remote);
 }
 
 static __always_inline void put_ipv6(__u8 *h, const struct weft_tunnel *t, __u8 ecn, __u8 proto, __u32 payload)
 {
-	*(__be32 *)h = bpf_htonl(0x60000000 | (__u32)ecn << 20);
-	*(__be16 *)(h + 4) = bpf_htons(payload);
-	h[6] = proto;
-	h[7] = OUTER_TTL;
-	__builtin_memcpy(h + 8, t->local, 16);
-	__builtin_memcpy(h + 24, t->remote, 16);
+	put32(h, bpf_htonl(0x60000000 | (__u32)ecn << 20));
+	put32(h + 4, bpf_htons(payload) | (__u32)proto << 16 | (__u32)OUTER_TTL << 24);
+	copy_words(h + 8, t->local, 16);
+	copy_words(h + 24, t->remote, 16);
 }
 
 /* Writes everything from the outer Ethernet header to the inner one's end. */
@@ -97,8 +99,9 @@ static __always_inline int put_outer(struct __sk_buff *skb, const struct weft_tu
 		return -1;
 	__u32 length = skb->len - ETH_LEN;
 	/* redirect_neigh fills the addresses in, but drops a frame whose old ones (the inner frame's) are multicast. */
-	__builtin_memset(h, 0, 12);
-	*(__be16 *)(h + 12) = ipv6 ? P_IPV6 : P_IP;
+	put64(h, 0);
+	put32(h + 8, 0);
+	put16(h + 12, ipv6 ? P_IPV6 : P_IP);
 	h += ETH_LEN;
 	if (ipv6)
 		put_ipv6(h, t, o->ecn, vxlan ? PROTO_UDP : PROTO_GRE, length - l3);
@@ -106,26 +109,23 @@ static __always_inline int put_outer(struct __sk_buff *skb, const struct weft_tu
 		put_ipv4(h, t, o->ecn, vxlan ? PROTO_UDP : PROTO_GRE, length);
 	h += l3;
 	if (vxlan) {
-		*(__be16 *)h = bpf_htons(49152 | (o->hash & 0x3fff));
-		*(__be16 *)(h + 2) = bpf_htons(cfg_vxlan_port);
-		*(__be16 *)(h + 4) = bpf_htons(length - l3);
-		*(__be16 *)(h + 6) = 0;
-		*(__be32 *)(h + 8) = bpf_htonl(0x08000000);
-		*(__be32 *)(h + 12) = bpf_htonl(o->key << 8);
+		put32(h, bpf_htons(49152 | (o->hash & 0x3fff)) | (__u32)bpf_htons(cfg_vxlan_port) << 16);
+		put32(h + 4, bpf_htons(length - l3));
+		put32(h + 8, bpf_htonl(0x08000000));
+		put32(h + 12, bpf_htonl(o->key << 8));
 	} else {
-		*(__be16 *)h = bpf_htons(0x2000);
-		*(__be16 *)(h + 2) = bpf_htons(0x6558);
-		*(__be32 *)(h + 4) = bpf_htonl(o->key);
+		put32(h, bpf_htonl(0x20006558));
+		put32(h + 4, bpf_htonl(o->key));
 	}
 	h += l4;
-	__builtin_memcpy(h, o->eth, 12);
+	put64(h, o->eth[0]);
+	put32(h + 8, o->eth[1]);
 	if (o->tag_proto) {
-		*(__be16 *)(h + 12) = o->tag_proto;
-		*(__be16 *)(h + 14) = o->tag_tci;
-		__builtin_memcpy(h + 16, o->eth + 12, 2);
-	} else {
-		__builtin_memcpy(h + 12, o->eth + 12, 2);
+		put16(h + 12, o->tag_proto);
+		put16(h + 14, o->tag_tci);
+		h += TAG_LEN;
 	}
+	put16(h + 12, o->eth[1] >> 32);
 	return 0;
 }
 
@@ -193,15 +193,14 @@ static __noinline int encapsulate(struct __sk_buff *skb, struct weft_pkt *p, str
 	o->hash = hash;
 	o->key = key;
 	o->ecn = ecn;
-	if (take_tag(skb, o) < 0 || bpf_skb_load_bytes(skb, 0, o->eth, ETH_LEN) < 0)
+	if (take_tag(skb, o) < 0 || pkt_load(skb, 0, o->eth, ETH_LEN) < 0)
 		return drop(DROP_ENCAP_FAILED);
 	__u32 l2 = o->tag_proto ? ETH_LEN + TAG_LEN : ETH_LEN;
 	__u32 grow = outer_bytes(t) + l2;
 	if (skb->len + grow - ETH_LEN > 65535)
 		return drop(DROP_LENGTH_OVERFLOW);
-	__u32 ifindex = tunnel_ifindex(t, o->hash);
-	__be16 type;
-	__builtin_memcpy(&type, o->eth + 12, 2);
+	__u32 hop = tunnel_hop(t, o->hash);
+	__be16 type = o->eth[1] >> 32;
 	int again = 0;
 	if ((type == P_IP || type == P_IPV6) && skb->protocol == type) {
 		long err = bpf_skb_adjust_room(skb, grow, BPF_ADJ_ROOM_MAC, encap_flags(t, l2));
@@ -215,7 +214,7 @@ static __noinline int encapsulate(struct __sk_buff *skb, struct weft_pkt *p, str
 		if (!err) {
 			if (write_outer(skb, t, o) < 0)
 				return drop(DROP_ENCAP_FAILED);
-			return bpf_redirect_neigh(ifindex, 0, 0, 0);
+			return send_to_hop(hop);
 		}
 		if (!again)
 			return drop(DROP_ENCAP_FAILED);
@@ -225,7 +224,7 @@ static __noinline int encapsulate(struct __sk_buff *skb, struct weft_pkt *p, str
 		return drop(DROP_ENCAP_FAILED);
 	if (bpf_skb_change_head(skb, grow, 0) < 0 || write_outer(skb, t, o) < 0)
 		return drop(DROP_ENCAP_FAILED);
-	skb->mark = MARK_NEIGH | ifindex;
+	skb->mark = MARK_NEIGH | hop;
 	return bpf_redirect(cfg_helper_ifindex, 0);
 }
 

@@ -40,11 +40,19 @@ struct weft_tunnel {
 	__u8 remote[16];
 	__u32 peer_tail;
 	__u32 pad;
+} __attribute__((aligned(8)));
+
+/* One way to a peer; its number is peer << 2 | place among the tunnel's interfaces. Family and address stand as in
+ * struct bpf_redir_neigh. Family 0: the FIB is asked, which over IPv6 picks among several paths without heeding the interface. */
+struct weft_hop {
+	__u32 ifindex;
+	__u32 family;
+	__u32 address[4];
 };
 
 struct weft_address {
 	__u8 bytes[16];
-};
+} __attribute__((aligned(8)));
 
 /* Where a tunnel key delivers. */
 struct weft_egress {
@@ -91,7 +99,7 @@ struct weft_exec {
 
 #define MARK_EXEC 0x80000000
 #define MARK_REPLICA 0x40000000
-#define MARK_NEIGH 0x20000000 /* | ifindex: outer headers are complete */
+#define MARK_NEIGH 0x20000000 /* | number of the hop: outer headers are complete */
 #define MARK_KIND 0xe0000000
 #define EXEC_SLOTS 4096
 #define REPLICA_SLOTS 65536 /* the bits between slot and kind are a generation */
@@ -111,6 +119,7 @@ PIN_NAME(BPF_MAP_TYPE_ARRAY, __u32, struct weft_counter, 1, weft_counters, BPF_F
 PIN_NAME(BPF_MAP_TYPE_HASH, __u32, struct weft_port, 4096, weft_ports, BPF_F_NO_PREALLOC);
 PIN_NAME(BPF_MAP_TYPE_HASH, __u32, struct weft_budget, 4096, weft_budgets, BPF_F_NO_PREALLOC);
 PIN_NAME(BPF_MAP_TYPE_HASH, __u32, struct weft_tunnel, 16384, weft_tunnels, BPF_F_NO_PREALLOC);
+PIN_NAME(BPF_MAP_TYPE_HASH, __u32, struct weft_hop, 65536, weft_hops, BPF_F_NO_PREALLOC);
 PIN_NAME(BPF_MAP_TYPE_HASH, struct weft_address, __u32, 16384, weft_peers, BPF_F_NO_PREALLOC);
 PIN_NAME(BPF_MAP_TYPE_HASH, struct weft_address, __u32, 256, weft_locals, BPF_F_NO_PREALLOC);
 PIN_NAME(BPF_MAP_TYPE_HASH, __u32, struct weft_egress, 65536, weft_egress, BPF_F_NO_PREALLOC);

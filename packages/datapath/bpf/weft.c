@@ -98,7 +98,7 @@ int weft_helper(struct __sk_buff *skb)
 	if ((mark & MARK_KIND) == MARK_REPLICA)
 		return encapsulate_replica(skb, mark);
 	if ((mark & MARK_KIND) == MARK_NEIGH)
-		return bpf_redirect_neigh(mark & ~MARK_KIND, 0, 0, 0);
+		return send_to_hop(mark & ~MARK_KIND);
 	return drop(DROP_PORT_UNBOUND); /* nobody's: the host's stack sending into its end */
 }
 

@@ -35,10 +35,13 @@ import {
   decodePort,
   decodeTunnel,
   encodeEgress,
+  encodeHop,
   encodePort,
   encodePortInfo,
   encodeTunnel,
   encodeTunnelInfo,
+  hopNumber,
+  MAX_HOPS,
   PORT_INFO_SIZE,
   TUNNEL_INFO_SIZE,
   u32At,
@@ -298,6 +301,9 @@ export class EbpfDatapath implements Datapath {
     const { map } = this.#object;
     const old = this.#tunnels.get(spec.peer);
     map.weft_tunnel_info.update(u32Key(spec.peer), encodeTunnelInfo(spec));
+    // Ways before the tunnel that counts them.
+    const hops = Math.min(spec.ifindexes.length, MAX_HOPS);
+    for (let i = 0; i < hops; i++) map.weft_hops.update(u32Key(hopNumber(spec.peer, i)), encodeHop(spec, i));
     map.weft_tunnels.update(u32Key(spec.peer), encodeTunnel(spec));
     const peer = u32Key(spec.peer).slice();
     map.weft_peers.update(spec.remote, peer);
@@ -318,6 +324,7 @@ export class EbpfDatapath implements Datapath {
     if (!old) return;
     this.#tunnels.delete(peer);
     map.weft_tunnels.delete(u32Key(peer));
+    for (let i = 0; i < MAX_HOPS; i++) map.weft_hops.delete(u32Key(hopNumber(peer, i)));
     map.weft_tunnel_info.delete(u32Key(peer));
     this.#forgetRemote(old.remote);
   }

@@ -31,6 +31,7 @@ describe('tables as C and TypeScript lay them out', { skip }, () => {
         layout.EGRESS_SIZE,
       ],
     );
+    assert.equal(size('weft_hops'), layout.HOP_SIZE);
     assert.deepEqual(['weft_lists', 'weft_replicas', 'weft_execs'].map(size), [
       layout.MEMBER_SIZE,
       layout.REPLICA_SIZE,

@@ -81,9 +81,18 @@ export function decodePort(port: Uint8Array, info: Uint8Array): PortSpec {
   };
 }
 
+/** Ways to one peer. */
+export const MAX_HOPS = 4;
+// include/linux/socket.h
+const AF_INET = 2;
+const AF_INET6 = 10;
+
 // struct weft_tunnel
 export const TUNNEL_SIZE = 64;
 const TUNNEL = { peer: 0, mtu: 4, ipv6: 6, count: 7, ifindex: 8, local: 24, remote: 40, peerTail: 56 } as const;
+// struct weft_hop
+export const HOP_SIZE = 24;
+const HOP = { ifindex: 0, family: 4, address: 8 } as const;
 // struct weft_tunnel_info
 export const TUNNEL_INFO_SIZE = 48;
 
@@ -97,7 +106,7 @@ export function encodeTunnel(spec: TunnelSpec): Uint8Array {
   view.setUint32(TUNNEL.peer, spec.peer, true);
   view.setUint16(TUNNEL.mtu, spec.mtu === 0 ? 0xffff : Math.min(spec.mtu, 0xffff), true);
   view.setUint8(TUNNEL.ipv6, isMapped(spec.remote) ? 0 : 1);
-  const ifindexes = spec.ifindexes.slice(0, 4);
+  const ifindexes = spec.ifindexes.slice(0, MAX_HOPS);
   view.setUint8(TUNNEL.count, ifindexes.length);
   ifindexes.forEach((ifindex, i) => {
     view.setUint32(TUNNEL.ifindex + i * 4, ifindex, true);
@@ -105,6 +114,23 @@ export function encodeTunnel(spec: TunnelSpec): Uint8Array {
   bytes.set(spec.local.subarray(0, 16), TUNNEL.local);
   bytes.set(spec.remote.subarray(0, 16), TUNNEL.remote);
   view.setUint32(TUNNEL.peerTail, spec.peer, true);
+  return bytes;
+}
+
+/** Number of way `place` to a peer. */
+export function hopNumber(peer: number, place: number): number {
+  return peer * MAX_HOPS + place;
+}
+
+/** Way `place` of a tunnel. A peer on the link is its own next hop. */
+export function encodeHop(spec: TunnelSpec, place: number): Uint8Array {
+  const { bytes, view } = struct(HOP_SIZE);
+  view.setUint32(HOP.ifindex, spec.ifindexes[place], true);
+  if (!spec.gateways) return bytes;
+  const next = spec.gateways[place] ?? spec.remote;
+  const v4 = isMapped(next);
+  view.setUint32(HOP.family, v4 ? AF_INET : AF_INET6, true);
+  bytes.set(v4 ? next.subarray(12, 16) : next, HOP.address);
   return bytes;
 }
 

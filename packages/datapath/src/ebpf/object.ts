@@ -25,6 +25,7 @@ const MAPS = [
   'weft_ports',
   'weft_budgets',
   'weft_tunnels',
+  'weft_hops',
   'weft_peers',
   'weft_locals',
   'weft_egress',
