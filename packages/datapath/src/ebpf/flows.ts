@@ -1,5 +1,5 @@
 /** The flow table, and the class bits of each port: set before the first flow of a class goes in, cleared after the last one is out. */
-import { FLOW_VALUE_SIZE, K_MASK_CLASS, KEY_SIZE, keyInPort, MASK_CLASS_COUNT } from '@weft/flow';
+import { K_MASK_CLASS, KEY_SIZE, keyInPort, MASK_CLASS_COUNT } from '@weft/flow';
 import { type BpfMap, ERRNO, SysError } from '@weft/sys';
 import type { FlowBatch } from '../contract.ts';
 import { KeySet } from './key-set.ts';
@@ -108,6 +108,3 @@ export class Flows {
     this.#map.forEach(visit);
   }
 }
-
-/** Bytes of one element as the table holds it. */
-export const FLOW_ELEMENT = KEY_SIZE + FLOW_VALUE_SIZE;

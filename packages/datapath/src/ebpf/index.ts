@@ -1,2 +1,2 @@
 export { EbpfDatapath, type EbpfOptions } from './ebpf.ts';
-export { OBJECT_DIRECTORY, pinDirectory } from './object.ts';
+export { OBJECT_DIRECTORY } from './object.ts';

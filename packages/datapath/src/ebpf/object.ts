@@ -1,5 +1,3 @@
-/** The loaded programs and their pinned tables. */
-import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import {
@@ -172,9 +170,4 @@ export function removePins(directory: string): void {
   if (!existsSync(directory)) return;
   for (const name of readdirSync(directory)) unlinkSync(join(directory, name));
   rmdirSync(directory);
-}
-
-/** Text that tells two object files apart, for logs. */
-export function objectDigest(objects = OBJECT_DIRECTORY): string {
-  return createHash('sha256').update(objectFile(objects, 'weft.bpf.o')).digest('hex').slice(0, 12);
 }
