@@ -2,6 +2,7 @@
 # Compiles the eBPF programs to packages/datapath/bpf/build/. Needs clang >= 14 and libbpf's headers.
 #   weft.bpf.o        the programs
 #   weft-probe.bpf.o  asks the kernel what its helpers know
+#   weft-bench.bpf.o  traffic for measurements
 #   weft-sabotage.bpf.o  the programs without the owner check, for the test that shows what it is for
 set -eu
 cd "$(dirname "$0")/../packages/datapath/bpf"
@@ -18,4 +19,5 @@ compile() {
 }
 compile weft.bpf.o weft.c
 compile weft-probe.bpf.o weft_probe.c
+compile weft-bench.bpf.o weft_bench.c
 compile weft-sabotage.bpf.o weft.c -DWEFT_NO_OWNER_CHECK

@@ -31,7 +31,7 @@ static __always_inline int peer_of(const struct weft_address *source, __u32 *pee
 /* GRE or VXLAN header at a->l4. 0, or the counter of what is wrong. */
 static __always_inline int tunnel_header(struct __sk_buff *skb, struct arrival *a)
 {
-	__be32 h[4];
+	__be32 h[4] __attribute__((aligned(8)));
 	if (cfg_encap == ENCAP_VXLAN) {
 		if (a->l4 + 16 > a->end || pkt_load(skb, a->l4, h, 16) < 0)
 			return DROP_OUTER_LENGTH;
@@ -58,14 +58,14 @@ static __always_inline int tunnel_header(struct __sk_buff *skb, struct arrival *
 static __always_inline int combine_ecn(struct __sk_buff *skb, const struct arrival *a)
 {
 	__u32 l3 = a->inner + ETH_LEN;
-	__u8 eth[4];
+	PKT_BYTES(eth, 4);
 	__be16 type = a->type;
 	if (!a->ecn)
 		return 0;
 	if (type == P_8021Q || type == P_8021AD) {
 		if (l3 + 4 > a->end || pkt_load(skb, l3, eth, 4) < 0)
 			return 0;
-		__builtin_memcpy(&type, eth + 2, 2);
+		type = get16(eth + 2);
 		l3 += TAG_LEN;
 	}
 	if ((type != P_IP && type != P_IPV6) || l3 + 20 > a->end)
@@ -97,7 +97,7 @@ static __always_inline int combine_ecn(struct __sk_buff *skb, const struct arriv
 /* Removes the outer headers. FIXED_GSO: without it every segment would grow by what is removed. */
 static __always_inline int strip(struct __sk_buff *skb, const struct arrival *a)
 {
-	__u8 eth[ETH_LEN];
+	PKT_BYTES(eth, ETH_LEN);
 	if (bpf_skb_load_bytes(skb, a->inner, eth, ETH_LEN) < 0)
 		return -1;
 	/* A frame's trailer is nobody's payload. */

@@ -21,14 +21,13 @@ static __always_inline int may_peer(struct __sk_buff *skb, const struct weft_por
 {
 	if (!cfg_use_peer || !port->peerable || skb->vlan_present)
 		return 0;
-	__u8 eth[ETH_LEN];
+	__u64 eth[2];
 	if (pkt_load(skb, 0, eth, ETH_LEN) < 0)
 		return 0;
-	__be16 type;
-	__builtin_memcpy(&type, eth + 12, 2);
+	__be16 type = eth[1] >> 32;
 	if ((type != P_IP && type != P_IPV6) || skb->protocol != type || (eth[0] & 1))
 		return 0;
-	return *(__u32 *)eth == *(__u32 *)port->mac && *(__u16 *)(eth + 4) == *(__u16 *)(port->mac + 4);
+	return (eth[0] & 0xffffffffffff) == (get16(port->mac) | (__u64)get32(port->mac + 2) << 16);
 }
 
 static __always_inline int deliver(struct __sk_buff *skb, __u32 ifindex, int peer_allowed)

@@ -8,71 +8,76 @@
 /* Headers that direct access reaches; deeper ones are read by helper. */
 #define LINEAR_BYTES 128
 
+/* The key as eight words, so that it is written and masked without partial stores. struct weft_key says what is where:
+ *   0 in_port, eth_src (4)      4 ip_src (last 4), ip_dst (first 4)
+ *   1 eth_src (2), eth_dst      5 ip_dst
+ *   2 ether_type, vlan, ip_src  6 ip_dst (last 4), proto, tos, ttl, fragment
+ *   3 ip_src                    7 tp_src, tp_dst, icmp_id, arp_op, mask_class
+ */
+#define KEY_WORDS(p) ((__u64 *)&(p)->key)
+#define V4_MAPPED_WORD 0xffff000000000000ULL
+
+static __always_inline __u64 word6(__u32 address, __u8 proto, __u8 tos, __u8 ttl, __u8 fragment)
+{
+	return address | (__u64)proto << 32 | (__u64)tos << 40 | (__u64)ttl << 48 | (__u64)fragment << 56;
+}
+
+/* Writes the key's last word. */
 static __always_inline int parse_l4(struct __sk_buff *skb, struct weft_pkt *p, __u8 proto, __u32 l4, __u32 end)
 {
-	p->key.ip_proto = proto;
 	p->l4 = l4;
+	KEY_WORDS(p)[7] = 0;
 	/* end <= skb->len was checked; l4 may be behind it. */
 	if (proto == PROTO_TCP || proto == PROTO_UDP || proto == PROTO_SCTP || proto == PROTO_UDPLITE) {
-		__be16 ports[2];
-		if (l4 + 4 > end || pkt_load(skb, l4, ports, 4) < 0)
+		__u32 ports;
+		if (l4 + 4 > end || pkt_load(skb, l4, &ports, 4) < 0)
 			return -1;
-		p->key.tp_src = ports[0];
-		p->key.tp_dst = ports[1];
+		KEY_WORDS(p)[7] = ports;
 	} else if (proto == PROTO_ICMP || proto == PROTO_ICMPV6) {
-		__u8 h[4];
-		if (l4 + 4 > end || pkt_load(skb, l4, h, 4) < 0)
+		__u32 head;
+		if (l4 + 4 > end || pkt_load(skb, l4, &head, 4) < 0)
 			return -1;
-		p->key.tp_src = bpf_htons(h[0]);
-		p->key.tp_dst = bpf_htons(h[1]);
-		if (proto == PROTO_ICMP ? h[0] == 0 || h[0] == 8 : h[0] == 128 || h[0] == 129) {
-			__be16 id;
-			if (l4 + 8 > end || pkt_load(skb, l4 + 4, &id, 2) < 0)
+		__u64 type = head & 0xff, code = head >> 8 & 0xff, id = 0;
+		if (proto == PROTO_ICMP ? type == 0 || type == 8 : type == 128 || type == 129) {
+			__u16 word;
+			if (l4 + 8 > end || pkt_load(skb, l4 + 4, &word, 2) < 0)
 				return -1;
-			p->key.icmp_id = id;
+			id = word;
 		}
+		KEY_WORDS(p)[7] = type << 8 | code << 24 | id << 32;
 	}
 	return 0;
 }
 
-static __always_inline void map_v4(__u8 *to, const void *from)
-{
-	to[10] = 0xff;
-	to[11] = 0xff;
-	__builtin_memcpy(to + 12, from, 4);
-}
-
 static __always_inline int parse_ipv4(struct __sk_buff *skb, struct weft_pkt *p, __u32 l3)
 {
+	__u64 *k = KEY_WORDS(p);
 	__u8 *h = pkt_data(skb) + l3;
 	if ((void *)h + 20 > pkt_end(skb) || h[0] >> 4 != 4)
 		return -1;
 	__u32 ihl = (h[0] & 15) * 4;
-	__u32 total = (__u32)h[2] << 8 | h[3];
+	__u32 total = bpf_ntohs(get16(h + 2));
 	if (ihl < 20 || l3 + ihl > skb->len || total < ihl || l3 + total > skb->len)
 		return -1;
 	p->family = 4;
-	p->key.ip_tos = h[1];
-	p->key.ip_ttl = h[8];
-	map_v4(p->key.ip_src, h + 12);
-	map_v4(p->key.ip_dst, h + 16);
-	__u32 fragment = (__u32)h[6] << 8 | h[7];
-	if (fragment & 0x1fff) {
-		p->key.ip_proto = h[9];
-		p->key.ip_frag = FRAG_LATER;
+	__u32 fragment = bpf_ntohs(get16(h + 6));
+	__u8 class = fragment & 0x1fff ? FRAG_LATER : fragment & 0x2000 ? FRAG_FIRST : FRAG_NONE;
+	__u8 proto = h[9];
+	k[3] = V4_MAPPED_WORD;
+	k[4] = get32(h + 12);
+	k[5] = V4_MAPPED_WORD;
+	k[6] = word6(get32(h + 16), proto, h[1], h[8], class);
+	if (class == FRAG_LATER) {
+		k[7] = 0;
 		return 0;
 	}
-	if (fragment & 0x2000)
-		p->key.ip_frag = FRAG_FIRST;
-	return parse_l4(skb, p, h[9], l3 + ihl, l3 + total);
+	return parse_l4(skb, p, proto, l3 + ihl, l3 + total);
 }
 
 /* On the wire such an address (::ffff:a.b.c.d) would pass for IPv4 in the key. No host may send it (RFC 4942 §2.2). */
 static __always_inline int is_v4_mapped(const __u8 *address)
 {
-	__u32 w[3];
-	__builtin_memcpy(w, address, sizeof(w));
-	return !w[0] && !w[1] && w[2] == bpf_htonl(0xffff);
+	return !get64(address) && get32(address + 8) == bpf_htonl(0xffff);
 }
 
 static __always_inline int parse_ipv6(struct __sk_buff *skb, struct weft_pkt *p, __u32 l3)
@@ -85,13 +90,19 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct weft_pkt *p,
 	if (end > skb->len || is_v4_mapped(h + 8) || is_v4_mapped(h + 24))
 		return -1;
 	p->family = 6;
-	p->key.ip_tos = (h[0] & 15) << 4 | h[1] >> 4;
-	p->key.ip_ttl = h[7];
-	__builtin_memcpy(p->key.ip_src, h + 8, 32);
+	__u64 *k = KEY_WORDS(p);
+	__u8 tos = (h[0] & 15) << 4 | h[1] >> 4, ttl = h[7], class = FRAG_NONE;
+	__u32 dst_tail = get32(h + 36);
+	k[2] |= (__u64)get32(h + 8) << 32;
+	k[3] = get64(h + 12);
+	k[4] = get64(h + 20);
+	k[5] = get64(h + 28);
 	__u8 next = h[6];
 	for (int n = 0; n <= MAX_EXTENSION_HEADERS; n++) {
-		if (next != 44 && next != 0 && next != 43 && next != 60 && next != 51)
+		if (next != 44 && next != 0 && next != 43 && next != 60 && next != 51) {
+			k[6] = word6(dst_tail, next, tos, ttl, class);
 			return parse_l4(skb, p, next, at, end);
+		}
 		__u8 e[4];
 		if (n == MAX_EXTENSION_HEADERS || at + 8 > end || bpf_skb_load_bytes(skb, at, e, 4) < 0)
 			return -1;
@@ -100,12 +111,12 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct weft_pkt *p,
 			next = e[0];
 			at += 8;
 			if (fragment & 0xfff8) {
-				p->key.ip_proto = next;
-				p->key.ip_frag = FRAG_LATER;
+				k[6] = word6(dst_tail, next, tos, ttl, FRAG_LATER);
+				k[7] = 0;
 				return 0;
 			}
 			if (fragment & 1)
-				p->key.ip_frag = FRAG_FIRST;
+				class = FRAG_FIRST;
 		} else {
 			/* RFC 4302 counts AH in words of 4 bytes minus 2, RFC 8200 the others in words of 8 minus 1. */
 			at += next == 51 ? ((__u32)e[1] + 2) * 4 : ((__u32)e[1] + 1) * 8;
@@ -119,21 +130,24 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct weft_pkt *p,
 
 static __always_inline void parse_arp(struct __sk_buff *skb, struct weft_pkt *p, __u32 l3)
 {
+	__u64 *k = KEY_WORDS(p);
 	__u8 *h = pkt_data(skb) + l3;
 	if ((void *)h + 28 > pkt_end(skb))
 		return;
-	if (h[0] != 0 || h[1] != 1 || h[2] != 8 || h[3] != 0 || h[4] != 6 || h[5] != 4)
+	/* Ethernet, IPv4, addresses of 6 and 4 bytes. */
+	if (get32(h) != bpf_htonl(0x00010800) || get16(h + 4) != bpf_htons(0x0604))
 		return;
-	p->key.arp_op = h[7];
-	map_v4(p->key.ip_src, h + 14);
-	map_v4(p->key.ip_dst, h + 24);
+	k[3] = V4_MAPPED_WORD;
+	k[4] = get32(h + 14);
+	k[5] = V4_MAPPED_WORD;
+	k[6] = get32(h + 24);
+	k[7] = (__u64)h[7] << 48;
 }
 
 /* Fills p. 0, or -1 if the packet is malformed (p then holds what was read). */
 static __always_inline int weft_parse(struct __sk_buff *skb, struct weft_pkt *p, __u32 in_port)
 {
-	__builtin_memset(p, 0, sizeof(*p));
-	p->key.in_port = in_port;
+	__u64 *k = KEY_WORDS(p);
 	__u32 want = skb->len;
 	if (want > LINEAR_BYTES)
 		want = LINEAR_BYTES;
@@ -142,30 +156,33 @@ static __always_inline int weft_parse(struct __sk_buff *skb, struct weft_pkt *p,
 	__u8 *eth = pkt_data(skb);
 	if ((void *)eth + ETH_LEN > pkt_end(skb))
 		return -1;
-	__builtin_memcpy(p->key.eth_dst, eth, 6);
-	__builtin_memcpy(p->key.eth_src, eth + 6, 6);
 	__u32 l3 = ETH_LEN;
-	__be16 type;
-	__builtin_memcpy(&type, eth + 12, 2);
+	__be16 type = get16(eth + 12);
 	__u16 tag = 0;
+	/* Destination stands first on the wire, source first in the key. */
+	k[0] = in_port | (__u64)get32(eth + 6) << 32;
+	k[1] = get16(eth + 10) | (__u64)get32(eth) << 16 | (__u64)get16(eth + 4) << 48;
 	if (skb->vlan_present) {
 		/* The kernel moves the outer tag out of the bytes before tc sees the frame. */
 		tag = skb->vlan_tci | VLAN_PRESENT;
 	} else if (type == P_8021Q || type == P_8021AD) {
 		if ((void *)eth + ETH_LEN + TAG_LEN > pkt_end(skb))
 			return -1;
-		tag = ((__u16)eth[14] << 8 | eth[15]) | VLAN_PRESENT;
-		__builtin_memcpy(&type, eth + 16, 2);
+		tag = bpf_ntohs(get16(eth + 14)) | VLAN_PRESENT;
+		type = get16(eth + 16);
 		l3 = ETH_LEN + TAG_LEN;
 	}
-	p->tag = tag;
-	p->key.vlan = bpf_htons(tag);
-	p->key.ether_type = type;
+	k[2] = type | (__u32)bpf_htons(tag) << 16;
 	p->l3 = l3;
+	p->l4 = 0;
+	p->tag = tag;
+	p->family = 0;
+	p->exec = 0;
 	if (type == P_IP)
 		return parse_ipv4(skb, p, l3);
 	if (type == P_IPV6)
 		return parse_ipv6(skb, p, l3);
+	k[3] = k[4] = k[5] = k[6] = k[7] = 0;
 	if (type == P_ARP)
 		parse_arp(skb, p, l3);
 	return 0;

@@ -12,13 +12,19 @@ static __always_inline int foreign(const struct weft_address *source)
 
 static __always_inline int is_vxlan(struct __sk_buff *skb, __u32 l4)
 {
-	__be16 ports[2];
+	__be16 ports[2] __attribute__((aligned(8)));
 	return pkt_load(skb, l4, ports, 4) == 0 && ports[1] == bpf_htons(cfg_vxlan_port);
+}
+
+static __always_inline void put_v4(struct weft_address *to, __u32 address)
+{
+	put64(to, 0);
+	put64(to->bytes + 8, bpf_htonl(0xffff) | (__u64)address << 32);
 }
 
 static __always_inline int underlay_ipv4(struct __sk_buff *skb)
 {
-	__u8 h[20];
+	PKT_BYTES(h, 20);
 	if (pkt_load(skb, ETH_LEN, h, 20) < 0)
 		return TCX_NEXT;
 	__u8 proto = h[9];
@@ -29,14 +35,13 @@ static __always_inline int underlay_ipv4(struct __sk_buff *skb)
 	__u32 l4 = ETH_LEN + (ihl < 20 ? 20 : ihl);
 	if (proto == PROTO_UDP && ((fragment & 0x1fff) || !is_vxlan(skb, l4)))
 		return TCX_NEXT;
-	struct weft_address source = {}, local = {};
-	source.bytes[10] = source.bytes[11] = local.bytes[10] = local.bytes[11] = 0xff;
-	__builtin_memcpy(source.bytes + 12, h + 12, 4);
-	__builtin_memcpy(local.bytes + 12, h + 16, 4);
+	struct weft_address source, local;
+	put_v4(&source, get32(h + 12));
+	put_v4(&local, get32(h + 16));
 	if (!is_local(&local))
 		return TCX_NEXT;
 	if (proto == PROTO_ICMP) {
-		__u8 m[8];
+		PKT_BYTES(m, 8);
 		if (fragment || pkt_load(skb, l4, m, 8) < 0 || m[0] != 3 || m[1] != 4)
 			return TCX_NEXT;
 		return path_mtu(skb, l4 + 8, (__u32)m[6] << 8 | m[7], 0);
@@ -54,7 +59,7 @@ static __always_inline int underlay_ipv4(struct __sk_buff *skb)
 
 static __always_inline int underlay_ipv6(struct __sk_buff *skb)
 {
-	__u8 h[40];
+	PKT_BYTES(h, 40);
 	if (pkt_load(skb, ETH_LEN, h, 40) < 0)
 		return TCX_NEXT;
 	__u8 proto = h[6];
@@ -64,14 +69,14 @@ static __always_inline int underlay_ipv6(struct __sk_buff *skb)
 	if (proto == PROTO_UDP && !is_vxlan(skb, l4))
 		return TCX_NEXT;
 	struct weft_address source, local;
-	__builtin_memcpy(source.bytes, h + 8, 16);
-	__builtin_memcpy(local.bytes, h + 24, 16);
+	copy_words(&source, h + 8, 16);
+	copy_words(&local, h + 24, 16);
 	if (!is_local(&local))
 		return TCX_NEXT;
 	if (proto == 44)
 		return TCX_NEXT; /* extension headers before ours: the host's */
 	if (proto == PROTO_ICMPV6) {
-		__u8 m[8];
+		PKT_BYTES(m, 8);
 		if (pkt_load(skb, l4, m, 8) < 0 || m[0] != 2 || m[4] || m[5])
 			return TCX_NEXT;
 		return path_mtu(skb, l4 + 8, (__u32)m[6] << 8 | m[7], 1);

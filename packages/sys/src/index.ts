@@ -1,5 +1,6 @@
 export * from './bpf.ts';
 export * from './bpf-btf.ts';
+export * from './bpf-measure.ts';
 export * from './bpf-ring.ts';
 export * from './clock.ts';
 export * from './errors.ts';
