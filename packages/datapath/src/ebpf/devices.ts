@@ -8,6 +8,7 @@ import {
   linkGet,
   linkSet,
   type NetlinkSocket,
+  setFeature,
   sysctlSet,
 } from '@weft/sys';
 import { DatapathError } from '../errors.ts';
@@ -55,6 +56,22 @@ export function bringUp(nl: NetlinkSocket, ifindex: number): void {
     if (!isErrno(error, 'EINVAL', 'EOPNOTSUPP', 'ERANGE')) throw error;
   }
   linkSet(nl, ifindex, { up: true });
+}
+
+/**
+ * Has a virtual underlay interface cut UDP super-datagrams (UDP_SEGMENT; QUIC) into those that the guest meant. Nothing cuts them on the
+ * way over a veth, and what comes out of a VXLAN header in one piece keeps the mark of the tunnel: the receiving guest's UDP would cut
+ * it as a tunnel's packet, and lose it. TCP super-packets are not concerned, nor are NICs: they cut everything.
+ */
+export function cutUdpSuperPackets(nl: NetlinkSocket, ifindex: number): void {
+  const link = linkGet(nl, ifindex);
+  if (link?.kind !== 'veth') return;
+  try {
+    setFeature(link.name, 'tx-udp-segmentation', false);
+  } catch (error) {
+    // A kernel without the feature has no such super-packets.
+    if (!isErrno(error, 'EOPNOTSUPP', 'ENODEV')) throw error;
+  }
 }
 
 export type Helper = { readonly near: number; readonly far: number };

@@ -27,7 +27,7 @@ import type {
   Upcall,
 } from '../contract.ts';
 import { DatapathError } from '../errors.ts';
-import { bringUp, cutOff, ensureGroDevice, ensureHelper, groName, helperNames } from './devices.ts';
+import { bringUp, cutOff, cutUdpSuperPackets, ensureGroDevice, ensureHelper, groName, helperNames } from './devices.ts';
 import { Executor } from './exec.ts';
 import { Flows } from './flows.ts';
 import {
@@ -275,6 +275,7 @@ export class EbpfDatapath implements Datapath {
   attachUnderlay(ifindex: number): void {
     this.#within(() => {
       this.#links.attach('underlay', ifindex, this.#object.program.weft_underlay);
+      if (this.options.encap === 'vxlan') cutUdpSuperPackets(this.#nl, ifindex);
       this.#links.sweepForeign(this.options.stateDir);
     });
   }
