@@ -18,6 +18,8 @@ export async function startCapture(
   namespace: string,
   device: string,
   filter: string,
+  /** Most bytes kept of a frame. With the default, any, the capture's buffer holds 128 frames at a time. */
+  snapLength = 0,
 ): Promise<Capture> {
   const file = join(directory, `${process.pid}-${++captures}.pcap`);
   await rm(file, { force: true });
@@ -28,7 +30,7 @@ export async function startCapture(
     '-n',
     '-U',
     '-s',
-    '0',
+    String(snapLength),
     '-B',
     '8192',
     '--immediate-mode',

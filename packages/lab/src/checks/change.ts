@@ -4,11 +4,19 @@ import { type FaultStep, perform } from '../faults/fault.ts';
 import { labUuid } from '../names.ts';
 import { startProbe } from '../probe.ts';
 import { killAgent, restartAgent } from '../restart.ts';
-import { routerId } from '../topology.ts';
+import { bridgeId, gatewayPortId, routerId } from '../topology.ts';
 import { sleep, waitUntil } from '../wait.ts';
 import { type CheckContext, defineKind } from './kind.ts';
 
-const HOW = ['drop-rule', 'port-down', 'router-down', 'port-deleted'] as const;
+const HOW = [
+  'drop-rule',
+  'port-down',
+  'peer-down',
+  'gateway-down',
+  'bridge-down',
+  'router-down',
+  'port-deleted',
+] as const;
 
 interface Fields {
   readonly from: string;
@@ -79,20 +87,29 @@ export const change = defineKind({
 /** The steps of a change and of its undoing; both may be performed twice. */
 async function prepare(
   context: CheckContext,
-  { from, how }: Fields,
+  { from, to, how }: Fields,
 ): Promise<{ apply: FaultStep[]; undo: FaultStep[] }> {
   const vm = context.vm(from);
   const portPath = `/ports/${vm.interfaces[0]!.portId}`;
   const port = await context.api.get<Record<string, unknown>>(portPath);
   const set = (path: string, fields: Record<string, unknown>): FaultStep => ({ do: 'patch', path, fields });
+  const down = (path: string) => ({
+    apply: [set(path, { adminStateUp: false })],
+    undo: [set(path, { adminStateUp: true })],
+  });
   switch (how) {
     case 'port-down':
-      return { apply: [set(portPath, { adminStateUp: false })], undo: [set(portPath, { adminStateUp: true })] };
+      return down(portPath);
+    case 'peer-down':
+      return down(`/ports/${context.vm(to).interfaces[0]!.portId}`);
+    case 'gateway-down':
+      return down(`/ports/${gatewayPortId(vm.tenant, vm.interfaces[0]!.network)}`);
+    case 'bridge-down':
+      return down(`/bridges/${bridgeId(vm.tenant, vm.interfaces[0]!.network)}`);
     case 'router-down': {
       const tenant = context.plan.scenario.tenants.find((candidate) => candidate.name === vm.tenant)!;
       const network = tenant.networks.find((candidate) => candidate.name === vm.interfaces[0]!.network)!;
-      const router = `/routers/${routerId(tenant.name, network.router!)}`;
-      return { apply: [set(router, { adminStateUp: false })], undo: [set(router, { adminStateUp: true })] };
+      return down(`/routers/${routerId(tenant.name, network.router!)}`);
     }
     case 'drop-rule': {
       const chainId = labUuid('check', context.checkName);

@@ -3,17 +3,24 @@ import type { Fault } from '../faults/fault.ts';
 import type { Lab } from '../lab.ts';
 import type { Scenario } from '../scenario/types.ts';
 import { agentRestart } from './agent-restart.ts';
+import { burstOrder } from './burst-order.ts';
 import { change } from './change.ts';
 import { doors } from './doors.ts';
+import { exactlyOnce } from './exactly-once.ts';
 import { flood } from './flood.ts';
+import { floodFiltered } from './flood-filtered.ts';
 import { frames } from './frames.ts';
+import { gsoUdp } from './gso-udp.ts';
 import { hostStack } from './host-stack.ts';
+import { hostileUnderlay } from './hostile-underlay.ts';
+import { idleUserspace } from './idle-userspace.ts';
 import { isolation } from './isolation.ts';
 import { CheckContext, CheckFields, type CheckKind, type Outcome } from './kind.ts';
 import { linkFailover } from './link-failover.ts';
 import { macMoves } from './mac-moves.ts';
 import { pathMtu } from './path-mtu.ts';
 import { ping } from './ping.ts';
+import { spray } from './spray.ts';
 import { storeAway } from './store-away.ts';
 import { tcp } from './tcp.ts';
 import { tooBig } from './too-big.ts';
@@ -26,6 +33,13 @@ import { wire } from './wire.ts';
 export const CHECK_KINDS: readonly CheckKind[] = [
   agentRestart,
   change,
+  spray,
+  idleUserspace,
+  hostileUnderlay,
+  gsoUdp,
+  floodFiltered,
+  exactlyOnce,
+  burstOrder,
   doors,
   flood,
   frames,
