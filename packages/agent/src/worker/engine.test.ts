@@ -171,6 +171,27 @@ test('packets to a neighbour that nobody knows wait, within the port’s share, 
   assert.equal(unreachable.length, 4);
 });
 
+test('a port that scans a subnet runs into its own share of resolutions; its neighbour’s first packet is resolved', () => {
+  const net = bound();
+  net.world.entry(`arp/${net.router}`, '10.0.1.10', MAC_A);
+  net.world.patch('Port', net.right, { portSubnet: ['10.0.2.1/22'] });
+  net.world.put('Route', { routerId: net.router, dstSubnet: '10.0.0.0/16', nextHopPort: net.right });
+  const host = start(net, new MemoryState(4096), { maxWaitingPerPort: 1024 });
+  const scan = (dst: string, ethSrc: string, src: string, ethDst: string) =>
+    udpFrame({ ethSrc, ethDst, src, dst, srcPort: 1, dstPort: 2 });
+  for (let i = 0; i < 400; i++) {
+    host.datapath.inject(VM0, scan(`10.0.${2 + (i >> 8)}.${20 + (i % 200)}`, MAC_A, '10.0.1.10', LEFT_MAC));
+    if (i % 100 === 0) host.settle();
+  }
+  host.settle();
+  const before = host.engine.status().neighboursPending as number;
+  assert.equal(before, 256);
+  assert.ok(drops(host).cap_neighbours > 0);
+  host.datapath.inject(VM1, scan('10.0.1.99', MAC_B, '10.0.2.10', RIGHT_MAC));
+  host.settle();
+  assert.equal(host.engine.status().neighboursPending, before + 1);
+});
+
 test('a restarted engine adopts the flows, keeps them, and reports no revision before they are verified', () => {
   const net = bound();
   const state = new MemoryState(4096);

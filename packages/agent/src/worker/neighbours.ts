@@ -10,12 +10,13 @@ const RETRY_MS = 1_000;
 const MAX_TRIES = 3;
 /** After giving up, how long packets to the neighbour are answered at once with host unreachable. */
 const FAILED_MS = 5_000;
-/** Resolutions under way, in all: a port that scans a subnet must not grow this without end. */
-const MAX_PENDING = 4096;
+/** Resolutions under way because of one local port: whoever scans a subnet delays nobody else. */
+const MAX_PENDING_PER_PORT = 256;
 
 interface Pending {
   readonly port: number;
   readonly ip: Uint8Array;
+  readonly from: number;
   /** Name in `byEntry`, as of the start of the resolution. */
   readonly entryName: string;
   tries: number;
@@ -61,6 +62,7 @@ export class Neighbours {
   private readonly effects: NeighbourEffects;
   private readonly limits: NeighbourLimits;
   private readonly pending = new Map<string, Pending>();
+  private readonly pendingPerPort = new Map<number, number>();
   /** Table entry (`interest|address`) → resolutions that it would end. */
   private readonly byEntry = new Map<string, Set<string>>();
   private readonly published = new Map<string, Published>();
@@ -80,13 +82,18 @@ export class Neighbours {
     return this.published.size;
   }
 
-  /** Starts a resolution unless one is under way. @returns false if there are too many already. */
-  resolve(port: number, ip: Uint8Array, now: number): boolean {
+  /**
+   * Starts a resolution unless one is under way. `from`: local interface whose packet wants it.
+   * @returns false if that has too many under way already.
+   */
+  resolve(port: number, ip: Uint8Array, from: number, now: number): boolean {
     const need = neighbourNeed(port, ip);
     if (this.pending.has(need)) return true;
-    if (this.pending.size >= MAX_PENDING) return false;
+    const ofPort = this.pendingPerPort.get(from) ?? 0;
+    if (ofPort >= MAX_PENDING_PER_PORT) return false;
+    this.pendingPerPort.set(from, ofPort + 1);
     const entryName = `t/arp/${this.view.id(this.view.port(port)?.device ?? 0)}|${ipFormat(ip)}`;
-    const entry: Pending = { port, ip: ip.slice(), entryName, tries: 1, nextTry: now + RETRY_MS, failedUntil: 0 };
+    const entry: Pending = { port, ip: ip.slice(), from, entryName, tries: 1, nextTry: now + RETRY_MS, failedUntil: 0 };
     this.pending.set(need, entry);
     const needs = this.byEntry.get(entryName);
     if (needs) needs.add(need);
@@ -121,6 +128,9 @@ export class Neighbours {
 
   private forget(need: string, entry: Pending): void {
     this.pending.delete(need);
+    const left = (this.pendingPerPort.get(entry.from) ?? 1) - 1;
+    if (left === 0) this.pendingPerPort.delete(entry.from);
+    else this.pendingPerPort.set(entry.from, left);
     const needs = this.byEntry.get(entry.entryName);
     needs?.delete(need);
     if (needs?.size === 0) this.byEntry.delete(entry.entryName);

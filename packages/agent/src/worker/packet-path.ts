@@ -273,9 +273,10 @@ export class PacketPath {
     const needs = [...sim.needs];
     for (let i = 0; i < sim.wantedNeighbourCount; i++) {
       const { port, ip } = sim.wantedNeighbours[i];
-      if (core.neighbours.resolve(port, ip, now)) needs.push(neighbourNeed(port, ip));
+      if (core.neighbours.resolve(port, ip, packet.inPort, now)) needs.push(neighbourNeed(port, ip));
     }
-    if (packet.rounds > MAX_ROUNDS) countDrop(core.counters, 'waiting_room_expired');
+    if (needs.length === 0) countDrop(core.counters, 'cap_neighbours');
+    else if (packet.rounds > MAX_ROUNDS) countDrop(core.counters, 'waiting_room_expired');
     else if (!core.waiting.park(packet, needs)) countDrop(core.counters, 'waiting_room_full');
   }
 
