@@ -23,7 +23,7 @@ export const burstOrder = defineKind({
   read: (fields) => ({
     from: fields.vm('from'),
     to: fields.vm('to'),
-    count: fields.integer('count', 2, 1000, 200),
+    count: fields.integer('count', 10, 1000, 200),
     rounds: fields.integer('rounds', 1, 100, 3),
   }),
 
@@ -76,9 +76,9 @@ export const burstOrder = defineKind({
 
   sabotage(context, { from }) {
     return nftFault(
-      `${from} loses packets to UDP port ${PORT}`,
+      `${from} loses number 7 of its packets to UDP port ${PORT}`,
       context.vm(from).namespace,
-      `chain out { type filter hook egress device "eth0" priority 0; udp dport ${PORT} numgen inc mod 50 == 7 drop; }`,
+      `chain out { type filter hook egress device "eth0" priority 0; udp dport ${PORT} @ll,${8 * HEADERS},32 7 drop; }`,
       'netdev',
     );
   },

@@ -9,6 +9,7 @@ import { ethernetFrame, sendFrames } from '../frames.ts';
 import { labUuid } from '../names.ts';
 import { ipPacket, udpDatagram } from '../packets.ts';
 import type { HostPlan, VmPlan } from '../plan.ts';
+import { forgetFlows } from '../ports.ts';
 import { type CheckContext, defineKind, type Outcome } from './kind.ts';
 
 /** TEST-NET-1 (RFC 5737): no guest has it, so that none answers. */
@@ -65,6 +66,8 @@ async function measure(context: CheckContext, { from, to, packets }: Fields): Pr
   const target = context.vm(to);
   const { hosts } = context.plan;
   const frames = makeFrames(source, target);
+  // What an earlier attempt has installed would hide the same upcalls from this one.
+  await forgetFlows(context.lab, source);
   const filter = `udp dst port ${PORT} and dst host ${NOBODY}`;
   const capture = await startCapture(context.plan.paths.captures, target.namespace, 'eth0', filter);
   try {
