@@ -50,6 +50,8 @@ const OBJECTS = process.argv[3] ?? OBJECT_DIRECTORY;
 /** Frames per window and windows per figure. */
 const WINDOW = 16_384;
 const WINDOWS = 15;
+/** Flows of each other class where classes are crowded. */
+const CROWD = 4000;
 const ns = `webpf-bench-${process.pid}`;
 const layout = newFrameLayout();
 const V4_MAPPED = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
@@ -82,7 +84,7 @@ function install(dp: EbpfDatapath, ports: Ports, numbers: number[], { cls, outpu
     maskKey(original, 0, cls, keys, i * KEY_SIZE);
     const outPort = output === OUT_TUNNEL ? 1 : ports.sink;
     const options = { output, outPort, tunnelKey: 7, ttlDec: rewrite ? 1 : 0, flowId: n };
-    const owner = { ownerPort: port, ownerClass: cls, counterSlot: (n - 1) % (FLOWS + 16) };
+    const owner = { ownerPort: port, ownerClass: cls, counterSlot: (n - 1) % FLOWS };
     compileAction(original, final, values, { ...options, ...owner }, i * FLOW_VALUE_SIZE);
     values.set(original, i * FLOW_VALUE_SIZE + FLOW_FIRST_KEY);
   });
@@ -114,7 +116,7 @@ function window(traffic: number, port: Port): number {
 function measure(encap: 'vxlan' | 'gre', ports: Ports): Record<string, number> {
   const out: Record<string, number> = {};
   const stateDir = `/nonexistent/bench-${encap}`;
-  const dp = createEbpf({ instance: 'bench', encap, maxFlows: FLOWS + 16, stateDir }, { objects: OBJECTS });
+  const dp = createEbpf({ instance: 'bench', encap, maxFlows: FLOWS + 8 * CROWD, stateDir }, { objects: OBJECTS });
   const one = trafficProgram(1);
   const many = trafficProgram(FLOWS);
   // What was sent ends at the wires' far ends, in an empty program of its own.
@@ -141,10 +143,10 @@ function measure(encap: 'vxlan' | 'gre', ports: Ports): Record<string, number> {
     });
     const overheads: number[] = [];
     /** Time per hit of flow `numbers[0 … count]`, after all of them and `others` have been installed. */
-    const hit = (traffic: number, numbers: number[], flow: Flow, others: readonly Flow[] = []): number => {
+    const hit = (traffic: number, numbers: number[], flow: Flow, others: readonly Flow[] = [], each = 1): number => {
       const installed = [
         install(dp, ports, numbers, flow),
-        ...others.map((o, i) => install(dp, ports, [0xf00000 + i], o)),
+        ...others.map((o, i) => install(dp, ports, range(each, 0x800000 + i * each), o)),
       ];
       const hitsBefore = hits(dp);
       const runs: number[] = [];
@@ -162,11 +164,20 @@ function measure(encap: 'vxlan' | 'gre', ports: Ports): Record<string, number> {
     out.one_flow_class_8_hit_forward = hit(one.traffic, [1], { cls: last, output: OUT_PORT });
     out.one_flow_hit_encap = hit(one.traffic, [1], { cls: last, output: OUT_TUNNEL });
     out.one_flow_hit_rewrite_encap = hit(one.traffic, [1], { cls: last, output: OUT_TUNNEL, rewrite: true });
-    // Every class tells these flows apart (MACs differ); with all classes in use, each of the others is probed in vain first.
+    // Every class tells these flows apart (MACs differ); with all classes in use, each of the others has one flow of its own.
     const numbers = range(FLOWS, 1);
     const allClasses = Array.from({ length: last }, (_, cls) => ({ cls, output: OUT_TUNNEL }));
     out.many_flows_class_1_hit = hit(many.traffic, numbers, { cls: 0, output: OUT_TUNNEL });
     out.many_flows_last_of_8_hit = hit(many.traffic, numbers, { cls: last, output: OUT_TUNNEL }, allClasses);
+    // Each with so many flows that no filter helps.
+    const each = Math.min(CROWD, FLOWS);
+    out.many_flows_last_of_8_crowded_hit = hit(
+      many.traffic,
+      numbers,
+      { cls: last, output: OUT_TUNNEL },
+      allClasses,
+      each,
+    );
     out.measuring_overhead = median(overheads);
     const { drops } = dp.stats();
     if (drops.some((n) => n > 0)) throw new Error(`frames were dropped: ${drops}`);
@@ -178,8 +189,8 @@ function measure(encap: 'vxlan' | 'gre', ports: Ports): Record<string, number> {
 }
 
 function hits(dp: EbpfDatapath): number {
-  const packets = new Float64Array(FLOWS + 16);
-  dp.readCounters(packets, new Float64Array(FLOWS + 16));
+  const packets = new Float64Array(FLOWS + 8 * CROWD);
+  dp.readCounters(packets, new Float64Array(FLOWS + 8 * CROWD));
   return packets.reduce((a, b) => a + b, 0);
 }
 

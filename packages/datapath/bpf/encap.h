@@ -45,15 +45,25 @@ static __always_inline __u32 tunnel_hop(const struct weft_tunnel *t, __u32 hash)
 	return t->peer << 2 | n;
 }
 
+/* `family` and the address behind it as in struct bpf_redir_neigh. */
+static __always_inline int redirect_neigh(__u32 ifindex, __u32 *family)
+{
+	if (!*family)
+		return bpf_redirect_neigh(ifindex, 0, 0, 0);
+	return bpf_redirect_neigh(ifindex, (struct bpf_redir_neigh *)family, sizeof(struct bpf_redir_neigh), 0);
+}
+
 /* Sends a frame with complete outer headers; the neighbour's MAC is filled in by the kernel. */
 static __always_inline int send_to_hop(__u32 number)
 {
-	struct weft_hop *hop = bpf_map_lookup_elem(&weft_hops, &number);
-	if (!hop)
+	struct weft_hop hop, *found = bpf_map_lookup_elem(&weft_hops, &number);
+	if (!found)
 		return drop(DROP_NO_TUNNEL);
-	if (!hop->family)
-		return bpf_redirect_neigh(hop->ifindex, 0, 0, 0);
-	return bpf_redirect_neigh(hop->ifindex, (struct bpf_redir_neigh *)&hop->family, sizeof(struct bpf_redir_neigh), 0);
+	copy_words(&hop, found, sizeof(hop));
+	barrier();
+	if (hop.number != number || hop.number_tail != number)
+		return drop(DROP_NO_TUNNEL);
+	return redirect_neigh(hop.ifindex, &hop.family);
 }
 
 struct outer {
@@ -214,7 +224,7 @@ static __noinline int encapsulate(struct __sk_buff *skb, struct weft_pkt *p, str
 		if (!err) {
 			if (write_outer(skb, t, o) < 0)
 				return drop(DROP_ENCAP_FAILED);
-			return send_to_hop(hop);
+			return t->count == 1 ? redirect_neigh(t->ifindex, &t->family) : send_to_hop(hop);
 		}
 		if (!again)
 			return drop(DROP_ENCAP_FAILED);

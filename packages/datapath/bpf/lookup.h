@@ -37,15 +37,43 @@ static __always_inline int take(const struct weft_key *masked, const struct weft
 	return owned(a, masked->in_port, masked->mask_class) ? LOOKUP_HIT : LOOKUP_RACED;
 }
 
-/* Probes the classes of the bit set from the most general on. A function of its own: its masked key and the stack of
- * what follows a hit do not fit 512 bytes together. */
-static __noinline int weft_lookup(const struct weft_pkt *p, __u32 classes, struct weft_action *a)
+/* Masks are nested, and the hash of a masked key is a sum over its words: a class adds to the one before what it masks less. */
+static __always_inline __u32 filter_sum(const struct weft_key *key, const int class)
 {
-	struct weft_key masked;
+	const __u32 *k = (const __u32 *)key, *m = (const __u32 *)weft_masks[class];
+	__u32 sum = 0;
+#pragma unroll
+	for (int i = 0; i < WEFT_KEY_SIZE / 4; i++) {
+		__u32 more = class ? m[i] & ~((const __u32 *)weft_masks[class - 1])[i] : m[i];
+		if (more)
+			sum += (k[i] & more) * (0x9e3779b1 + i * 0x85ebca6a);
+	}
+	return sum;
+}
+
+static __always_inline int filter_has(const struct weft_filter *f, const int class, __u32 sum)
+{
+	__u32 bit = ((sum ^ sum >> 15) * 0x2c1b3c6d) >> 23;
+	return f->bits[class][bit >> 5] >> (bit & 31) & 1;
+}
+
+/* Probes the ingress port's classes from the most general on. A function of its own: its masked key and the stack of
+ * what follows a hit do not fit 512 bytes together. */
+static __noinline int weft_lookup(const struct weft_pkt *p, struct weft_action *a)
+{
+	struct weft_key masked __attribute__((aligned(8)));
 	const struct weft_flow *found = 0;
+	__u32 row = p->key.in_port % FILTER_ROWS, sum = 0;
+	const struct weft_filter *f = bpf_map_lookup_elem(&weft_filters, &row);
+	if (!f)
+		return LOOKUP_MISS;
+	__u32 classes = f->classes;
+	int several = classes & (classes - 1);
 #pragma unroll
 	for (int c = 0; c < WEFT_MASK_CLASSES; c++) {
-		if (!found && (classes & (1 << c))) {
+		if (several)
+			sum += filter_sum(&p->key, c);
+		if (!found && (classes & (1 << c)) && (!several || filter_has(f, c, sum))) {
 			const __u64 *k = (const __u64 *)&p->key, *m = (const __u64 *)weft_masks[c];
 			__u64 *out = (__u64 *)&masked;
 #pragma unroll

@@ -8,7 +8,7 @@
 /* A bound interface. */
 struct weft_port {
 	__u32 ifindex;
-	__u8 classes; /* bit c: flows of mask class c exist for this ingress port */
+	__u8 pad0;
 	__u8 peerable;
 	__u8 mac[6]; /* of the device behind the port; zeros: unknown */
 	__u32 pad;
@@ -30,24 +30,39 @@ struct weft_counter {
 	__u64 bytes;
 };
 
+/* Family and address stand as in struct bpf_redir_neigh. Family 0: the FIB is asked, which over IPv6 picks among several paths without
+ * heeding the interface. */
 struct weft_tunnel {
 	__u32 peer;
 	__u16 mtu; /* L3 bytes of an inner packet */
 	__u8 ipv6;
-	__u8 count; /* of ifindex, 1 … 4 */
-	__u32 ifindex[4];
+	__u8 count; /* of ways, 1 … 4: the first one stands here, all of them in weft_hops */
+	__u32 ifindex;
+	__u32 family;
+	__u32 address[4];
 	__u8 local[16];
 	__u8 remote[16];
 	__u32 peer_tail;
 	__u32 pad;
 } __attribute__((aligned(8)));
 
-/* One way to a peer; its number is peer << 2 | place among the tunnel's interfaces. Family and address stand as in
- * struct bpf_redir_neigh. Family 0: the FIB is asked, which over IPv6 picks among several paths without heeding the interface. */
+/* One way to a peer; its number is peer << 2 | place among the tunnel's ways. */
 struct weft_hop {
+	__u32 number;
 	__u32 ifindex;
 	__u32 family;
 	__u32 address[4];
+	__u32 number_tail;
+} __attribute__((aligned(8)));
+
+/* What a port's flows look like, so that few classes are probed in vain: an empty class still costs a cold bucket. Set before a flow goes in,
+ * cleared after the last one that needs it is out; a bit too many costs a probe. Ports of equal ifindex modulo FILTER_ROWS share a row.
+ * Rewritten in place: every bit stands for itself. */
+#define FILTER_ROWS 1024
+struct weft_filter {
+	__u32 classes; /* bit c: there are flows of mask class c */
+	__u32 pad[15];
+	__u32 bits[WEFT_MASK_CLASSES][16]; /* by filter_bit() of the masked key */
 };
 
 struct weft_address {
@@ -116,6 +131,7 @@ struct weft_exec {
 /* The loader replaces entries of weft_flows and weft_counters, and the size of weft_ring. */
 PIN_NAME(BPF_MAP_TYPE_HASH, struct weft_key, struct weft_flow, 65536, weft_flows, BPF_F_NO_PREALLOC);
 PIN_NAME(BPF_MAP_TYPE_ARRAY, __u32, struct weft_counter, 1, weft_counters, BPF_F_MMAPABLE);
+PIN_NAME(BPF_MAP_TYPE_ARRAY, __u32, struct weft_filter, FILTER_ROWS, weft_filters, BPF_F_MMAPABLE);
 PIN_NAME(BPF_MAP_TYPE_HASH, __u32, struct weft_port, 4096, weft_ports, BPF_F_NO_PREALLOC);
 PIN_NAME(BPF_MAP_TYPE_HASH, __u32, struct weft_budget, 4096, weft_budgets, BPF_F_NO_PREALLOC);
 PIN_NAME(BPF_MAP_TYPE_HASH, __u32, struct weft_tunnel, 16384, weft_tunnels, BPF_F_NO_PREALLOC);

@@ -17,19 +17,17 @@ int weft_port(struct __sk_buff *skb)
 	struct weft_pkt p;
 	struct weft_action a;
 	__u32 in_port = skb->ifindex;
-	struct weft_port *port = bpf_map_lookup_elem(&weft_ports, &in_port);
-	if (!port)
-		return drop(DROP_NO_PORT);
-	__u32 classes = port->classes;
 	if (weft_parse(skb, &p, in_port) < 0)
 		return drop(DROP_MALFORMED);
-	int found = weft_lookup(&p, classes, &a);
+	int found = weft_lookup(&p, &a);
 	if (found == LOOKUP_HIT) {
 		count_hit(a.counter_slot, skb->len);
 		return execute(skb, &p, &a);
 	}
 	if (found == LOOKUP_RACED)
 		count_drop(DROP_FLOW_RACED);
+	if (!bpf_map_lookup_elem(&weft_ports, &in_port))
+		return drop(DROP_NO_PORT);
 	return upcall_and_end(skb, &p, UPCALL_MISS);
 }
 

@@ -172,9 +172,13 @@ function hasWholeInner(frame: Uint8Array, encap: 'gre' | 'vxlan'): boolean {
   const parser = new OuterParser();
   const anything = { encap, vxlanPort: VXLAN_PORT, isLocal: () => true, peerOf: () => 1 };
   if (parser.parse(frame.slice(), 0, frame.length, anything) !== OUTER_TUNNEL) return true;
-  const type = (frame[parser.inner + 12] << 8) | frame[parser.inner + 13];
-  const least = type === 0x86dd ? 40 : 20;
-  return parser.end - parser.inner - 14 >= least;
+  let l3 = parser.inner + 14;
+  let type = (frame[l3 - 2] << 8) | frame[l3 - 1];
+  if (type === 0x8100 || type === 0x88a8) {
+    l3 += 4;
+    type = (frame[l3 - 2] << 8) | frame[l3 - 1];
+  }
+  return parser.end - l3 >= (type === 0x86dd ? 40 : 20);
 }
 
 /** Everything that has come out since the last call. */

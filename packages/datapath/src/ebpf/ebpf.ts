@@ -27,6 +27,7 @@ import type {
   Upcall,
 } from '../contract.ts';
 import { DatapathError } from '../errors.ts';
+import { ClassFilters } from './class-filters.ts';
 import { bringUp, cutOff, cutUdpSuperPackets, ensureGroDevice, ensureHelper, groName, helperNames } from './devices.ts';
 import { Executor } from './exec.ts';
 import { Flows } from './flows.ts';
@@ -40,10 +41,12 @@ import {
   encodePortInfo,
   encodeTunnel,
   encodeTunnelInfo,
+  HOP_SIZE,
   hopNumber,
   MAX_HOPS,
   PORT_INFO_SIZE,
   TUNNEL_INFO_SIZE,
+  tunnelHops,
   u32At,
   u32Key,
 } from './layout.ts';
@@ -147,7 +150,7 @@ export class EbpfDatapath implements Datapath {
       const { map, program, directory } = this.#object;
       this.#links = new Links(options.stateDir, directory, this.#nl, options.clsact ?? false);
       undo.push(() => this.#links.close());
-      this.#flows = new Flows(map.weft_flows, (ifindex, classes) => this.#setClasses(ifindex, classes));
+      this.#flows = new Flows(map.weft_flows, new ClassFilters(this.#object.filters));
       this.#lists = new Lists(map.weft_lists, map.weft_replicas);
       this.#adopted = this.#adopt();
       this.#links.attach('helper', helper.far, program.weft_helper);
@@ -204,7 +207,13 @@ export class EbpfDatapath implements Datapath {
     map.weft_tunnels.forEach((key, value) => {
       host.fill(0);
       map.weft_tunnel_info.lookup(key, host);
-      this.#tunnels.set(u32At(key, 0), decodeTunnel(value, host));
+      const peer = u32At(key, 0);
+      const hops: Uint8Array[] = [];
+      for (let i = 0; i < tunnelHops(value); i++) {
+        const hop = new Uint8Array(HOP_SIZE);
+        if (map.weft_hops.lookup(u32Key(hopNumber(peer, i)), hop)) hops.push(hop);
+      }
+      this.#tunnels.set(peer, decodeTunnel(value, host, hops));
     });
     map.weft_egress.forEach((key, value) => {
       const port = u32At(value, 4);
@@ -236,11 +245,6 @@ export class EbpfDatapath implements Datapath {
     return runIn({ fd: this.#netns }, fn);
   }
 
-  #setClasses(ifindex: number, classes: number): void {
-    const spec = this.#ports.get(ifindex);
-    if (spec) this.#object.map.weft_ports.update(u32Key(ifindex), encodePort(spec, classes));
-  }
-
   attachPort(spec: PortSpec): void {
     const { map, program } = this.#object;
     this.#within(() => {
@@ -249,7 +253,7 @@ export class EbpfDatapath implements Datapath {
       if (!map.weft_budgets.lookup(u32Key(spec.ifindex), budget)) map.weft_budgets.update(u32Key(spec.ifindex), budget);
       map.weft_port_info.update(u32Key(spec.ifindex), encodePortInfo(spec));
       this.#ports.set(spec.ifindex, spec);
-      this.#setClasses(spec.ifindex, this.#flows.classes(spec.ifindex));
+      map.weft_ports.update(u32Key(spec.ifindex), encodePort(spec));
       this.#links.attach('port', spec.ifindex, program.weft_port);
       bringUp(this.#nl, spec.ifindex);
       this.#links.sweepForeign(this.options.stateDir);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { ipParse } from '@weft/packet';
 import { Btf } from '@weft/sys';
 import * as layout from './layout.ts';
 import { OBJECT_DIRECTORY } from './object.ts';
@@ -31,7 +32,7 @@ describe('tables as C and TypeScript lay them out', { skip }, () => {
         layout.EGRESS_SIZE,
       ],
     );
-    assert.equal(size('weft_hops'), layout.HOP_SIZE);
+    assert.deepEqual(['weft_hops', 'weft_filters'].map(size), [layout.HOP_SIZE, layout.FILTER_SIZE]);
     assert.deepEqual(['weft_lists', 'weft_replicas', 'weft_execs'].map(size), [
       layout.MEMBER_SIZE,
       layout.REPLICA_SIZE,
@@ -41,24 +42,30 @@ describe('tables as C and TypeScript lay them out', { skip }, () => {
 
   test('ports and tunnels, field by field', () => {
     const mac = Uint8Array.of(2, 3, 4, 5, 6, 7);
-    const port = layout.encodePort(
-      { ifindex: 0x01020304, name: 'p', portId: 'x', mac, peerable: true, upcallRate: 1000, upcallBurst: 3 },
-      0x81,
-    );
+    const port = layout.encodePort({
+      ifindex: 0x01020304,
+      name: 'p',
+      portId: 'x',
+      mac,
+      peerable: true,
+      upcallRate: 1000,
+      upcallBurst: 3,
+    });
     const p = offsets(maps.get('weft_ports')!);
     assert.equal(layout.u32At(port, p.get('ifindex')!), 0x01020304);
-    assert.equal(port[p.get('classes')!], 0x81);
     assert.equal(port[p.get('peerable')!], 1);
     assert.deepEqual(port.subarray(p.get('mac')!, p.get('mac')! + 6), mac);
     assert.equal(layout.u32At(port, p.get('upcall_interval')!), 1_000_000);
     assert.equal(layout.u32At(port, p.get('upcall_burst')!), 3_000_000);
 
+    const gateway = Uint8Array.from({ length: 16 }, (_, i) => i + 201);
     const spec = {
       peer: 9,
       hostId: 'h',
       local: Uint8Array.from({ length: 16 }, (_, i) => i + 1),
       remote: Uint8Array.from({ length: 16 }, (_, i) => i + 101),
       ifindexes: [4, 5, 6],
+      gateways: [ipParse('10.0.0.1'), gateway, null],
       mtu: 1450,
     };
     const tunnel = layout.encodeTunnel(spec);
@@ -67,10 +74,24 @@ describe('tables as C and TypeScript lay them out', { skip }, () => {
     assert.equal(layout.u32At(tunnel, t.get('peer_tail')!), 9);
     assert.equal(tunnel[t.get('ipv6')!], 1);
     assert.equal(tunnel[t.get('count')!], 3);
-    assert.equal(layout.u32At(tunnel, t.get('ifindex')! + 8), 6);
+    assert.equal(layout.u32At(tunnel, t.get('ifindex')!), 4);
+    assert.equal(layout.u32At(tunnel, t.get('family')!), 2);
+    assert.deepEqual([...tunnel.subarray(t.get('address')!, t.get('address')! + 4)], [10, 0, 0, 1]);
     assert.deepEqual(tunnel.subarray(t.get('local')!, t.get('local')! + 16), spec.local);
     assert.deepEqual(tunnel.subarray(t.get('remote')!, t.get('remote')! + 16), spec.remote);
-    assert.deepEqual(layout.decodeTunnel(tunnel, layout.encodeTunnelInfo(spec)), spec);
+    const hops = spec.ifindexes.map((_, i) => layout.encodeHop(spec, i));
+    const h = offsets(maps.get('weft_hops')!);
+    assert.deepEqual(
+      ['number', 'number_tail', 'ifindex', 'family'].map((name) => layout.u32At(hops[1], h.get(name)!)),
+      [9 * 4 + 1, 9 * 4 + 1, 5, 10],
+    );
+    assert.deepEqual(hops[1].subarray(h.get('address')!, h.get('address')! + 16), gateway);
+    const info = layout.encodeTunnelInfo(spec);
+    assert.deepEqual(layout.decodeTunnel(tunnel, info, hops), spec);
+    // Without gateways the FIB is asked, and nothing is made up on the way back.
+    const { gateways, ...asking } = spec;
+    const asked = asking.ifindexes.map((_, i) => layout.encodeHop(asking, i));
+    assert.deepEqual(layout.decodeTunnel(layout.encodeTunnel(asking), info, asked), asking);
   });
 
   test('the directory’s hash changes with a layout, not with a size chosen at load', () => {

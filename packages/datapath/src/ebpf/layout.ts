@@ -35,19 +35,18 @@ function setText(bytes: Uint8Array, offset: number, size: number, value: string)
 
 // struct weft_port
 export const PORT_SIZE = 32;
-const PORT = { ifindex: 0, classes: 4, peerable: 5, mac: 6, interval: 16, burst: 24 } as const;
+const PORT = { ifindex: 0, peerable: 5, mac: 6, interval: 16, burst: 24 } as const;
 // struct weft_budget
 export const BUDGET_SIZE = 40;
 // struct weft_port_info
 export const PORT_INFO_SIZE = 72;
 const PORT_INFO = { name: 0, portId: 16, rate: 64, burst: 68 } as const;
 
-export function encodePort(spec: PortSpec, classes: number): Uint8Array {
+export function encodePort(spec: PortSpec): Uint8Array {
   const { bytes, view } = struct(PORT_SIZE);
   // One upcall per interval; a rate of 0 lets none pass.
   const interval = spec.upcallRate > 0 ? Math.max(1, Math.round(1e9 / spec.upcallRate)) : 1e18;
   view.setUint32(PORT.ifindex, spec.ifindex, true);
-  view.setUint8(PORT.classes, classes);
   view.setUint8(PORT.peerable, spec.peerable && spec.mac !== null ? 1 : 0);
   if (spec.mac) bytes.set(spec.mac.subarray(0, 6), PORT.mac);
   view.setBigUint64(PORT.interval, BigInt(interval), true);
@@ -81,6 +80,13 @@ export function decodePort(port: Uint8Array, info: Uint8Array): PortSpec {
   };
 }
 
+// struct weft_filter: classes, padding to 64 bytes, 16 words for each class
+export const FILTER_ROWS = 1024;
+export const FILTER_SIZE = 576;
+export const FILTER_CLASS_WORDS = 16;
+/** Words of a row before the first class's. */
+export const FILTER_HEAD_WORDS = 16;
+
 /** Ways to one peer. */
 export const MAX_HOPS = 4;
 // include/linux/socket.h
@@ -88,11 +94,11 @@ const AF_INET = 2;
 const AF_INET6 = 10;
 
 // struct weft_tunnel
-export const TUNNEL_SIZE = 64;
-const TUNNEL = { peer: 0, mtu: 4, ipv6: 6, count: 7, ifindex: 8, local: 24, remote: 40, peerTail: 56 } as const;
+export const TUNNEL_SIZE = 72;
+const TUNNEL = { peer: 0, mtu: 4, ipv6: 6, count: 7, hop: 8, local: 32, remote: 48, peerTail: 64 } as const;
 // struct weft_hop
-export const HOP_SIZE = 24;
-const HOP = { ifindex: 0, family: 4, address: 8 } as const;
+export const HOP_SIZE = 32;
+const HOP = { number: 0, ifindex: 4, family: 8, address: 12, numberTail: 28 } as const;
 // struct weft_tunnel_info
 export const TUNNEL_INFO_SIZE = 48;
 
@@ -106,11 +112,10 @@ export function encodeTunnel(spec: TunnelSpec): Uint8Array {
   view.setUint32(TUNNEL.peer, spec.peer, true);
   view.setUint16(TUNNEL.mtu, spec.mtu === 0 ? 0xffff : Math.min(spec.mtu, 0xffff), true);
   view.setUint8(TUNNEL.ipv6, isMapped(spec.remote) ? 0 : 1);
-  const ifindexes = spec.ifindexes.slice(0, MAX_HOPS);
-  view.setUint8(TUNNEL.count, ifindexes.length);
-  ifindexes.forEach((ifindex, i) => {
-    view.setUint32(TUNNEL.ifindex + i * 4, ifindex, true);
-  });
+  const count = Math.min(spec.ifindexes.length, MAX_HOPS);
+  view.setUint8(TUNNEL.count, count);
+  // The first way stands here too: interface, family, address.
+  if (count > 0) bytes.set(encodeHop(spec, 0).subarray(HOP.ifindex, HOP.numberTail), TUNNEL.hop);
   bytes.set(spec.local.subarray(0, 16), TUNNEL.local);
   bytes.set(spec.remote.subarray(0, 16), TUNNEL.remote);
   view.setUint32(TUNNEL.peerTail, spec.peer, true);
@@ -125,6 +130,8 @@ export function hopNumber(peer: number, place: number): number {
 /** Way `place` of a tunnel. A peer on the link is its own next hop. */
 export function encodeHop(spec: TunnelSpec, place: number): Uint8Array {
   const { bytes, view } = struct(HOP_SIZE);
+  view.setUint32(HOP.number, hopNumber(spec.peer, place), true);
+  view.setUint32(HOP.numberTail, hopNumber(spec.peer, place), true);
   view.setUint32(HOP.ifindex, spec.ifindexes[place], true);
   if (!spec.gateways) return bytes;
   const next = spec.gateways[place] ?? spec.remote;
@@ -134,21 +141,43 @@ export function encodeHop(spec: TunnelSpec, place: number): Uint8Array {
   return bytes;
 }
 
+/** Ways of a stored tunnel. */
+export function tunnelHops(tunnel: Uint8Array): number {
+  return Math.min(MAX_HOPS, tunnel[TUNNEL.count]);
+}
+
 export function encodeTunnelInfo(spec: TunnelSpec): Uint8Array {
   const { bytes } = struct(TUNNEL_INFO_SIZE);
   setText(bytes, 0, 48, spec.hostId);
   return bytes;
 }
 
-export function decodeTunnel(tunnel: Uint8Array, info: Uint8Array): TunnelSpec {
-  const count = Math.min(4, tunnel[TUNNEL.count]);
+/** Next hop in a stored way, null if it is the peer itself, undefined if the FIB is asked. */
+function decodeGateway(hop: Uint8Array, remote: Uint8Array): Uint8Array | null | undefined {
+  const family = u32At(hop, HOP.family);
+  if (family === 0) return undefined;
+  const address = new Uint8Array(16);
+  if (family === AF_INET) {
+    address.fill(0xff, 10, 12);
+    address.set(hop.subarray(HOP.address, HOP.address + 4), 12);
+  } else {
+    address.set(hop.subarray(HOP.address, HOP.address + 16));
+  }
+  return address.every((b, i) => b === remote[i]) ? null : address;
+}
+
+/** @param hops stored ways to the peer, in order */
+export function decodeTunnel(tunnel: Uint8Array, info: Uint8Array, hops: readonly Uint8Array[]): TunnelSpec {
   const mtu = tunnel[TUNNEL.mtu] | (tunnel[TUNNEL.mtu + 1] << 8);
+  const remote = tunnel.subarray(TUNNEL.remote, TUNNEL.remote + 16);
+  const gateways = hops.map((hop) => decodeGateway(hop, remote)).filter((gateway) => gateway !== undefined);
   return {
     peer: u32At(tunnel, TUNNEL.peer),
     hostId: text(info, 0, 48),
     local: tunnel.slice(TUNNEL.local, TUNNEL.local + 16),
     remote: tunnel.slice(TUNNEL.remote, TUNNEL.remote + 16),
-    ifindexes: Array.from({ length: count }, (_, i) => u32At(tunnel, TUNNEL.ifindex + i * 4)),
+    ifindexes: hops.map((hop) => u32At(hop, HOP.ifindex)),
+    ...(gateways.length > 0 ? { gateways } : {}),
     mtu: mtu === 0xffff ? 0 : mtu,
   };
 }

@@ -20,6 +20,7 @@ import { Bench } from '../compliance/bench.ts';
 import { udp } from '../compliance/frames.ts';
 import { Testbed } from '../compliance/testbed.ts';
 import type { EbpfDatapath, EbpfOptions } from './index.ts';
+import { FILTER_ROWS, FILTER_SIZE, u32Key } from './layout.ts';
 import { createEbpf, needsEbpf, pinsBelow, pinsFor } from './testing.ts';
 
 const skip = needsEbpf();
@@ -60,9 +61,12 @@ describe('ebpf: what stays and what goes', { skip }, () => {
     const bench = new Bench(testbed);
     const [p1, p2] = testbed.ports;
     const bits = () => {
-      const value = new Uint8Array(32);
-      driver.object.map.weft_ports.lookup(Uint8Array.of(p1.ifindex, 0, 0, 0), value);
-      return value[4];
+      const row = new Uint8Array(FILTER_SIZE);
+      driver.object.map.weft_filters.lookup(u32Key(p1.ifindex % FILTER_ROWS), row);
+      // As many bits in the filters as there are flows (of this few, all different).
+      const bits = row.subarray(64).reduce((n, byte) => n + byte.toString(2).replaceAll('0', '').length, 0);
+      assert.equal(bits, driver.stats().flows);
+      return row[0];
     };
     const flow = (srcPort: number, read: number) =>
       bench.flow({ port: p1, frame: udp({ srcPort }), read, output: OUT_PORT, outPort: p2.ifindex });

@@ -13,6 +13,7 @@ import {
 } from '@weft/sys';
 import type { DatapathOptions } from '../contract.ts';
 import { DatapathError } from '../errors.ts';
+import { FILTER_ROWS, FILTER_SIZE } from './layout.ts';
 
 /** Where the object files are, built by scripts/build-bpf.sh. */
 export const OBJECT_DIRECTORY = join(import.meta.dirname, '../../bpf/build');
@@ -20,6 +21,7 @@ export const OBJECT_DIRECTORY = join(import.meta.dirname, '../../bpf/build');
 const MAPS = [
   'weft_flows',
   'weft_counters',
+  'weft_filters',
   'weft_ports',
   'weft_budgets',
   'weft_tunnels',
@@ -118,6 +120,8 @@ export type EbpfObject = {
   readonly map: Readonly<Record<MapName, BpfMap>>;
   readonly program: Readonly<Record<ProgramName, number>>;
   readonly counters: NativeBuffer;
+  /** Rows of weft_filters, shared with the kernel. */
+  readonly filters: NativeBuffer;
   close(): void;
 };
 
@@ -150,6 +154,7 @@ export function openObject(
   for (const name of MAPS) map[name] = new BpfMap(loaded.maps.get(name)!, cpus);
   const program = Object.fromEntries(loaded.programs) as Record<ProgramName, number>;
   const counters = NativeBuffer.mapFd(map.weft_counters.fd, cpus * options.maxFlows * 16, { writable: false });
+  const filters = NativeBuffer.mapFd(map.weft_filters.fd, FILTER_ROWS * FILTER_SIZE);
   return {
     directory,
     cpus,
@@ -157,8 +162,10 @@ export function openObject(
     map,
     program,
     counters,
+    filters,
     close() {
       counters.close();
+      filters.close();
       for (const m of Object.values(map)) m.close();
       for (const fd of Object.values(program)) closeFd(fd);
     },
