@@ -20,13 +20,12 @@ import {
   type Lab,
   labDown,
   labUp,
-  restartAgent,
   runChecks,
   selectChecks,
   udpDatagram,
   type VmPlan,
 } from '@weft/lab';
-import { RandomChanges } from './random-changes.ts';
+import { RandomChanges, revive } from './random-changes.ts';
 import { randomFrom, SOAK_SECONDS, SOAK_SEED, skip } from './soak.ts';
 
 const NAME = 'soak-changes';
@@ -133,7 +132,7 @@ async function restartAndCompare(history: readonly string[]): Promise<number> {
     await awaitConvergence(lab.api);
     const first = await flowsOf(host);
     await killAgent(lab, host);
-    await restartAgent(lab, host, 0).catch(() => {});
+    await revive(lab, host);
     await verified(host);
     const second = await flowsOf(host);
     const wrong: string[] = [];

@@ -1,5 +1,12 @@
 /** Changes of a running lab chosen by a seed, each with the way back. */
-import { killAgent, killApi, type Lab, patch, restartAgent, restartApi, type VmPlan } from '@weft/lab';
+import { type HostPlan, killAgent, killApi, type Lab, patch, restartAgent, restartApi, type VmPlan } from '@weft/lab';
+
+/** Starts an agent whose last one is gone, without waiting for ports that a change may have taken from it. */
+export async function revive(lab: Lab, host: HostPlan): Promise<void> {
+  await restartAgent(lab, host, 0).catch((error: { code?: string }) => {
+    if (error.code !== 'WEFT_LAB_TIMEOUT') throw error;
+  });
+}
 
 /** A change that has been made. */
 export interface Change {
@@ -237,7 +244,7 @@ export class RandomChanges {
     this.#dead.add(host.name);
     await killAgent(this.#lab, host);
     const undo = async (): Promise<void> => {
-      await restartAgent(this.#lab, host, 0).catch(() => {});
+      await revive(this.#lab, host);
       this.#dead.delete(host.name);
     };
     return { what: `${host.name}'s agent dead`, where, undo };
