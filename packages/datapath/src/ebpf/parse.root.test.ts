@@ -62,6 +62,18 @@ function withExtensions(next: (below: number) => number): Uint8Array {
   return out;
 }
 
+/** An IPv6 packet one of whose addresses is, or almost is, an IPv4-mapped one. */
+function v4Mapped(next: (below: number) => number): { frame: Uint8Array; mapped: boolean } {
+  const frame = [udp(V6), tcp(V6), withExtensions(next)][next(3)].slice();
+  const at = next(2) === 0 ? 22 : 38;
+  frame.fill(0, at, at + 10);
+  frame.fill(0xff, at + 10, at + 12);
+  frame.set([next(256), next(256), next(256), next(256)], at + 12);
+  const mapped = next(3) > 0;
+  if (!mapped) frame[at + next(12)] ^= 1 << next(8);
+  return { frame, mapped };
+}
+
 /** A valid frame with a few bytes changed, cut, padded or tagged. */
 function mutate(next: (below: number) => number): Uint8Array {
   const frames = [udp(), tcp(), udp(V6), tcp(V6), udp({ vlan: 5 }), withExtensions(next)];
@@ -74,29 +86,50 @@ function mutate(next: (below: number) => number): Uint8Array {
   return f;
 }
 
-test('the C parser and extractKey agree on 4000 frames', { skip }, () => {
-  const seed = 20_251_120;
-  const next = random(seed);
+/** Runs a frame through both parsers, which must agree. @returns true if it is well formed */
+function agree(frame: Uint8Array, what: string): boolean {
   const port = testbed.ports[0].ifindex;
   const expected = new Uint8Array(KEY_SIZE);
   const malformed = dropReason('malformed');
+  const ok = extractKey(frame, frame.length, port, 0, expected, 0, newFrameLayout());
+  const before = driver.stats().drops[malformed];
+  testbed.inHost(() => testRun(driver.object.program.weft_port, frame, { ifindex: port }));
+  const keys: string[] = [];
+  driver.poll(0, 8, (u) => {
+    keys.push(Buffer.from(u.key).toString('hex'));
+  });
+  const detail = `${what}: ${Buffer.from(frame).toString('hex')}`;
+  assert.deepEqual(keys, ok ? [Buffer.from(expected).toString('hex')] : [], detail);
+  assert.equal(driver.stats().drops[malformed] - before, ok ? 0 : 1, detail);
+  return ok;
+}
+
+test('the C parser and extractKey agree on 4000 frames', { skip }, () => {
+  const seed = 20_251_120;
+  const next = random(seed);
   let wellFormed = 0;
   for (let i = 0; i < 4000; i++) {
     const frame = i % 4 === 0 ? withExtensions(next) : mutate(next);
     // Test runs refuse IP packets without a whole header; a wire does not (the compliance suite sends such).
     const type = (frame[12] << 8) | frame[13];
     if (frame.length < 14 + (type === 0x86dd ? 40 : type === 0x0800 ? 20 : 1)) continue;
-    const ok = extractKey(frame, frame.length, port, 0, expected, 0, newFrameLayout());
-    const before = driver.stats().drops[malformed];
-    testbed.inHost(() => testRun(driver.object.program.weft_port, frame, { ifindex: port }));
-    const keys: string[] = [];
-    driver.poll(0, 8, (u) => {
-      keys.push(Buffer.from(u.key).toString('hex'));
-    });
-    const detail = `seed ${seed}, frame ${i}: ${Buffer.from(frame).toString('hex')}`;
-    assert.deepEqual(keys, ok ? [Buffer.from(expected).toString('hex')] : [], detail);
-    assert.equal(driver.stats().drops[malformed] - before, ok ? 0 : 1, detail);
-    if (ok) wellFormed++;
+    if (agree(frame, `seed ${seed}, frame ${i}`)) wellFormed++;
   }
   assert.ok(wellFormed > 1000 && wellFormed < 3900, `${wellFormed} of 4000 well formed`);
+});
+
+test('both call an IPv6 packet with an IPv4-mapped address malformed, and none that only looks like it', {
+  skip,
+}, () => {
+  const seed = 20_251_121;
+  const next = random(seed);
+  let [refused, taken] = [0, 0];
+  for (let i = 0; i < 600; i++) {
+    const { frame, mapped } = v4Mapped(next);
+    const ok = agree(frame, `seed ${seed}, frame ${i}`);
+    assert.ok(!(mapped && ok), `frame ${i} was taken: ${Buffer.from(frame).toString('hex')}`);
+    if (mapped) refused++;
+    else if (ok) taken++;
+  }
+  assert.ok(refused > 300 && taken > 80, `${refused} refused, ${taken} taken`);
 });
