@@ -4,7 +4,6 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { openLab, plantFault, removeFault, runChecks, selectChecks } from '@weft/lab';
 
 const weft = resolve(import.meta.dirname, '../../weft');
 const skip = process.getuid?.() === 0 ? false : 'needs root';
@@ -102,29 +101,6 @@ for (const { name, options } of LABS) {
       const first = pids();
       assert.match(succeed('lab', 'up', '--name', name, ...options), /it was already/);
       assert.deepEqual(pids(), first);
-    });
-
-    test('each sabotage turns its check red, its removal green again', async (t) => {
-      const lab = await openLab(name);
-      for (const one of selectChecks(lab, [])) {
-        await t.test(one.name, async () => {
-          await plantFault(lab, one.name, await one.sabotage(lab));
-          try {
-            const { checks } = await runChecks(lab, [one.name]);
-            assert.deepEqual(
-              checks.map((result) => result.ok),
-              [false],
-            );
-          } finally {
-            await removeFault(lab, one.name);
-          }
-        });
-      }
-      const { checks } = await runChecks(lab);
-      assert.deepEqual(
-        checks.filter((result) => !result.ok && result.skipped === undefined),
-        [],
-      );
     });
 
     test('the command plants a fault and removes it', () => {
