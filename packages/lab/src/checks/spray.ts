@@ -168,14 +168,16 @@ async function boundsOf(context: CheckContext, { from, how }: Fields): Promise<B
           return entries.filter((entry) => (entry as { portId?: string }).portId === iface!.portId).length;
         },
       };
-    case 'neighbours':
+    case 'neighbours': {
+      const count = async () => (await learned(`/routers/${routerId(source.tenant, router)}/arp_table`)).length;
       return {
         counters: ['cap_neighbours'],
         what: 'neighbours learned',
-        // Those of the scenario's other VMs stand in the same table.
-        cap: (limits.maxNeighboursPerPort ?? 1024) + 4 * context.plan.vms.length,
-        count: async () => (await learned(`/routers/${routerId(source.tenant, router)}/arp_table`)).length,
+        // Other VMs' stand in the same table before and come meanwhile; so do those of the agent's previous life.
+        cap: (await count()) + (limits.maxNeighboursPerPort ?? 1024) + 4 * context.plan.vms.length,
+        count,
       };
+    }
     case 'scan':
       return {
         counters: ['waiting_room_full'],
