@@ -94,6 +94,17 @@ static __always_inline int combine_ecn(struct __sk_buff *skb, const struct arriv
 	return 0;
 }
 
+/* Before Linux 6.3 adjust_room leaves the outer family's protocol on the packet, and super-packets would be cut as that. Changing the family of
+ * the outer header, which nobody needs any more, sets the protocol. It grows or shrinks by the difference: bytes moved. */
+static __always_inline __s32 adopt_family(struct __sk_buff *skb, const struct arrival *a)
+{
+	if (!a->ipv6 && a->type == P_IPV6 && bpf_skb_change_proto(skb, P_IPV6, 0) == 0)
+		return 20;
+	if (a->ipv6 && a->type == P_IP && bpf_skb_change_proto(skb, P_IP, 0) == 0)
+		return -20;
+	return 0;
+}
+
 /* Removes the outer headers. FIXED_GSO: without it every segment would grow by what is removed. */
 static __always_inline int strip(struct __sk_buff *skb, const struct arrival *a)
 {
@@ -103,21 +114,25 @@ static __always_inline int strip(struct __sk_buff *skb, const struct arrival *a)
 	/* A frame's trailer is nobody's payload. */
 	if (skb->len > a->end && bpf_skb_change_tail(skb, a->end, 0) < 0)
 		return -1;
-	__s32 shrink = a->inner + ETH_LEN - ETH_LEN;
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO;
-	if (cfg_have_decap_l3 && a->type == P_IP)
-		flags |= ADJ_ROOM_DECAP_L3_IPV4;
-	if (cfg_have_decap_l3 && a->type == P_IPV6)
-		flags |= ADJ_ROOM_DECAP_L3_IPV6;
+	__s32 moved = 0;
+	if (cfg_have_decap_l3) {
+		if (a->type == P_IP)
+			flags |= ADJ_ROOM_DECAP_L3_IPV4;
+		if (a->type == P_IPV6)
+			flags |= ADJ_ROOM_DECAP_L3_IPV6;
+	} else {
+		moved = adopt_family(skb, a);
+	}
 	/* What remains must hold the outer family's header (or the inner's, by flag) as far as adjust_room knows. */
 	__u32 rest = a->end - a->inner - ETH_LEN;
 	__u32 least = a->type == P_IPV6 || (a->ipv6 && a->type != P_IP) ? 40 : 20;
-	if (a->ipv6 && !cfg_have_decap_l3)
+	if (a->ipv6 && !cfg_have_decap_l3 && !moved)
 		least = 40;
-	__u32 padded = rest < least ? a->end + least - rest : 0;
+	__u32 padded = rest < least ? a->end + moved + least - rest : 0;
 	if (padded && bpf_skb_change_tail(skb, padded, 0) < 0)
 		return -1;
-	if (bpf_skb_adjust_room(skb, -shrink, BPF_ADJ_ROOM_MAC, flags) < 0)
+	if (bpf_skb_adjust_room(skb, -(__s32)(a->inner + moved), BPF_ADJ_ROOM_MAC, flags) < 0)
 		return -1;
 	if (padded && bpf_skb_change_tail(skb, ETH_LEN + rest, 0) < 0)
 		return -1;
