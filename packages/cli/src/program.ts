@@ -42,6 +42,10 @@ Examples:
       if (options.eval === undefined) return program.help({ error: true });
       const { evaluate } = await import('./grammar/evaluate.ts');
       const { findApi } = await import('./find-api.ts');
+      const { splitWords } = await import('./grammar/lexer.ts');
+      const { parseCommand } = await import('./grammar/parse.ts');
+      // What is not of the language is said so, whether there is an API or not.
+      parseCommand(splitWords(options.eval));
       const text = await evaluate(options.eval, await findApi(options), { json: options.json === true });
       if (text !== '') process.stdout.write(`${text}\n`);
     },
