@@ -8,7 +8,7 @@ import { ipPacket, udpDatagram } from '../packets.ts';
 import { readCapture } from '../pcap.ts';
 import { type HostPlan, type LabPlan, tunnelAddress } from '../plan.ts';
 import { waitUntil } from '../wait.ts';
-import { type CheckContext, defineKind } from './kind.ts';
+import { type CheckContext, defineKind, type Outcome } from './kind.ts';
 
 const INTRUDER = '02:ee:00:00:00:66';
 const ETHERTYPE = 0x88bd;
@@ -29,6 +29,9 @@ interface Attack {
   readonly reason: string | undefined;
 }
 
+/** A guest's own neighbour probe may fall into the window and make a flow: the exact picture must show in one of so many attempts. */
+const ATTEMPTS = 3;
+
 export const hostileUnderlay = defineKind({
   kind: 'hostile-underlay',
   summary: "malformed and foreign tunnel packets to `to`'s host reach no VM, are counted by reason, and leave no trace",
@@ -36,53 +39,9 @@ export const hostileUnderlay = defineKind({
   read: (fields) => ({ to: fields.vm('to') }),
 
   async run(context, { to }) {
-    const { plan } = context;
-    const target = context.vm(to);
-    const host = context.hostOf(target);
-    const { tunnelKey } = await context.api.get<{ tunnelKey: number }>(`/ports/${target.interfaces[0]!.portId}`);
-    const attacks = makeAttacks(plan, host, target.interfaces[0]!.mac, tunnelKey);
-    const right = tunnelPacket(plan, host, { inner: innerFrame(target.interfaces[0]!.mac), key: tunnelKey });
-    const filter = `ether src ${INTRUDER}`;
-    const victims = plan.vms.filter((vm) => vm.host === host.name);
-    const captures = await Promise.all(
-      victims.flatMap((vm) =>
-        vm.interfaces.map(({ device }) => startCapture(plan.paths.captures, vm.namespace, device, filter)),
-      ),
-    );
-    const names = victims.flatMap((vm) => vm.interfaces.map(() => vm.name));
-    try {
-      const before = await observe(context, host);
-      const send = await sender(context, host);
-      for (const { packet } of attacks) send(packet, COPIES);
-      const wanted = new Map<string, number>();
-      for (const { reason } of attacks) if (reason) wanted.set(reason, (wanted.get(reason) ?? 0) + COPIES);
-      let after = before;
-      const counted = () => describe(differences(before.drops, after.drops)) === describe(wanted);
-      await waitUntil(async () => {
-        after = await observe(context, host);
-        return counted();
-      }, 2000);
-      // The last one is flawless: it shows that the others would have been seen.
-      send(right, 1);
-      await awaitFrame(captures[victims.indexOf(target)]!, filter).catch(() => {});
-      const seenAt: string[] = [];
-      for (const [i, capture] of captures.entries()) {
-        const { length } = await readCapture(await capture.stop());
-        if (length > 0) seenAt.push(`${names[i]} ${length}`);
-      }
-      const traces = [
-        ...after.flows.filter((flow) => !before.flows.includes(flow)).map((flow) => `new flow ${flow}`),
-        ...(after.macs > before.macs ? [`${after.macs - before.macs} MACs learned`] : []),
-        ...(after.errors === before.errors ? [] : [`${after.errors - before.errors} errors`]),
-      ];
-      return {
-        ok: counted() && seenAt.join() === `${to} 1` && traces.length === 0,
-        expected: `${attacks.length} kinds: ${describe(wanted)}; frames at VMs: ${to} 1, the flawless one; no trace`,
-        seen: `${describe(differences(before.drops, after.drops))}; frames at VMs: ${seenAt.join(', ') || 'none'}; ${traces.join(', ') || 'no trace'}`,
-      };
-    } finally {
-      for (const capture of captures) await capture.stop();
-    }
+    let outcome: Outcome | undefined;
+    for (let attempt = 0; attempt < ATTEMPTS && !outcome?.ok; attempt++) outcome = await attack(context, to);
+    return outcome!;
   },
 
   sabotage(context, { to }) {
@@ -96,6 +55,57 @@ export const hostileUnderlay = defineKind({
     );
   },
 });
+
+/** Sends every kind of bad packet and looks at what came of it. */
+async function attack(context: CheckContext, to: string): Promise<Outcome> {
+  const { plan } = context;
+  const target = context.vm(to);
+  const host = context.hostOf(target);
+  const { tunnelKey } = await context.api.get<{ tunnelKey: number }>(`/ports/${target.interfaces[0]!.portId}`);
+  const attacks = makeAttacks(plan, host, target.interfaces[0]!.mac, tunnelKey);
+  const right = tunnelPacket(plan, host, { inner: innerFrame(target.interfaces[0]!.mac), key: tunnelKey });
+  const filter = `ether src ${INTRUDER}`;
+  const victims = plan.vms.filter((vm) => vm.host === host.name);
+  const captures = await Promise.all(
+    victims.flatMap((vm) =>
+      vm.interfaces.map(({ device }) => startCapture(plan.paths.captures, vm.namespace, device, filter)),
+    ),
+  );
+  const names = victims.flatMap((vm) => vm.interfaces.map(() => vm.name));
+  try {
+    const before = await observe(context, host);
+    const send = await sender(context, host);
+    for (const { packet } of attacks) send(packet, COPIES);
+    const wanted = new Map<string, number>();
+    for (const { reason } of attacks) if (reason) wanted.set(reason, (wanted.get(reason) ?? 0) + COPIES);
+    let after = before;
+    const counted = () => describe(differences(before.drops, after.drops)) === describe(wanted);
+    await waitUntil(async () => {
+      after = await observe(context, host);
+      return counted();
+    }, 2000);
+    // The last one is flawless: it shows that the others would have been seen.
+    send(right, 1);
+    await awaitFrame(captures[victims.indexOf(target)]!, filter).catch(() => {});
+    const seenAt: string[] = [];
+    for (const [i, capture] of captures.entries()) {
+      const { length } = await readCapture(await capture.stop());
+      if (length > 0) seenAt.push(`${names[i]} ${length}`);
+    }
+    const traces = [
+      ...after.flows.filter((flow) => !before.flows.includes(flow)).map((flow) => `new flow ${flow}`),
+      ...(after.macs > before.macs ? [`${after.macs - before.macs} MACs learned`] : []),
+      ...(after.errors === before.errors ? [] : [`${after.errors - before.errors} errors`]),
+    ];
+    return {
+      ok: counted() && seenAt.join() === `${to} 1` && traces.length === 0,
+      expected: `${attacks.length} kinds: ${describe(wanted)}; frames at VMs: ${to} 1, the flawless one; no trace`,
+      seen: `${describe(differences(before.drops, after.drops))}; frames at VMs: ${seenAt.join(', ') || 'none'}; ${traces.join(', ') || 'no trace'}`,
+    };
+  } finally {
+    for (const capture of captures) await capture.stop();
+  }
+}
 
 function innerFrame(mac: string): Uint8Array {
   return ethernetFrame(mac, INTRUDER, undefined, ETHERTYPE, new Uint8Array(64));
