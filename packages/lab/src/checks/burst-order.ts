@@ -74,11 +74,12 @@ export const burstOrder = defineKind({
     };
   },
 
-  sabotage(context, { from }) {
+  sabotage(context, { from, to }) {
+    const address = context.address(context.vm(to), 4);
     return nftFault(
-      `${from} loses number 7 of its packets to UDP port ${PORT}`,
+      `${from} loses number 7 of its packets to ${address}, UDP port ${PORT}`,
       context.vm(from).namespace,
-      `chain out { type filter hook egress device "eth0" priority 0; udp dport ${PORT} @ll,${8 * HEADERS},32 7 drop; }`,
+      `chain out { type filter hook egress device "eth0" priority 0; ip daddr ${address} udp dport ${PORT} @ll,${8 * HEADERS},32 7 drop; }`,
       'netdev',
     );
   },

@@ -60,11 +60,13 @@ export const gsoUdp = defineKind({
     };
   },
 
-  sabotage(context, { from }) {
+  sabotage(context, { from, to, family }) {
+    const address = context.address(context.vm(to), family);
+    const version = family === 4 ? 'ip' : 'ip6';
     return nftFault(
-      `${from} loses what it sends to UDP port ${PORT}`,
+      `${from} loses some of what it sends to ${address}, UDP port ${PORT}`,
       context.vm(from).namespace,
-      `chain out { type filter hook output priority 0; udp dport ${PORT} numgen inc mod 5 == 1 drop; }`,
+      `chain out { type filter hook output priority 0; ${version} daddr ${address} udp dport ${PORT} numgen inc mod 5 == 1 drop; }`,
     );
   },
 });
