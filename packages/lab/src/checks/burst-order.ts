@@ -2,6 +2,7 @@
 import { agentCounters, agentRequest } from '../agent-control.ts';
 import { sendBurst } from '../bursts.ts';
 import { awaitFrame, startCapture } from '../capture.ts';
+import { inNetns, tryRun } from '../exec.ts';
 import { nftFault } from '../faults/fault.ts';
 import { ethernetFrame } from '../frames.ts';
 import { ipPacket, udpDatagram } from '../packets.ts';
@@ -35,6 +36,10 @@ export const burstOrder = defineKind({
     const filter = `udp dst port ${PORT}`;
     const last = `${filter} and udp[8:4] == ${count - 1}`;
     const found: string[] = [];
+    // Topology and neighbours known, the flow not: a burst that has to wait for them is bounded by the waiting room instead.
+    await tryRun(
+      inNetns(source.namespace, ['ping', '-n', '-c', '2', '-i', '0.1', '-W', '2', context.address(target, 4)]),
+    );
     for (let round = 0; round < rounds; round++) {
       await forgetFlows(context.lab, source);
       const capture = await startCapture(context.plan.paths.captures, target.namespace, 'eth0', filter, 256);
