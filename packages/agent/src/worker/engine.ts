@@ -2,7 +2,7 @@
  * The packet worker without its thread: one synchronous object that owns the datapath and takes turns. In a turn it applies
  * what the state database sent, handles a batch of packets, simulates invalidated flows anew and runs timers.
  */
-import type { Datapath } from '@weft/datapath';
+import type { Datapath, Upcall } from '@weft/datapath';
 import { DROP_REASONS, FLOW_VALUE_SIZE, KEY_SIZE, printAction, printKey, TAG_INGRESS, tag } from '@weft/flow';
 import type { Batch } from '@weft/nsdb';
 import { Simulator, VirtualTopology } from '@weft/simulator';
@@ -27,6 +27,8 @@ import { WaitingRoom } from './waiting-room.ts';
 
 /** Packets handled per turn: bounds how long an update waits. */
 const BATCH = 256;
+/** Batches per turn at most before the flows that they made are installed. */
+const DRAIN_ROUNDS = 8;
 const TICK_MS = 50;
 const SWEEP_MS = 1_000;
 const PEER_MAC_MS = 5_000;
@@ -181,16 +183,13 @@ export class Engine {
     const busy = this.revalidator.pending > 0 || this.inbox.length > 0;
     const { datapath } = this.core;
     const timeout = busy ? 0 : Math.max(0, Math.min(TICK_MS, Math.ceil(this.nextTick - now)));
-    datapath.poll(timeout, BATCH, (upcall) => {
-      try {
-        this.path.upcall(upcall, this.clock());
-      } catch (error) {
-        this.core.counters.errors++;
-        this.core.effects.log('error', 'packet.failed', { error: (error as Error).stack });
-      }
-    });
-    // Frames first, flows second: a packet that meets the new flow cannot overtake those that made it.
-    this.core.queue.flush();
+    // Frames first, flows second, and what came up meanwhile before them too: a packet that meets the new flow must not overtake
+    // those that made it.
+    for (let round = 0, wait = timeout; round < DRAIN_ROUNDS; round++, wait = 0) {
+      const handled = datapath.poll(wait, BATCH, this.onUpcall);
+      this.core.queue.flush();
+      if (handled === 0) break;
+    }
     this.core.installer.flush();
     now = this.clock();
     if (this.revalidator.pending > 0) this.revalidator.run(this.core.limits.revalidateBatch, now);
@@ -200,6 +199,15 @@ export class Engine {
     this.core.installer.flush();
     this.reportApplied();
   }
+
+  private readonly onUpcall = (upcall: Upcall): void => {
+    try {
+      this.path.upcall(upcall, this.clock());
+    } catch (error) {
+      this.core.counters.errors++;
+      this.core.effects.log('error', 'packet.failed', { error: (error as Error).stack });
+    }
+  };
 
   /** Applies the next batch, once the flows that the last one touched are done. */
   private takeBatch(now: number): void {
