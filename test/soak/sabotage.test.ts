@@ -1,8 +1,8 @@
 /** Each sabotage turns exactly its own check red and no other, in random order for as long as there is time. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { DEFAULT_SCENARIO, labDown, labUp, openLab, plantFault, removeFault, runChecks, selectChecks } from '@weft/lab';
-import { randomFrom, SOAK_SECONDS, SOAK_SEED, shuffled, skip } from './soak.ts';
+import { DEFAULT_SCENARIO, labDown, labUp, openLab, plantFault, removeFault, selectChecks } from '@weft/lab';
+import { randomFrom, redTwice, SOAK_SECONDS, SOAK_SEED, shuffled, skip } from './soak.ts';
 
 const NAME = 'soak-fault';
 
@@ -26,13 +26,7 @@ test(`one fault, one red check, for ${SOAK_SECONDS} s`, { skip }, async (t) => {
     const lab = await openLab(NAME);
     await plantFault(lab, check.name, await check.sabotage(lab));
     try {
-      const report = await runChecks(lab);
-      const red = report.checks.filter((result) => !result.ok && result.skipped === undefined);
-      assert.deepEqual(
-        red.map((result) => result.name),
-        [check.name],
-        red.map((result) => `${result.name}: ${result.seen}`).join('; '),
-      );
+      assert.deepEqual(await redTwice(t, lab), [check.name]);
     } finally {
       await removeFault(lab, check.name);
     }

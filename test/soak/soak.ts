@@ -1,5 +1,7 @@
 /** What the long tests share: how long, which seed, and numbers of a process that must not grow for ever. */
 import { readdirSync, readFileSync } from 'node:fs';
+import type { TestContext } from 'node:test';
+import { type Lab, runChecks } from '@weft/lab';
 
 /** Seconds that each test of the soak lasts. */
 export const SOAK_SECONDS = positive('SOAK_SECONDS', 60);
@@ -49,4 +51,20 @@ export function footprint(pid: number): Footprint {
     residentMib: Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) / 1024,
     descriptors: readdirSync(`/proc/${pid}/fd`).length,
   };
+}
+
+/**
+ * Names of the checks that are red, and red again when run at once a second time: in hundreds of runs a guest's own traffic falls
+ * into some window. What was red only once is told, not hidden.
+ */
+export async function redTwice(t: TestContext, lab: Lab, names?: readonly string[]): Promise<string[]> {
+  const red = async (wanted?: readonly string[]) =>
+    (await runChecks(lab, wanted)).checks.filter((result) => !result.ok && result.skipped === undefined);
+  const first = await red(names);
+  if (first.length === 0) return [];
+  const again = (await red(first.map(({ name }) => name))).map(({ name }) => name);
+  for (const { name, expected, seen } of first) {
+    t.diagnostic(`${name} ${again.includes(name) ? 'red twice' : 'red once'}: expected ${expected}; seen ${seen}`);
+  }
+  return again;
 }
