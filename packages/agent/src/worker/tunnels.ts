@@ -31,6 +31,7 @@ export class Tunnels {
   private readonly members = new Map<string, Membership>();
   private readonly numbers = new Map<string, number>();
   private readonly installed = new Map<string, TunnelSpec>();
+  private readonly byPeer = new Map<number, TunnelSpec>();
   private readonly learnedMtu = new Map<number, PathMtu>();
   private readonly attached = new Set<number>();
   private nextNumber = 1;
@@ -46,6 +47,7 @@ export class Tunnels {
     for (const spec of datapath.adopted().tunnels) {
       this.numbers.set(spec.hostId, spec.peer);
       this.installed.set(spec.hostId, spec);
+      this.byPeer.set(spec.peer, spec);
       this.nextNumber = Math.max(this.nextNumber, spec.peer + 1);
     }
   }
@@ -80,14 +82,12 @@ export class Tunnels {
   }
 
   host(peer: number): string {
-    for (const [host, n] of this.numbers) if (n === peer) return host;
-    return '';
+    return this.byPeer.get(peer)?.hostId ?? '';
   }
 
-  /** L3 bytes of an inner packet that fit to this peer; 0 if there is no tunnel. */
+  /** L3 bytes of an inner packet that fit to this peer; 0 if there is no tunnel. Asked for every first packet. */
   mtu(peer: number): number {
-    for (const spec of this.installed.values()) if (spec.peer === peer) return spec.mtu;
-    return 0;
+    return this.byPeer.get(peer)?.mtu ?? 0;
   }
 
   list(): readonly TunnelSpec[] {
@@ -112,6 +112,7 @@ export class Tunnels {
       if (wanted.has(host)) continue;
       this.datapath.deleteTunnel(this.numbers.get(host)!);
       this.installed.delete(host);
+      this.byPeer.delete(this.numbers.get(host)!);
       changed.push(host);
       this.effects.log('info', 'tunnel.down', { host });
     }
@@ -120,6 +121,7 @@ export class Tunnels {
       if (had && sameTunnel(had, spec)) continue;
       this.datapath.setTunnel(spec);
       this.installed.set(host, spec);
+      this.byPeer.set(spec.peer, spec);
       if (!had) changed.push(host);
       this.effects.log('info', 'tunnel.up', {
         host,
@@ -140,10 +142,11 @@ export class Tunnels {
     for (const m of mine) locals.set(m.zone, ipParse(m.address));
     this.updateLocal([...locals.values()]);
     const usedInterfaces = new Set<number>();
+    const present = new Set([...this.members.values()].map((m) => `${m.zone}/${m.host}`));
     for (const member of this.members.values()) {
       if (member.host === this.localHost || !locals.has(member.zone)) continue;
       // The first zone shared with the peer decides (zones in order of their id, the same on every host).
-      const first = mine.find((m) => this.hasMember(m.zone, member.host))?.zone;
+      const first = mine.find((m) => present.has(`${m.zone}/${member.host}`))?.zone;
       if (first !== member.zone) continue;
       const path = this.underlay.path(member.address);
       if (path.hops.length === 0) continue;
@@ -166,11 +169,6 @@ export class Tunnels {
     }
     this.attach(usedInterfaces);
     return out;
-  }
-
-  private hasMember(zone: string, host: string): boolean {
-    for (const m of this.members.values()) if (m.zone === zone && m.host === host) return true;
-    return false;
   }
 
   private number(host: string): number {
