@@ -86,7 +86,11 @@ export const TABLE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   active: ['Port'],
   routes: ['Port', 'Router'],
   peering: ['Port'],
+  addresses: ['IpAddrGroup'],
 };
+
+/** Kinds of tables that belong to the topology: written by transactions alone, never by a host's session. */
+export const TOPOLOGY_TABLES: ReadonlySet<string> = new Set(['addresses']);
 
 /** Kind and owner's id of a table: `mac/<bridge>` and `mac/<bridge>/<vlan>` belong to the bridge. */
 export function tableOwner(table: string): { kind: string; id: string } {

@@ -8,7 +8,7 @@
 import { Conflict, type NodeOp, type NodeStore } from './backend.ts';
 import type { HostConvergence, Revision } from './contract.ts';
 import { NsdbError } from './errors.ts';
-import { checkEntry, checkId, TABLE_OWNERS, tableOwner } from './interests.ts';
+import { checkEntry, checkId, TABLE_OWNERS, TOPOLOGY_TABLES, tableOwner } from './interests.ts';
 import { objectPath, typePath } from './objects/paths.ts';
 
 export interface SessionOptions {
@@ -174,6 +174,11 @@ export class Sessions {
       return error as NsdbError;
     }
     const { kind, id } = tableOwner(table);
+    if (TOPOLOGY_TABLES.has(kind)) {
+      return new NsdbError('WEFT_INVALID', `State table ${table} belongs to the topology; hosts do not write it`, [
+        { property: 'table', message: 'written by transactions only' },
+      ]);
+    }
     const types = TABLE_OWNERS[kind];
     if (value === null || types === undefined) return undefined;
     if (!owners.has(table)) {

@@ -131,3 +131,13 @@ test('what is fixed at creation stays', async () => {
   assert.equal(await refusal(tx.update('Route', route.id as string, { ...route, weight: 5 })), 'WEFT_IMMUTABLE');
   assert.equal(await refusal(tx.update('Route', route.id as string, { ...route })), 'accepted');
 });
+
+test('a rule names what exists: devices that were traversed', async () => {
+  const tx = await network();
+  const rule = (traversedDevice: string) =>
+    refusal(tx.create('Rule', { chainId: CHAIN, type: 'drop', traversedDevice }));
+  assert.equal(await rule(uuidOf(0x99)), 'WEFT_DANGLING');
+  assert.equal(await rule(CHAIN), 'WEFT_DANGLING');
+  const bridge = await tx.create<ObjectValue>('Bridge', {});
+  assert.equal(await rule(bridge.id as string), 'accepted');
+});

@@ -3,7 +3,7 @@
  * Deliberately flat: the fields are properties of the rule itself.
  */
 import Type, { type Static, type TProperties } from 'typebox';
-import { formatted, uuid } from './fields.ts';
+import { formatted, ref, uuid } from './fields.ts';
 import { parseCidr } from './ip.ts';
 import type { Lookup, ObjectValue, Problem, Violation } from './spec.ts';
 
@@ -18,6 +18,10 @@ const ports = (description: string) =>
   Type.Optional(
     Type.Array(uuid(), { minItems: 1, maxItems: 10_000, uniqueItems: true, description, 'x-weft-weak-ref': 'Port' }),
   );
+
+/** A group that a rule names cannot be deleted: without it the rule would match something else. */
+const group = (target: 'PortGroup' | 'IpAddrGroup', description: string) =>
+  Type.Optional(ref(target, 'refuse', description));
 
 const range = (description: string) =>
   Type.Optional(
@@ -41,6 +45,19 @@ export const conditionFields = {
   invInPorts: inversion('inPorts'),
   outPorts: ports('Ports by which the packet leaves the device'),
   invOutPorts: inversion('outPorts'),
+  portGroup: group('PortGroup', 'Group of the port by which the packet entered the virtual network'),
+  invPortGroup: inversion('portGroup'),
+  inPortGroup: group('PortGroup', 'Group of the port by which the packet entered the device'),
+  invInPortGroup: inversion('inPortGroup'),
+  outPortGroup: group('PortGroup', 'Group of the port by which the packet leaves the device'),
+  invOutPortGroup: inversion('outPortGroup'),
+  traversedDevice: Type.Optional(
+    uuid({
+      description: 'Bridge, router or port that the packet has come to on its way so far, the present one included',
+      'x-weft-weak-ref': 'Bridge, Router or Port',
+    }),
+  ),
+  invTraversedDevice: inversion('traversedDevice'),
   dlType: Type.Optional(Type.Integer({ minimum: 0x600, maximum: 0xffff, description: 'Ethertype' })),
   invDlType: inversion('dlType'),
   dlSrc: Type.Optional(formatted('mac', { description: 'Source MAC address' })),
@@ -59,6 +76,21 @@ export const conditionFields = {
   invNwSrc: inversion('nwSrc'),
   nwDst: Type.Optional(formatted('subnet', { description: 'Destination prefix, IPv4 or IPv6' })),
   invNwDst: inversion('nwDst'),
+  matchNwDstRewritten: Type.Optional(
+    Type.Boolean({ description: 'true: the destination address is no longer the one that the packet came with' }),
+  ),
+  ipAddrGroupSrc: group('IpAddrGroup', 'Group that has the source address'),
+  invIpAddrGroupSrc: inversion('ipAddrGroupSrc'),
+  ipAddrGroupDst: group('IpAddrGroup', 'Group that has the destination address'),
+  invIpAddrGroupDst: inversion('ipAddrGroupDst'),
+  icmpDataSrcIp: Type.Optional(
+    formatted('subnet', { description: 'Source prefix of the packet that an ICMP or ICMPv6 error quotes' }),
+  ),
+  invIcmpDataSrcIp: inversion('icmpDataSrcIp'),
+  icmpDataDstIp: Type.Optional(
+    formatted('subnet', { description: 'Destination prefix of the packet that an ICMP or ICMPv6 error quotes' }),
+  ),
+  invIcmpDataDstIp: inversion('icmpDataDstIp'),
   tpSrc: range('Source ports, both ends included; ICMP and ICMPv6: types'),
   invTpSrc: inversion('tpSrc'),
   tpDst: range('Destination ports, both ends included; ICMP and ICMPv6: codes'),
@@ -70,6 +102,11 @@ export const conditionFields = {
 
 const ConditionSchema = Type.Object(conditionFields);
 export type Condition = Static<typeof ConditionSchema>;
+
+const PREFIX_PAIRS = [
+  ['nwSrc', 'nwDst'],
+  ['icmpDataSrcIp', 'icmpDataDstIp'],
+] as const;
 
 /** Fields that only a packet with a transport header has. */
 function matchesTransport(value: ObjectValue): boolean {
@@ -99,16 +136,16 @@ export function checkCondition(value: ObjectValue): Violation[] {
       refuse(`${field}Mask`, `means nothing without ${field}`);
     }
   }
-  if (value.nwSrc !== undefined && value.nwDst !== undefined) {
-    if (parseCidr(value.nwSrc as string)!.family !== parseCidr(value.nwDst as string)!.family) {
-      refuse('nwDst', 'must be of the same IP version as nwSrc');
-    }
+  for (const [source, destination] of PREFIX_PAIRS) {
+    const [from, to] = [value[source], value[destination]] as (string | undefined)[];
+    if (from === undefined || to === undefined || parseCidr(from)!.family === parseCidr(to)!.family) continue;
+    refuse(destination, `must be of the same IP version as ${source}`);
   }
   return violations;
 }
 
-/** Ports must exist when they are named. */
-export async function checkConditionPorts(
+/** Ports and devices must exist when they are named. */
+export async function checkConditionNames(
   value: ObjectValue,
   lookup: Lookup,
   previous: ObjectValue | undefined,
@@ -121,5 +158,15 @@ export async function checkConditionPorts(
       problems.push({ code: 'WEFT_DANGLING', property: field, message: `there is no port ${id}` });
     }
   }
+  const device = value.traversedDevice as string | undefined;
+  if (device !== undefined && device !== previous?.traversedDevice && !(await isDevice(device, lookup))) {
+    const message = `there is no bridge, router or port ${device}`;
+    problems.push({ code: 'WEFT_DANGLING', property: 'traversedDevice', message });
+  }
   return problems;
+}
+
+async function isDevice(id: string, lookup: Lookup): Promise<boolean> {
+  for (const type of ['Bridge', 'Router', 'Port']) if (await lookup.get(type, id)) return true;
+  return false;
 }

@@ -34,4 +34,13 @@ export const adminStateUp = () =>
 export const tunnelKey = (description: string) =>
   Type.Integer({ minimum: 1, maximum: 0xfffffe, readOnly: true, description });
 
+/** Free words of those who made the object; nothing in Weft decides by them. Rule logs carry them. */
+export const metadata = () =>
+  Type.Optional(
+    Type.Record(Type.String({ maxLength: 255 }), Type.String({ maxLength: 255 }), {
+      maxProperties: 32,
+      description: 'Free keys and values; rule logs carry them',
+    }),
+  );
+
 export const id = () => uuid({ description: 'Made up when absent on creation' });

@@ -70,4 +70,8 @@ export const MINIMAL: Readonly<Record<TypeName, ObjectValue>> = {
   Route: { routerId: uuidOf(4), dstSubnet: '10.0.0.0/24', nextHopPort: uuidOf(5) },
   Chain: {},
   Rule: { chainId: uuidOf(6), type: 'accept' },
+  PortGroup: {},
+  IpAddrGroup: { name: 'web' },
+  RuleLogger: { chainId: uuidOf(6), event: 'all', loggingResourceId: uuidOf(7) },
+  LoggingResource: {},
 };

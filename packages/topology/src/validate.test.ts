@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { OBJECT_TYPES, type TypeName } from './objects/index.ts';
+import { canonicalGroupMember } from './objects/ip-addr-group.ts';
+import { RULE_TYPES } from './objects/rule.ts';
 import type { ObjectValue } from './spec.ts';
 import { MINIMAL, uuidOf } from './testing.ts';
 import { applyDefaults, validateObject } from './validate.ts';
@@ -56,6 +58,7 @@ const CASES: Record<TypeName, [property: string, good: unknown, bad: unknown][]>
     ['portMac', undefined, '02:00:00:00:00:01'],
     ['portSubnet', undefined, ['10.0.0.1/24']],
     ['peerId', uuidOf(1), [uuidOf(1)]],
+    ['portGroupIds', [uuidOf(1), uuidOf(2)], [uuidOf(1), uuidOf(1)]],
   ],
   Route: [
     ['dstSubnet', '0.0.0.0/0', '0.0.0.0/33'],
@@ -68,6 +71,7 @@ const CASES: Record<TypeName, [property: string, good: unknown, bad: unknown][]>
   Chain: [
     ['ruleIds', [uuidOf(1), uuidOf(2)], [uuidOf(1), uuidOf(1)]],
     ['ruleIds', [], ['x']],
+    ['metadata', {}, { key: 'v'.repeat(256) }],
   ],
   Rule: [
     ['type', 'drop', 'masquerade'],
@@ -80,6 +84,36 @@ const CASES: Record<TypeName, [property: string, good: unknown, bad: unknown][]>
     ['invNwSrc', true, 1],
     ['fragmentPolicy', 'unfragmented', 'some'],
     ['vlan', 4094, 4095],
+    ['jumpChainId', undefined, uuidOf(1)],
+    ['metadata', { ticket: '17' }, { ticket: 17 }],
+    ['portGroup', uuidOf(1), [uuidOf(1)]],
+    ['invPortGroup', true, 'yes'],
+    ['inPortGroup', uuidOf(1), 'trusted'],
+    ['outPortGroup', uuidOf(1), ''],
+    ['ipAddrGroupSrc', uuidOf(1), '10.0.0.1'],
+    ['ipAddrGroupDst', uuidOf(1), 4],
+    ['icmpDataSrcIp', '10.0.0.0/8', '10.0.0.0/40'],
+    ['icmpDataDstIp', 'fd00::/8', 'web'],
+    ['traversedDevice', uuidOf(1), 'router0'],
+    ['matchNwDstRewritten', true, 1],
+  ],
+  PortGroup: [
+    ['name', '', 'n'.repeat(256)],
+    ['stateful', true, 'true'],
+    ['tenantId', 'blue', 7],
+  ],
+  IpAddrGroup: [
+    ['name', 'web', ''],
+    ['tenantId', 'blue', 7],
+  ],
+  RuleLogger: [
+    ['event', 'drop', 'reject'],
+    ['chainId', uuidOf(2), undefined],
+    ['loggingResourceId', uuidOf(2), 'log'],
+  ],
+  LoggingResource: [
+    ['type', 'file', 'syslog'],
+    ['enabled', false, 0],
   ],
 };
 
@@ -308,4 +342,54 @@ test('whatever JSON comes in, validation does not throw', () => {
       validateObject(type as string, value, { unknownKeys: 'drop', coerce: true });
     }),
   );
+});
+
+test('a jump rule names its chain, no other does', () => {
+  const jump = { ...MINIMAL.Rule, type: 'jump', jumpChainId: uuidOf(8) };
+  accepted('Rule', jump);
+  accepted('Rule', { ...jump, jumpChainId: uuidOf(6) });
+  assert.deepEqual(refusedAt('Rule', { ...MINIMAL.Rule, type: 'jump' }), ['jumpChainId']);
+  for (const type of RULE_TYPES) {
+    if (type === 'jump') continue;
+    accepted('Rule', { ...MINIMAL.Rule, type });
+    assert.deepEqual(refusedAt('Rule', { ...MINIMAL.Rule, type, jumpChainId: uuidOf(8) }), ['jumpChainId']);
+  }
+});
+
+test('both prefixes of a pair are of one IP version', () => {
+  const pair = { icmpDataSrcIp: '10.0.0.0/8', icmpDataDstIp: '10.9.0.0/16' };
+  accepted('Rule', { ...MINIMAL.Rule, ...pair });
+  assert.deepEqual(refusedAt('Rule', { ...MINIMAL.Rule, ...pair, icmpDataDstIp: 'fd00::/8' }), ['icmpDataDstIp']);
+});
+
+test('what a rule names stays while it names it', () => {
+  const onDelete = Object.fromEntries(
+    OBJECT_TYPES.Rule.references.map((r) => [r.field, `${r.target} ${r.onTargetDelete}`]),
+  );
+  assert.deepEqual(onDelete, {
+    chainId: 'Chain cascade',
+    jumpChainId: 'Chain refuse',
+    portGroup: 'PortGroup refuse',
+    inPortGroup: 'PortGroup refuse',
+    outPortGroup: 'PortGroup refuse',
+    ipAddrGroupSrc: 'IpAddrGroup refuse',
+    ipAddrGroupDst: 'IpAddrGroup refuse',
+  });
+});
+
+test('members of address groups have one spelling', () => {
+  const table: [string, string | undefined][] = [
+    ['10.0.0.1', '10.0.0.1'],
+    ['10.0.0.1/32', '10.0.0.1'],
+    ['10.0.0.77/24', '10.0.0.0/24'],
+    ['0.0.0.0/0', '0.0.0.0/0'],
+    ['FD00:0::1', 'fd00::1'],
+    ['fd00::1/128', 'fd00::1'],
+    ['fd00::1/64', 'fd00::/64'],
+    ['::/32', '::/32'],
+    ['10.0.0.1/33', undefined],
+    ['web', undefined],
+    ['', undefined],
+  ];
+  for (const [text, member] of table) assert.equal(canonicalGroupMember(text), member, text);
 });

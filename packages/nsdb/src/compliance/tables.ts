@@ -95,6 +95,25 @@ export function tableTests(factory: Factory): void {
     );
 
     it(
+      'what belongs to the topology is written by transactions, not by hosts',
+      on(factory, async ({ nsdb }) => {
+        const created = await nsdb.transact((tx) => tx.create('IpAddrGroup', { name: 'g' }));
+        const group = created.result.id as string;
+        const session = await nsdb.openSession(await newHost(nsdb));
+        const table = `addresses/${group}`;
+        await nsdb.transact(async (tx) => tx.putEntry(table, '10.0.0.0/8', ''));
+        await refused(session.put(table, '10.0.0.1', ''), 'WEFT_INVALID');
+        await refused(session.remove(table, '10.0.0.0/8'), 'WEFT_INVALID');
+        assert.deepEqual(
+          (await nsdb.entries(table)).map(({ key, owner }) => [key, owner]),
+          [['10.0.0.0/8', null]],
+        );
+        await nsdb.transact((tx) => tx.delete('IpAddrGroup', group));
+        assert.deepEqual(await nsdb.entries(table), []);
+      }),
+    );
+
+    it(
       'refuse keys, values and names beyond their limits',
       on(factory, async ({ nsdb }) => {
         const bridge = await newBridge(nsdb);

@@ -1,6 +1,6 @@
 /** An ordered list of rules that devices and ports use as a filter. One chain may serve many. */
 import Type, { type Static } from 'typebox';
-import { id, name, refs, tenantId } from '../fields.ts';
+import { id, metadata, name, refs, tenantId } from '../fields.ts';
 import { defineObject, type Problem } from '../spec.ts';
 
 const ChainSchema = Type.Object(
@@ -13,6 +13,7 @@ const ChainSchema = Type.Object(
       uniqueItems: true,
       description: 'The rules in the order of their evaluation',
     }),
+    metadata: metadata(),
   },
   { additionalProperties: false, description: 'An ordered list of rules' },
 );

@@ -3,10 +3,14 @@ import type { ObjectSpec } from '../spec.ts';
 import { type Bridge, BridgeSpec } from './bridge.ts';
 import { type Chain, ChainSpec } from './chain.ts';
 import { type Host, HostSpec } from './host.ts';
+import { type IpAddrGroup, IpAddrGroupSpec } from './ip-addr-group.ts';
+import { type LoggingResource, LoggingResourceSpec } from './logging-resource.ts';
 import { type Port, PortSpec } from './port.ts';
+import { type PortGroup, PortGroupSpec } from './port-group.ts';
 import { type Route, RouteSpec } from './route.ts';
 import { type Router, RouterSpec } from './router.ts';
 import { type Rule, RuleSpec } from './rule.ts';
+import { type RuleLogger, RuleLoggerSpec } from './rule-logger.ts';
 import { type TunnelZone, TunnelZoneSpec } from './tunnel-zone.ts';
 import { type TunnelZoneHost, TunnelZoneHostSpec } from './tunnel-zone-host.ts';
 
@@ -21,6 +25,10 @@ export interface ObjectTypes {
   Route: Route;
   Chain: Chain;
   Rule: Rule;
+  PortGroup: PortGroup;
+  IpAddrGroup: IpAddrGroup;
+  RuleLogger: RuleLogger;
+  LoggingResource: LoggingResource;
 }
 
 export type TypeName = keyof ObjectTypes;
@@ -35,6 +43,10 @@ export const OBJECT_TYPES: Readonly<Record<TypeName, ObjectSpec>> = {
   Route: RouteSpec,
   Chain: ChainSpec,
   Rule: RuleSpec,
+  PortGroup: PortGroupSpec,
+  IpAddrGroup: IpAddrGroupSpec,
+  RuleLogger: RuleLoggerSpec,
+  LoggingResource: LoggingResourceSpec,
 };
 
 export function isTypeName(name: string): name is TypeName {

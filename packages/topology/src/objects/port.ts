@@ -3,7 +3,7 @@
  * *interior* when linked to another port (`peerId`), else unplugged.
  */
 import Type, { type Static } from 'typebox';
-import { adminStateUp, formatted, id, ref, tunnelKey, uuid } from '../fields.ts';
+import { adminStateUp, formatted, id, ref, refs, tunnelKey, uuid } from '../fields.ts';
 import { routerPortMac } from '../mac.ts';
 import { defineObject } from '../spec.ts';
 import { localRoutes } from './port-routes.ts';
@@ -30,6 +30,13 @@ const PortSchema = Type.Object(
     ),
     previousHostId: Type.Optional(uuid({ description: 'Host that the port was bound to before it moved' })),
     peerId: Type.Optional(ref('Port', 'clear', 'Port at the other end of a link between virtual devices')),
+    portGroupIds: Type.Optional(
+      refs('PortGroup', 'clear', {
+        maxItems: 256,
+        uniqueItems: true,
+        description: 'Port groups that the port is a member of',
+      }),
+    ),
     vifId: Type.Optional(
       Type.String({ maxLength: 255, description: "The cloud platform's name for what is attached" }),
     ),
