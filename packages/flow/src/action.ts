@@ -168,6 +168,7 @@ export const DROP_REASONS = [
   'vlan_unsupported',
   'super_packet_cut',
   'stale_record',
+  'chain_limit',
 ] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 

@@ -22,10 +22,15 @@ export const TAG_HOST = 9;
 export const TAG_ACTIVE = 10;
 /** (ingress port): all flows that entered by a port of this host. */
 export const TAG_INGRESS = 11;
-/** (group): members of an address or port group. */
+/**
+ * (address group, address): whether the address itself is a member. (address group): the prefixes among the members, and
+ * whether there are members of both families. (): any of that, of any group: stands for many.
+ */
 export const TAG_GROUP = 12;
 /** (state key): a connection-tracking or NAT key. */
 export const TAG_STATE = 13;
+/** (port): the groups that a port is in. (): of any port. */
+export const TAG_PORT_GROUPS = 14;
 
 /** Mixes one word into a running hash (the finaliser of MurmurHash3's family: multiply, rotate, multiply). */
 function mix(h: number, word: number): number {
