@@ -36,7 +36,8 @@ test('every route is described and every description is a route', () => {
 });
 
 test('every object type has a resource, every field of the model is in its schema', () => {
-  assert.deepEqual(RESOURCES.map((r) => r.type).sort(), Object.keys(OBJECT_TYPES).sort());
+  const shown = Object.values(OBJECT_TYPES).flatMap((spec) => (spec.private ? [] : [spec.name]));
+  assert.deepEqual(RESOURCES.map((r) => r.type).sort(), shown.sort());
   for (const { type, media, managed } of RESOURCES) {
     const output = t.openApi.components.schemas[media]!;
     const input = t.openApi.components.schemas[`${media}Input`]!;

@@ -65,6 +65,8 @@ export interface ObjectRules {
   readonly unique?: readonly Unique[];
   /** Fields that an update must not change. */
   readonly immutable?: readonly string[];
+  /** Kept from everybody but the code that it is for: no resource of the API, no list, no event. */
+  readonly private?: boolean;
   /** Fills in what depends on other fields or on chance; runs before validation, must be idempotent. */
   complete?(value: ObjectValue, random: Random): void;
   /** Constraints within the object; `value` has passed the schema. */
@@ -81,6 +83,7 @@ export interface ObjectSpec<Schema extends TObject = TObject> extends ObjectRule
   readonly references: readonly Reference[];
   readonly unique: readonly Unique[];
   readonly immutable: readonly string[];
+  readonly private: boolean;
   /** The store allocates the field `tunnelKey`. */
   readonly tunnelKey: boolean;
 }
@@ -109,6 +112,7 @@ export function defineObject<Schema extends TObject>(
     references,
     unique: rules.unique ?? [],
     immutable: ['id', ...(rules.immutable ?? [])],
+    private: rules.private ?? false,
     tunnelKey: 'tunnelKey' in schema.properties,
   };
 }

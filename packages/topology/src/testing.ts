@@ -74,4 +74,6 @@ export const MINIMAL: Readonly<Record<TypeName, ObjectValue>> = {
   IpAddrGroup: { name: 'web' },
   RuleLogger: { chainId: uuidOf(6), event: 'all', loggingResourceId: uuidOf(7) },
   LoggingResource: {},
+  Account: { name: 'ann', passwordHash: 'x', role: 'admin' },
+  AuthToken: { accountId: uuidOf(8), tokenHash: '0'.repeat(64), expires: 1 },
 };

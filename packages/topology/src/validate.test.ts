@@ -115,6 +115,17 @@ const CASES: Record<TypeName, [property: string, good: unknown, bad: unknown][]>
     ['type', 'file', 'syslog'],
     ['enabled', false, 0],
   ],
+  Account: [
+    ['name', 'ann@example.org', 'ann:'],
+    ['name', 'a', '../a'],
+    ['role', 'viewer', 'root'],
+    ['tenantId', undefined, 'blue'],
+    ['passwordHash', 'y', 7],
+  ],
+  AuthToken: [
+    ['tokenHash', 'f'.repeat(64), 'F'.repeat(64)],
+    ['expires', 2 ** 50, -1],
+  ],
 };
 
 for (const type of TYPES) {
@@ -392,4 +403,13 @@ test('members of address groups have one spelling', () => {
     ['', undefined],
   ];
   for (const [text, member] of table) assert.equal(canonicalGroupMember(text), member, text);
+});
+
+test('an account of role tenant names its tenant, an admin none', () => {
+  const account = MINIMAL.Account;
+  accepted('Account', { ...account, role: 'tenant', tenantId: 'blue' });
+  accepted('Account', { ...account, role: 'viewer', tenantId: 'blue' });
+  accepted('Account', { ...account, role: 'viewer' });
+  assert.deepEqual(refusedAt('Account', { ...account, role: 'tenant' }), ['tenantId']);
+  assert.deepEqual(refusedAt('Account', { ...account, role: 'admin', tenantId: 'blue' }), ['tenantId']);
 });

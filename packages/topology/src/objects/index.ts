@@ -1,5 +1,6 @@
 /** All object types. To add one: a file here, a line below, and (for the REST API) a row in `api`'s table of resources. */
 import type { ObjectSpec } from '../spec.ts';
+import { type Account, AccountSpec, type AuthToken, AuthTokenSpec } from './account.ts';
 import { type Bridge, BridgeSpec } from './bridge.ts';
 import { type Chain, ChainSpec } from './chain.ts';
 import { type Host, HostSpec } from './host.ts';
@@ -29,6 +30,8 @@ export interface ObjectTypes {
   IpAddrGroup: IpAddrGroup;
   RuleLogger: RuleLogger;
   LoggingResource: LoggingResource;
+  Account: Account;
+  AuthToken: AuthToken;
 }
 
 export type TypeName = keyof ObjectTypes;
@@ -47,6 +50,8 @@ export const OBJECT_TYPES: Readonly<Record<TypeName, ObjectSpec>> = {
   IpAddrGroup: IpAddrGroupSpec,
   RuleLogger: RuleLoggerSpec,
   LoggingResource: LoggingResourceSpec,
+  Account: AccountSpec,
+  AuthToken: AuthTokenSpec,
 };
 
 export function isTypeName(name: string): name is TypeName {
