@@ -65,6 +65,23 @@ struct weft_filter {
 	__u32 bits[WEFT_MASK_CLASSES][16]; /* by filter_bit() of the masked key */
 };
 
+/* Ports of the first fragment of a datagram, for the later ones. */
+#define FRAGMENT_SLOTS 256
+#define FRAGMENT_ENTRIES 32768
+struct weft_fragment_key {
+	__u32 in_port;
+	__u32 slot;
+};
+struct weft_fragment {
+	__u64 time; /* of the first fragment, CLOCK_MONOTONIC in ns */
+	__u32 datagram[9]; /* the key's words from ether_type to ip_dst */
+	__u32 id;
+	__u32 proto;
+	__u32 pad;
+	__u64 l4; /* the key's last word: ports, or ICMP type, code and id */
+	__u64 time_tail;
+};
+
 struct weft_address {
 	__u8 bytes[16];
 } __attribute__((aligned(8)));
@@ -142,6 +159,7 @@ PIN_NAME(BPF_MAP_TYPE_HASH, __u32, struct weft_egress, 65536, weft_egress, BPF_F
 PIN_NAME(BPF_MAP_TYPE_HASH, struct weft_list_key, struct weft_member, 1048576, weft_lists, BPF_F_NO_PREALLOC);
 PIN_NAME(BPF_MAP_TYPE_HASH, __u32, struct weft_replica, 65536, weft_replicas, BPF_F_NO_PREALLOC);
 PIN_NAME(BPF_MAP_TYPE_HASH, __u32, struct weft_exec, 4096, weft_execs, BPF_F_NO_PREALLOC);
+PIN_NAME(BPF_MAP_TYPE_LRU_HASH, struct weft_fragment_key, struct weft_fragment, FRAGMENT_ENTRIES, weft_fragments, 0);
 PIN_NAME(BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, DROP_REASONS_COUNT, weft_drops, 0);
 PIN_NAME(BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, 16, weft_upcalls, 0);
 

@@ -6,7 +6,8 @@
 
 struct weft_pkt {
 	struct weft_key key __attribute__((aligned(8))); /* of the packet as it arrived */
-	__u16 l3; /* offsets in the skb's bytes */
+	__u8 l3; /* offsets in the skb's bytes */
+	__u8 fragment; /* of a fragment over IPv6: words from l3 to its fragment header, 0: too many; else not set */
 	__u16 l4; /* 0: no transport header (not IP, a later fragment) */
 	__u16 tag; /* TCI | VLAN_PRESENT, 0: untagged */
 	__u8 family; /* 4, 6, 0: not IP */

@@ -108,6 +108,9 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct weft_pkt *p,
 			return -1;
 		if (next == 44) {
 			__u32 fragment = (__u32)e[2] << 8 | e[3];
+			/* Of several the last one counts; an atomic one (RFC 6946) is none. */
+			if (fragment & 0xfff9)
+				p->fragment = at - l3 <= 1020 ? (at - l3) / 4 : 0;
 			next = e[0];
 			at += 8;
 			if (fragment & 0xfff8) {

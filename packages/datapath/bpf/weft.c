@@ -6,6 +6,7 @@
  *   weft_closed    left on an interface that is unbound, and on the GRO device: nothing enters the host's stack
  */
 #include "execute.h"
+#include "fragment.h"
 #include "lookup.h"
 #include "underlay.h"
 
@@ -19,6 +20,8 @@ int weft_port(struct __sk_buff *skb)
 	__u32 in_port = skb->ifindex;
 	if (weft_parse(skb, &p, in_port) < 0)
 		return drop(DROP_MALFORMED);
+	if (p.key.ip_frag)
+		weft_fragment(skb, &p);
 	int found = weft_lookup(&p, &a);
 	if (found == LOOKUP_HIT) {
 		count_hit(a.counter_slot, skb->len);

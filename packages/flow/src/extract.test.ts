@@ -92,7 +92,7 @@ describe('keys of well-formed frames', () => {
     assert.deepEqual(key.slice(K_IP_DST, K_IP_DST + 16), ipParse('10.0.0.2'));
     assert.deepEqual([key[K_IP_PROTO], key[K_IP_TOS], key[K_IP_TTL], key[K_IP_FRAG]], [6, 0x2d, 9, FRAG_NONE]);
     assert.deepEqual([readU16(key, K_TP_SRC), readU16(key, K_TP_DST)], [1234, 80]);
-    assert.deepEqual({ ...layout }, { l3: 14, l4: 34, l3Length: 40 });
+    assert.deepEqual({ ...layout }, { l3: 14, l4: 34, l3Length: 40, fragmentId: 0 });
   });
 
   test('UDP over IPv6, with traffic class', () => {
@@ -100,7 +100,7 @@ describe('keys of well-formed frames', () => {
     assert.ok(ok);
     assert.deepEqual(key.slice(K_IP_SRC, K_IP_SRC + 16), ipParse('fd00::1'));
     assert.deepEqual([key[K_IP_PROTO], key[K_IP_TOS], key[K_IP_TTL]], [17, 0xb9, 3]);
-    assert.deepEqual({ ...layout }, { l3: 14, l4: 54, l3Length: 48 });
+    assert.deepEqual({ ...layout }, { l3: 14, l4: 54, l3Length: 48, fragmentId: 0 });
   });
 
   test('ICMP: type, code, and the identifier of echo only', () => {
@@ -137,6 +137,43 @@ describe('keys of well-formed frames', () => {
     const twice = extract(udpFrame({ ...V4, srcPort: 1, dstPort: 2, vlan: [5, 6] })).key;
     assert.equal(readU16(twice, K_ETHER_TYPE), 0x8100);
     assert.equal(twice[K_IP_PROTO], 0);
+  });
+
+  test('where the identification of a fragment stands', () => {
+    const v4 = fragmentFrame(
+      udpFrame({ ...V4, srcPort: 1, dstPort: 2, payload: new Uint8Array(900), dontFragment: false }),
+      500,
+    );
+    assert.deepEqual(
+      v4.map((f) => extract(f).layout.fragmentId),
+      [18, 18],
+    );
+    const v6 = (headers: readonly [number, Uint8Array][]) => extract(withExtensions(headers)).layout.fragmentId;
+    assert.equal(v6([[44, fragmentHeader(1)]]), 58);
+    assert.equal(
+      v6([
+        [0, long],
+        [44, fragmentHeader(8)],
+      ]),
+      54 + 24 + 4,
+    );
+    assert.equal(
+      v6([
+        [44, fragmentHeader(1)],
+        [44, fragmentHeader(9)],
+      ]),
+      66,
+      'the last one counts',
+    );
+    assert.equal(
+      v6([
+        [44, fragmentHeader(1)],
+        [44, fragmentHeader(0)],
+      ]),
+      58,
+      'an atomic one is none',
+    );
+    assert.equal(v6([[44, fragmentHeader(0)]]), 0);
   });
 
   test('fragments', () => {

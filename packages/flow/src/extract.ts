@@ -37,10 +37,12 @@ export interface FrameLayout {
   l4: number;
   /** Length in bytes by the IP header (IPv4 total length; IPv6 payload + 40), else the frame's rest. */
   l3Length: number;
+  /** First byte of the identification that all fragments of the packet share (IPv4: 2 bytes, IPv6: 4); 0 if it is no fragment. */
+  fragmentId: number;
 }
 
 export function newFrameLayout(): FrameLayout {
-  return { l3: 0, l4: 0, l3Length: 0 };
+  return { l3: 0, l4: 0, l3Length: 0, fragmentId: 0 };
 }
 
 /**
@@ -82,6 +84,7 @@ export function extractKey(
   layout.l3 = l3;
   layout.l4 = 0;
   layout.l3Length = length - l3;
+  layout.fragmentId = 0;
   if (type === 0x0800) return extractIpv4(frame, have, length, out, outBase, layout);
   if (type === 0x86dd) return extractIpv6(frame, have, length, out, outBase, layout);
   if (type === 0x0806) extractArp(frame, have, out, outBase, l3);
@@ -125,6 +128,7 @@ function extractIpv4(
   copyV4(f, l3 + 12, out, o + K_IP_SRC);
   copyV4(f, l3 + 16, out, o + K_IP_DST);
   const fragment = readU16(f, l3 + 6);
+  if (fragment & 0x3fff) layout.fragmentId = l3 + 4;
   if (fragment & 0x1fff) {
     out[o + K_IP_FRAG] = FRAG_LATER;
     return true;
@@ -163,6 +167,8 @@ function extractIpv6(
     if (n === MAX_EXTENSION_HEADERS || at + 8 > have || at + 8 > end) return false;
     if (isFragment) {
       const fragment = readU16(f, at + 2);
+      // An atomic fragment (RFC 6946: offset 0, no more to come) is a whole packet.
+      if (fragment & 0xfff9) layout.fragmentId = at + 4;
       next = f[at];
       at += 8;
       if (fragment & 0xfff8) {
@@ -170,7 +176,6 @@ function extractIpv6(
         out[o + K_IP_FRAG] = FRAG_LATER;
         return true;
       }
-      // An atomic fragment (RFC 6946: offset 0, no more to come) is a whole packet.
       if (fragment & 1) out[o + K_IP_FRAG] = FRAG_FIRST;
     } else {
       // RFC 4302 §2.2 counts AH in 4-byte words minus 2, RFC 8200 §4 the others in 8-byte words minus 1.

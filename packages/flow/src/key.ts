@@ -5,7 +5,8 @@
  *
  * An IPv4 address stands in its 16 bytes as an IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2), so that one code path serves
  * both families. For ARP, `ipSrc` and `ipDst` hold the sender's and the target's protocol address. For ICMP, `tpSrc` is the type
- * and `tpDst` the code; `icmpId` is that of echo messages, else 0. A later fragment has its ports 0.
+ * and `tpDst` the code; `icmpId` is that of echo messages, else 0. A later fragment has no ports of its own: `extractKey` leaves
+ * them 0, and the datapath fills in those of the first fragment if that has passed (it keeps class FRAG_LATER).
  */
 
 export const KEY_SIZE = 64;

@@ -36,6 +36,8 @@ export interface FlowRequest extends Omit<ActionOptions, 'flowId' | 'ownerPort' 
   readonly port: PortSpec;
   /** A packet of the flow, as on the wire. */
   readonly frame: Uint8Array;
+  /** Its key; default: what is extracted from the frame. */
+  readonly key?: Uint8Array;
   /** Fields read (F_ bits), which choose the mask class; default: all. */
   readonly read?: number;
   /** Turns the packet's key into the key it leaves with. */
@@ -69,18 +71,18 @@ export class Bench {
 
   /** Compiled action for a frame, as for `execute`. */
   action(request: Omit<FlowRequest, 'read'>, extra: Partial<ActionOptions> = {}): Uint8Array {
-    const original = this.key(request.frame, request.port.ifindex);
+    const original = request.key ?? this.key(request.frame, request.port.ifindex);
     const final = original.slice();
     request.rewrite?.(final);
     const out = new Uint8Array(ACTION_SIZE);
-    const { port, frame, rewrite, ...options } = request;
+    const { port, frame, key, rewrite, ...options } = request;
     assert.ok(compileAction(original, final, out, { ownerPort: port.ifindex, ...options, ...extra }));
     return out;
   }
 
   /** Bytes of a flow: masked key and value, not yet installed. */
   compile(request: FlowRequest): InstalledFlow & { value: Uint8Array } {
-    const original = this.key(request.frame, request.port.ifindex);
+    const original = request.key ?? this.key(request.frame, request.port.ifindex);
     const cls = classFor(request.read ?? 0x7fff);
     const key = new Uint8Array(KEY_SIZE);
     maskKey(original, 0, cls, key, 0);

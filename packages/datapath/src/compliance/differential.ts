@@ -13,7 +13,7 @@ import type { Upcall } from '../contract.ts';
 import { OUTER_TUNNEL, OuterParser, VXLAN_PORT } from '../oracle/index.ts';
 import { Bench } from './bench.ts';
 import { onTheWire, openTunnel } from './frames.ts';
-import { brokenPackets, type FlowCase, flowCases, outerPackets, packets } from './generate.ts';
+import { brokenPackets, type FlowCase, flowCases, fragmentTrains, outerPackets, packets } from './generate.ts';
 import { guard } from './suite.ts';
 import { type DriverFactory, LOCAL4, LOCAL6, OTHER_PEER4, PEER4, PEER6, Testbed } from './testbed.ts';
 
@@ -70,6 +70,22 @@ export function describeDifferential(a: DriverFactory, b: DriverFactory, options
             return collect(bench, options);
           },
           () => chunk.map((p) => Buffer.from(p.frame).toString('hex')),
+        );
+      }
+    });
+
+    test('trains of fragments, two at a time, from two ports', () => {
+      const trains = sample(fragmentTrains);
+      for (let i = 0; i < trains.length; i += CHUNK) {
+        const chunk = interleave(trains.slice(i, i + CHUNK));
+        compare(
+          benches,
+          (bench) => {
+            bench.reset();
+            for (const { frame, vm } of chunk) bench.testbed.vms[vm].send(frame);
+            return collect(bench, options);
+          },
+          () => chunk.map(({ frame, vm }) => `${vm}: ${describeFrame(frame)}`),
         );
       }
     });
@@ -164,6 +180,20 @@ function runFlows(bench: Bench, cases: readonly FlowCase[], options: Differentia
     bench.deleteAll();
   }
   out.push(...collect(bench, options));
+  return out;
+}
+
+/** The first two trains frame by frame in turns, then the next two …; every third pair comes by another port. */
+function interleave(trains: readonly (readonly Uint8Array[])[]): { frame: Uint8Array; vm: number }[] {
+  const out: { frame: Uint8Array; vm: number }[] = [];
+  for (let i = 0; i < trains.length; i += 2) {
+    const [one, two = []] = [trains[i], trains[i + 1]];
+    const vm = i % 6 === 0 ? 1 : 0;
+    for (let n = 0; n < Math.max(one.length, two.length); n++) {
+      if (n < one.length) out.push({ frame: one[n], vm });
+      if (n < two.length) out.push({ frame: two[n], vm });
+    }
+  }
   return out;
 }
 

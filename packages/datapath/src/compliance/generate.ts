@@ -125,6 +125,39 @@ export const brokenPackets: fc.Arbitrary<Packet> = fc
     return { frame: out, vnetHeader: NO_OFFLOAD };
   });
 
+/** Fragments of one datagram in any order, some lost or repeated. Few addresses and identifications: datagrams meet each other's. */
+export const fragmentTrains: fc.Arbitrary<readonly Uint8Array[]> = fc
+  .record({
+    six: fc.boolean(),
+    ends: fc.tuple(fc.integer({ min: 1, max: 2 }), fc.integer({ min: 1, max: 2 })),
+    kind: fc.constantFrom('udp', 'tcp', 'echo', 'other'),
+    ports: fc.tuple(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 9 })),
+    id: fc.oneof(fc.nat(3), fc.integer({ min: 0xfffe, max: 0x10001 }), fc.nat(0xffff_ffff)),
+    vlan: fc.constantFrom(undefined, undefined, 7),
+    mtu: fc.constantFrom(300, 600),
+    order: fc.oneof(
+      fc.constant<number[]>([0, 1, 2, 3, 4]),
+      fc.array(fc.nat(4), { minLength: 1, maxLength: 6 }),
+      fc.constant<number[]>([0, 0, 1, 1]),
+    ),
+  })
+  .map((t) => {
+    const [from, to] = t.ends.map((n) => (t.six ? `fd00::${n}` : `10.0.0.${n}`));
+    const macs = { ethSrc: '02:00:00:00:00:01', ethDst: '02:00:00:00:00:02' };
+    const ip = { ...macs, src: from, dst: to, vlan: t.vlan, dontFragment: false };
+    const data = payload(1000);
+    const [srcPort, dstPort] = t.ports;
+    const whole = {
+      udp: () => udpFrame({ ...ip, srcPort, dstPort, payload: data }),
+      tcp: () => tcpFrame({ ...ip, srcPort, dstPort, payload: data }),
+      echo: () => icmpEcho({ ...ip, id: srcPort, seq: dstPort, payload: data }),
+      other: () => ipFrame(ip, 50, data.length, (b, at) => b.set(data, at)),
+    }[t.kind]();
+    if (!t.six) setU16(whole, (t.vlan === undefined ? 14 : 18) + 4, t.id & 0xffff);
+    const pieces = fragmentFrame(whole, t.mtu, t.id);
+    return t.order.map((n) => pieces[n % pieces.length]);
+  });
+
 /** A flow for its packet: some fields read, some rewritten, some output. What the packet does not have is not rewritten. */
 export const flowCases: fc.Arbitrary<FlowCase> = fc
   .record({

@@ -3,6 +3,7 @@
  * done when they pass. Needs root; each group lives in namespaces of its own (`wdp-…`), removed afterwards.
  */
 import { flowTests } from './flows.ts';
+import { fragmentTests } from './fragments.ts';
 import { lifecycleTests } from './lifecycle.ts';
 import { outputTests } from './outputs.ts';
 import { rewriteTests } from './rewrites.ts';
@@ -22,6 +23,7 @@ export function describeDatapath(factory: DriverFactory): void {
   outputTests(factory);
   rewriteTests(factory);
   upcallTests(factory);
+  fragmentTests(factory);
   tunnelTests(factory);
   lifecycleTests(factory);
 }

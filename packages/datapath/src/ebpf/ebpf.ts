@@ -36,11 +36,13 @@ import {
   decodePort,
   decodeTunnel,
   encodeEgress,
+  encodeFragmentKey,
   encodeHop,
   encodePort,
   encodePortInfo,
   encodeTunnel,
   encodeTunnelInfo,
+  FRAGMENT_SLOTS,
   HOP_SIZE,
   hopNumber,
   MAX_HOPS,
@@ -274,6 +276,8 @@ export class EbpfDatapath implements Datapath {
     map.weft_ports.delete(u32Key(ifindex));
     map.weft_port_info.delete(u32Key(ifindex));
     map.weft_budgets.delete(u32Key(ifindex));
+    // Its number may become another port's.
+    for (let i = 0; i < FRAGMENT_SLOTS; i++) map.weft_fragments.delete(encodeFragmentKey(ifindex, i));
   }
 
   attachUnderlay(ifindex: number): void {

@@ -33,6 +33,12 @@ describe('tables as C and TypeScript lay them out', { skip }, () => {
       ],
     );
     assert.deepEqual(['weft_hops', 'weft_filters'].map(size), [layout.HOP_SIZE, layout.FILTER_SIZE]);
+    assert.equal(size('weft_fragments'), layout.FRAGMENT_SIZE);
+    const fragment = offsets(maps.get('weft_fragments')!);
+    assert.deepEqual(
+      [fragment.get('time'), fragment.get('time_tail')],
+      [layout.FRAGMENT.time, layout.FRAGMENT.timeTail],
+    );
     assert.deepEqual(['weft_lists', 'weft_replicas', 'weft_execs'].map(size), [
       layout.MEMBER_SIZE,
       layout.REPLICA_SIZE,

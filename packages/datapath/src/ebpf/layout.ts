@@ -199,6 +199,21 @@ export const LIST_EGRESS = 1;
 /** Index of the element that holds the number of members. */
 export const LIST_HEAD = 0xffff;
 export const LIST_MAX = 4096;
+/** Entries of weft_fragments that one port may have. */
+export const FRAGMENT_SLOTS = 256;
+// struct weft_fragment_key: in_port, slot
+export const FRAGMENT_KEY_SIZE = 8;
+// struct weft_fragment
+export const FRAGMENT_SIZE = 72;
+export const FRAGMENT = { time: 0, timeTail: 64 } as const;
+
+export function encodeFragmentKey(ifindex: number, slot: number): Uint8Array {
+  const { bytes, view } = struct(FRAGMENT_KEY_SIZE);
+  view.setUint32(0, ifindex, true);
+  view.setUint32(4, slot, true);
+  return bytes;
+}
+
 // struct weft_list_key: id, kind, index
 export const LIST_KEY_SIZE = 8;
 // struct weft_member: id, kind_index, target, remote, id_tail

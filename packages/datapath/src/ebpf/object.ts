@@ -30,6 +30,7 @@ const MAPS = [
   'weft_locals',
   'weft_egress',
   'weft_lists',
+  'weft_fragments',
   'weft_replicas',
   'weft_execs',
   'weft_drops',

@@ -1,16 +1,20 @@
-/** The C parser against `extractKey`: the same frames, the same keys, the same verdict on malformed ones. */
+/** The C parser against `extractKey` and `FragmentTable`: the same frames, the same keys, the same verdict on malformed ones. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { dropReason, extractKey, KEY_SIZE, newFrameLayout } from '@weft/flow';
+import { dropReason, extractKey, FRAG_LATER, K_IP_FRAG, K_TP_SRC, KEY_SIZE, newFrameLayout } from '@weft/flow';
+import { fragmentFrame } from '@weft/packet';
 import { testRun } from '@weft/sys';
 import { tcp, udp, V6 } from '../compliance/frames.ts';
 import { Testbed } from '../compliance/testbed.ts';
+import { FragmentTable } from '../oracle/index.ts';
 import type { EbpfDatapath } from './index.ts';
 import { createEbpf, needsEbpf } from './testing.ts';
 
 const skip = needsEbpf();
 let testbed: Testbed;
 let driver: EbpfDatapath;
+const fragments = new FragmentTable();
+let laterWithPorts = 0;
 
 before(() => {
   if (skip) return;
@@ -47,7 +51,7 @@ function withExtensions(next: (below: number) => number): Uint8Array {
   const kinds = Array.from({ length: count }, () => EXTENSIONS[next(EXTENSIONS.length)]);
   kinds.forEach((kind, i) => {
     const following = i + 1 < count ? kinds[i + 1] : 17;
-    if (kind === 44) headers.push(following, 0, 0, next(4) === 0 ? 8 : next(2), 0, 0, 0, 1);
+    if (kind === 44) headers.push(following, 0, 0, next(4) === 0 ? 8 : next(2), 0, 0, 0, next(3));
     else if (kind === 51) headers.push(following, 4, ...new Array<number>(22).fill(0));
     else {
       const words = next(20) === 0 ? 30 : next(2);
@@ -76,7 +80,8 @@ function v4Mapped(next: (below: number) => number): { frame: Uint8Array; mapped:
 
 /** A valid frame with a few bytes changed, cut, padded or tagged. */
 function mutate(next: (below: number) => number): Uint8Array {
-  const frames = [udp(), tcp(), udp(V6), tcp(V6), udp({ vlan: 5 }), withExtensions(next)];
+  const pieces = fragmentFrame(udp({ payload: new Uint8Array(600), dontFragment: false }), 300);
+  const frames = [udp(), tcp(), udp(V6), tcp(V6), udp({ vlan: 5 }), withExtensions(next), ...pieces.slice(0, 2)];
   let f = frames[next(frames.length)].slice();
   if (next(12) === 0) f.set([0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, next(256)], 12);
   const changes = next(4);
@@ -91,7 +96,10 @@ function agree(frame: Uint8Array, what: string): boolean {
   const port = testbed.ports[0].ifindex;
   const expected = new Uint8Array(KEY_SIZE);
   const malformed = dropReason('malformed');
-  const ok = extractKey(frame, frame.length, port, 0, expected, 0, newFrameLayout());
+  const layout = newFrameLayout();
+  const ok = extractKey(frame, frame.length, port, 0, expected, 0, layout);
+  if (ok) fragments.track(expected, frame, layout, performance.now() * 1e6);
+  if (ok && expected[K_IP_FRAG] === FRAG_LATER && expected[K_TP_SRC] !== 0) laterWithPorts++;
   const before = driver.stats().drops[malformed];
   testbed.inHost(() => testRun(driver.object.program.weft_port, frame, { ifindex: port }));
   const keys: string[] = [];
@@ -116,6 +124,40 @@ test('the C parser and extractKey agree on 4000 frames', { skip }, () => {
     if (agree(frame, `seed ${seed}, frame ${i}`)) wellFormed++;
   }
   assert.ok(wellFormed > 1000 && wellFormed < 3900, `${wellFormed} of 4000 well formed`);
+  assert.ok(laterWithPorts > 100, `${laterWithPorts} later fragments whose first one was known`);
+});
+
+test('a fragment header far behind the IPv6 header: up to 1020 bytes it is found', { skip }, () => {
+  const base = udp(V6);
+  for (const [words, found] of [
+    [121, true], // 40 + 976 = 1016 bytes
+    [122, false], // 1024
+  ] as const) {
+    const options = [44, words, ...new Array<number>(words * 8 + 6).fill(0)];
+    const later: string[] = [];
+    for (const offset of [1, 8]) {
+      const frame = new Uint8Array([
+        ...base.subarray(0, 54),
+        ...options,
+        17,
+        0,
+        0,
+        offset,
+        0,
+        0,
+        9,
+        words,
+        ...base.subarray(54),
+      ]);
+      frame[20] = 60;
+      frame[18] = (frame.length - 54) >>> 8;
+      frame[19] = frame.length - 54;
+      laterWithPorts = 0;
+      assert.ok(agree(frame, `${words} words`));
+      later.push(String(laterWithPorts));
+    }
+    assert.deepEqual(later, ['0', found ? '1' : '0']);
+  }
 });
 
 test('both call an IPv6 packet with an IPv4-mapped address malformed, and none that only looks like it', {

@@ -171,6 +171,7 @@ export class UserspaceDatapath implements Datapath {
   detachPort(ifindex: number): void {
     this.#check();
     this.#tables.ports.delete(ifindex);
+    this.#engine.fragments.forget(ifindex);
     this.#stop(ifindex, false);
   }
 

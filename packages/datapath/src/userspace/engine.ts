@@ -20,6 +20,7 @@ import {
   FLOW_STATE_KEY,
   FLOW_VALUE_SIZE,
   FRAG_LATER,
+  FRAG_NONE,
   K_ETHER_TYPE,
   K_IP_FRAG,
   K_IP_PROTO,
@@ -50,6 +51,7 @@ import {
   applyRewrite,
   completeChecksum,
   ecnOf,
+  FragmentTable,
   flowHash,
   HEADROOM,
   OUTER_DROP,
@@ -137,6 +139,7 @@ class Context {
 export class Engine {
   readonly tables: Tables;
   readonly flows: FlowTable;
+  readonly fragments = new FragmentTable();
   readonly drops = new Float64Array(DROP_REASONS.length);
   readonly upcalls = new Float64Array(UPCALL_REASONS);
   readonly packets: Float64Array;
@@ -191,6 +194,7 @@ export class Engine {
     const x = this.#arrival;
     if (!this.tables.ports.has(inPort)) return this.drop(D_NO_PORT);
     if (!this.#extract(x, inPort)) return this.drop(D_MALFORMED);
+    if (x.key[K_IP_FRAG] !== FRAG_NONE) this.fragments.track(x.key, x.frame.body, x.layout, this.#now());
     const entry = this.flows.match(x.keyWords, inPort);
     if (entry < 0) {
       if (entry === -2) this.drop(D_RACED);
