@@ -10,6 +10,7 @@ import { ApiError } from './errors.ts';
 import { asDocumented, JSON_BODY } from './media.ts';
 import { registerOpenApi } from './openapi.ts';
 import { convergenceRoutes } from './routes/convergence.ts';
+import { groupMemberRoutes } from './routes/group-members.ts';
 import { hostRoutes } from './routes/hosts.ts';
 import { objectRoutes } from './routes/objects.ts';
 import { portLinkRoutes } from './routes/port-links.ts';
@@ -84,6 +85,7 @@ export async function createApi({ nsdb, logger, token, tokenFile }: ApiOptions):
   rootRoutes(fastify, context);
   objectRoutes(fastify, context);
   portLinkRoutes(fastify, context);
+  groupMemberRoutes(fastify, context);
   hostRoutes(fastify, context);
   tableRoutes(fastify, context);
   convergenceRoutes(fastify, context);

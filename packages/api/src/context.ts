@@ -65,11 +65,38 @@ export function queryOf(request: FastifyRequest, name: string): string | undefin
 }
 
 /** A whole number from the query, within bounds. */
-export function numberFrom(request: FastifyRequest, name: string, fallback: number, max: number): number {
+export function numberFrom(request: FastifyRequest, name: string, fallback: number, max: number, min = 0): number {
   const value = queryOf(request, name);
   if (value === undefined) return fallback;
-  if (!/^\d{1,10}$/.test(value) || Number(value) > max) {
-    throw invalid([{ property: name, message: `must be a whole number between 0 and ${max}` }]);
+  if (!/^\d{1,10}$/.test(value) || Number(value) > max || Number(value) < min) {
+    throw invalid([{ property: name, message: `must be a whole number between ${min} and ${max}` }]);
   }
   return Number(value);
+}
+
+/**
+ * The page of a list that `?marker=` and `?limit=` ask for; where there is more, the header Link leads on. A marker that is
+ * gone still has its place in a list that is sorted by id.
+ */
+export function pageOf<T>(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  all: readonly T[],
+  idOf: (item: T) => string,
+): readonly T[] {
+  const limit = numberFrom(request, 'limit', MAX_PAGE, MAX_PAGE, 1);
+  const marker = queryOf(request, 'marker') ?? '';
+  let start = 0;
+  if (marker !== '') {
+    const at = all.findIndex((item) => idOf(item) === marker);
+    start = at >= 0 ? at + 1 : all.findIndex((item) => idOf(item) > marker);
+    if (start < 0) start = all.length;
+  }
+  const page = start === 0 && all.length <= limit ? all : all.slice(start, start + limit);
+  if (start + limit < all.length) {
+    const next = new URL(request.url, baseUri(request));
+    next.searchParams.set('marker', idOf(page.at(-1)!));
+    reply.header('Link', `<${next.href}>; rel="next"`);
+  }
+  return page;
 }

@@ -43,6 +43,20 @@ export function answers(
   return all;
 }
 
+/** Query of every list. */
+export const LIST_QUERY = {
+  type: 'object',
+  properties: {
+    limit: {
+      type: 'integer',
+      minimum: 1,
+      maximum: MAX_PAGE,
+      description: 'Longest answer; the header Link has the next page',
+    },
+    marker: { type: 'string', description: 'Where the page starts: behind the item of this id' },
+  },
+};
+
 type Action = 'create' | 'list' | 'get' | 'update' | 'delete';
 
 /** Schema of a route of a resource, or of the same below its parent. */
@@ -66,22 +80,18 @@ export function describe(resource: Resource, action: Action, place?: Place): Rec
       };
     case 'list': {
       const filters = place ? [] : Object.keys(resource.filters);
-      const properties: Record<string, JsonSchema> = {
-        limit: {
-          type: 'integer',
-          minimum: 1,
-          maximum: MAX_PAGE,
-          description: 'Longest answer; Link has the next page',
-        },
-        marker: { type: 'string', description: 'Id after which the page starts' },
-      };
+      const properties: Record<string, JsonSchema> = { ...LIST_QUERY.properties };
       for (const name of filters) properties[name] = { type: 'string', description: 'List only those with this value' };
+      const listedBy = place ? [] : Object.entries(resource.listedBy ?? {});
+      for (const [name, by] of listedBy) {
+        properties[name] = { type: 'string', format: 'uuid', description: `List only those of this ${by.type}` };
+      }
       return {
         tags,
         summary: `List the ${resource.plural}${where}`,
         ...(place ? { params: idParam } : {}),
         querystring: { type: 'object', properties },
-        response: answers({ 200: { type: 'array', items: item } }, place ? [404] : []),
+        response: answers({ 200: { type: 'array', items: item } }, place || listedBy.length > 0 ? [404] : []),
       };
     }
     case 'get':

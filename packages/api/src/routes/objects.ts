@@ -10,18 +10,7 @@ import {
   validateObject,
 } from '@weft/topology';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import {
-  baseUri,
-  bodyOf,
-  type Context,
-  existing,
-  idFrom,
-  MAX_PAGE,
-  numberFrom,
-  queryOf,
-  ROOT,
-  write,
-} from '../context.ts';
+import { baseUri, bodyOf, type Context, existing, idFrom, pageOf, queryOf, ROOT, write } from '../context.ts';
 import { ApiError, invalid } from '../errors.ts';
 import { negotiate, vendorTypes } from '../media.ts';
 import { describe } from '../openapi.ts';
@@ -102,56 +91,45 @@ function listRoute(app: FastifyInstance, context: Context, resource: Resource, u
   const { type } = resource;
   app.get(url, { schema: describe(resource, 'list', place) }, async (request, reply) => {
     const media = negotiate(request.headers.accept, vendorTypes(resource.media, resource.versions, true));
-    const limit = Math.max(1, numberFrom(request, 'limit', MAX_PAGE, MAX_PAGE));
-    const marker = queryOf(request, 'marker') ?? '';
-    let page: StoredObject[];
-    let next: string | undefined;
+    let page: readonly StoredObject[];
     if (place) {
       const parentId = idFrom(place.parent, (request.params as Params).id!);
       const parent = await existing(context.nsdb, place.parent, parentId);
-      const ids = cut(await idsBelow(context, parent, resource, place), marker, limit, (id) => id);
-      next = ids.next;
-      const found = await Promise.all(ids.page.map((id) => context.nsdb.get(type, id)));
+      const ids = pageOf(request, reply, await idsBelow(context, parent, resource, place), (id) => id);
+      const found = await Promise.all(ids.map((id) => context.nsdb.get(type, id)));
       // Deleted between the two reads: not there any more.
       page = found.filter((object) => object !== undefined);
     } else {
       const wanted = Object.entries(resource.filters).map(
         ([query, field]) => [field, queryOf(request, query)] as const,
       );
-      const all = (await context.nsdb.list(type)).filter(({ value }) =>
+      const all = (await candidates(context, request, resource)).filter(({ value }) =>
         wanted.every(([field, text]) => text === undefined || value[field] === text),
       );
       all.sort((a, b) => (a.id < b.id ? -1 : 1));
-      ({ page, next } = cut(all, marker, limit, ({ id }) => id));
+      page = pageOf(request, reply, all, ({ id }) => id);
     }
-    if (next !== undefined) reply.header('Link', `<${nextUri(request, next)}>; rel="next"`);
     return reply.type(media).send(await represent(context, baseUri(request), resource, page));
   });
+}
+
+/** What a list filters: the objects that a query parameter leads to through another object, else all of the type. */
+async function candidates({ nsdb }: Context, request: FastifyRequest, resource: Resource): Promise<StoredObject[]> {
+  for (const [query, { type, field }] of Object.entries(resource.listedBy ?? {})) {
+    const id = queryOf(request, query);
+    if (id === undefined) continue;
+    const { value } = await existing(nsdb, type, idFrom(type, id));
+    const ids = (value[field] ?? []) as string[];
+    const found = await Promise.all(ids.map((one) => nsdb.get(resource.type, one)));
+    return found.filter((object) => object !== undefined);
+  }
+  return nsdb.list(resource.type);
 }
 
 /** Rules in the chain's order, everything else by id. */
 async function idsBelow({ nsdb }: Context, parent: StoredObject, resource: Resource, place: Place): Promise<string[]> {
   if (resource.type === 'Rule') return parent.value.ruleIds as string[];
   return (await nsdb.referrers(resource.type, place.field, parent.id)).sort();
-}
-
-/** The page after `marker`, and the marker of the next one when there is more. */
-function cut<T>(all: readonly T[], marker: string, limit: number, idOf: (item: T) => string) {
-  // A marker that is gone still has a place in lists sorted by id.
-  let start = 0;
-  if (marker !== '') {
-    const at = all.findIndex((item) => idOf(item) === marker);
-    start = at >= 0 ? at + 1 : all.findIndex((item) => idOf(item) > marker);
-    if (start < 0) start = all.length;
-  }
-  const page = all.slice(start, start + limit);
-  return { page, next: start + limit < all.length ? idOf(page.at(-1)!) : undefined };
-}
-
-function nextUri(request: FastifyRequest, marker: string): string {
-  const uri = new URL(request.url, baseUri(request));
-  uri.searchParams.set('marker', marker);
-  return uri.href;
 }
 
 function itemRoutes(
