@@ -46,6 +46,10 @@ export class MemoryDatapath implements Datapath {
   readonly state: MemoryState;
   /** Executed frames with their actions, oldest first. */
   readonly executed: { frame: Uint8Array; action: Uint8Array }[] = [];
+  /** In which order: `put` once per flow written, `send` once per frame. */
+  readonly order: ('put' | 'send')[] = [];
+  /** Called at the end of each poll: a test lets packets come up while others are handled. */
+  afterPoll: () => void = () => {};
   private readonly upcalls: Upcall[] = [];
   private readonly layout = newFrameLayout();
 
@@ -141,6 +145,7 @@ export class MemoryDatapath implements Datapath {
       if (slot < 0) slot = flows.add(batch.keys, i * KEY_SIZE);
       if (slot < 0) return i;
       flows.values.set(batch.values.subarray(i * FLOW_VALUE_SIZE, (i + 1) * FLOW_VALUE_SIZE), slot * FLOW_VALUE_SIZE);
+      this.order.push('put');
     }
     return batch.count;
   }
@@ -157,11 +162,13 @@ export class MemoryDatapath implements Datapath {
   poll(_timeoutMs: number, max: number, handler: (upcall: Upcall) => void): number {
     const batch = this.upcalls.splice(0, max);
     for (const upcall of batch) handler(upcall);
+    this.afterPoll();
     return batch.length;
   }
 
   execute(batch: readonly Execution[]): void {
     for (const { frame, action } of batch) {
+      this.order.push('send');
       this.executed.push({ frame: frame.slice(), action: action.slice(0, ACTION_SIZE) });
     }
   }

@@ -29,7 +29,10 @@ export interface Core {
   readonly installer: Installer;
   readonly translator: Translator;
   readonly waiting: WaitingRoom;
+  /** Frames that leave before the flows that they made are installed: most. */
   readonly queue: ExecutionQueue;
+  /** Frames that leave once their flows are installed: segments that open a TCP connection (see `opening-segment.ts`). */
+  readonly openings: ExecutionQueue;
   readonly counters: WorkerCounters;
   /** Per counter slot, as last read from the datapath. */
   readonly packets: Float64Array;

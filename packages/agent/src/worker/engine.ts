@@ -29,6 +29,8 @@ import { WaitingRoom } from './waiting-room.ts';
 const BATCH = 256;
 /** Batches per turn at most before the flows that they made are installed. */
 const DRAIN_ROUNDS = 8;
+/** Segments that open connections are short, but for what TCP Fast Open puts into them. */
+const OPENINGS_ARENA = 512 << 10;
 const TICK_MS = 50;
 const SWEEP_MS = 1_000;
 const PEER_MAC_MS = 5_000;
@@ -157,6 +159,7 @@ export class Engine {
       translator: new Translator(view, bindings, tunnels, lists, hostId),
       waiting: new WaitingRoom(limits),
       queue: new ExecutionQueue(datapath),
+      openings: new ExecutionQueue(datapath, OPENINGS_ARENA),
       counters,
       packets: new Float64Array(datapath.options.maxFlows),
       bytes: new Float64Array(datapath.options.maxFlows),
@@ -180,23 +183,27 @@ export class Engine {
   turn(): void {
     let now = this.clock();
     this.takeBatch(now);
-    const busy = this.revalidator.pending > 0 || this.inbox.length > 0;
-    const { datapath } = this.core;
+    const { datapath, queue, openings, installer } = this.core;
+    // What the batch woke is on its way out: it does not wait for the next packet.
+    const woken = queue.size > 0 || openings.size > 0;
+    const busy = woken || this.revalidator.pending > 0 || this.inbox.length > 0;
     const timeout = busy ? 0 : Math.max(0, Math.min(TICK_MS, Math.ceil(this.nextTick - now)));
     // Frames first, flows second, and what came up meanwhile before them too: a packet that meets the new flow must not overtake
-    // those that made it.
+    // those that made it. Last what opens connections: nothing can be behind it, and its answer's answer is to meet the flow.
     for (let round = 0, wait = timeout; round < DRAIN_ROUNDS; round++, wait = 0) {
       const handled = datapath.poll(wait, BATCH, this.onUpcall);
-      this.core.queue.flush();
+      queue.flush();
       if (handled === 0) break;
     }
-    this.core.installer.flush();
+    installer.flush();
+    openings.flush();
     now = this.clock();
     if (this.revalidator.pending > 0) this.revalidator.run(this.core.limits.revalidateBatch, now);
     if (now >= this.nextTick) this.timers(now);
     this.takeOwn(now);
-    this.core.queue.flush();
-    this.core.installer.flush();
+    queue.flush();
+    installer.flush();
+    openings.flush();
     this.reportApplied();
   }
 
@@ -343,7 +350,7 @@ export class Engine {
       neighboursPending: core.neighbours.pendingCount,
       neighboursPublished: core.neighbours.publishedCount,
       interests: core.interests.size,
-      executed: core.queue.executed,
+      executed: core.queue.executed + core.openings.executed,
       upcalls: core.counters.upcalls,
       lateHits: core.counters.lateHits,
       simulations: core.counters.simulations,
@@ -365,6 +372,7 @@ export class Engine {
   close(): void {
     this.core.queue.flush();
     this.core.installer.flush();
+    this.core.openings.flush();
     this.peerMacs.close();
     this.underlay.close();
     this.core.datapath.close();

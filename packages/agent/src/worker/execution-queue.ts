@@ -5,7 +5,6 @@
 import type { Datapath, Execution } from '@weft/datapath';
 import { ACTION_SIZE } from '@weft/flow';
 
-const ARENA = 4 << 20;
 const MAX = 1024;
 const VNET = 10;
 
@@ -17,15 +16,17 @@ interface MutableExecution extends Execution {
 
 export class ExecutionQueue {
   private readonly datapath: Datapath;
-  private readonly arena = new Uint8Array(ARENA);
+  private readonly arena: Uint8Array;
   private used = 0;
   private readonly pool: MutableExecution[] = [];
   private readonly vnetViews: Uint8Array[] = [];
   private batch: MutableExecution[] = [];
   executed = 0;
 
-  constructor(datapath: Datapath) {
+  /** @param arenaBytes room for frames; what does not fit is sent before its time */
+  constructor(datapath: Datapath, arenaBytes = 4 << 20) {
     this.datapath = datapath;
+    this.arena = new Uint8Array(arenaBytes);
     const actions = new Uint8Array(MAX * ACTION_SIZE);
     const vnets = new Uint8Array(MAX * VNET);
     for (let i = 0; i < MAX; i++) {
@@ -35,9 +36,14 @@ export class ExecutionQueue {
     }
   }
 
+  /** Frames that wait. */
+  get size(): number {
+    return this.batch.length;
+  }
+
   /** Queues a frame and returns the buffer for its compiled action, to be filled before the next call. */
   add(frame: Uint8Array, vnetHeader: Uint8Array | null): Uint8Array {
-    if (this.batch.length === MAX || this.used + frame.length > ARENA) this.flush();
+    if (this.batch.length === MAX || this.used + frame.length > this.arena.length) this.flush();
     const i = this.batch.length;
     const entry = this.pool[i];
     this.arena.set(frame, this.used);

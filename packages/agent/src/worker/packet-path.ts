@@ -40,6 +40,7 @@ import {
 import { type Core, countDrop, want } from './core.ts';
 import { FlowWriter } from './flow-writer.ts';
 import { neighbourNeed } from './neighbours.ts';
+import { opensConnection } from './opening-segment.ts';
 import { RateLimit } from './rate-limit.ts';
 import { newOutput, type Output, setDrop } from './translate.ts';
 import { type Parked, parkedCopy } from './waiting-room.ts';
@@ -112,7 +113,7 @@ export class PacketPath {
 
   /** The flow may have been installed since the packet came up (a burst): then it is executed, not simulated. */
   private hit(key: Uint8Array, frame: Uint8Array, vnetHeader: Uint8Array, segmentLength: number): boolean {
-    const { installer, queue, tunnels } = this.core;
+    const { installer, queue, openings, tunnels } = this.core;
     const slot = installer.table.match(key);
     if (slot < 0) return false;
     const at = slot * FLOW_VALUE_SIZE;
@@ -123,7 +124,7 @@ export class PacketPath {
       return false;
     this.core.counters.lateHits++;
     if (values[at + A_OUTPUT] === OUT_DROP) return true;
-    queue.add(frame, vnetHeader).set(values.subarray(at, at + ACTION_SIZE));
+    (opensConnection(key, frame) ? openings : queue).add(frame, vnetHeader).set(values.subarray(at, at + ACTION_SIZE));
     return true;
   }
 
@@ -228,7 +229,9 @@ export class PacketPath {
       core.counters.drops[output.reason]++;
       return;
     }
-    const action = core.queue.add(frame, vnetHeader);
+    // A frame without what AF_PACKET needs to send it again was made here: nobody waits for its flow.
+    const queue = vnetHeader !== null && opensConnection(from, frame) ? core.openings : core.queue;
+    const action = queue.add(frame, vnetHeader);
     const options = {
       output: output.output,
       outPort: output.outPort,
@@ -238,7 +241,7 @@ export class PacketPath {
       ownerPort: inPort,
     };
     if (compileAction(from, to, action, options)) return;
-    core.queue.cancel();
+    queue.cancel();
     core.counters.drops[REWRITE_FAILED]++;
   }
 
