@@ -80,7 +80,7 @@ export async function createApi({ nsdb, logger, token, tokenFile }: ApiOptions):
     methods.set(url, known);
   });
 
-  const context: Context = { nsdb };
+  const context: Context = { nsdb, creators: [] };
   await registerOpenApi(fastify);
   rootRoutes(fastify, context);
   objectRoutes(fastify, context);

@@ -2,6 +2,7 @@
 import type { Nsdb, Revision, StoredObject, Transaction } from '@weft/nsdb';
 import { canonicalUuid, type TypeName } from '@weft/topology';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Creator } from './creators.ts';
 import { invalid, notFound } from './errors.ts';
 
 /** Path of the root document; everything but the OpenAPI document is below it. */
@@ -12,6 +13,8 @@ export const MAX_PAGE = 10_000;
 
 export interface Context {
   readonly nsdb: Nsdb;
+  /** All that POST can make; filled while the routes are registered. */
+  readonly creators: Creator[];
 }
 
 /** Absolute URI of the root as the client reached it. */

@@ -7,7 +7,8 @@ import type { Transaction } from '@weft/nsdb';
 import { canonicalGroupMember, groupTable, type Port } from '@weft/topology';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import Type from 'typebox';
-import { baseUri, bodyOf, type Context, existing, idFrom, pageOf, ROOT, write } from '../context.ts';
+import { baseUri, type Context, existing, idFrom, pageOf, ROOT, write } from '../context.ts';
+import { type Creator, postRoute } from '../creators.ts';
 import { invalid, notFound } from '../errors.ts';
 import { negotiate, vendorTypes } from '../media.ts';
 import { answers, BODY_ERRORS, idParam, LIST_QUERY, params } from '../openapi.ts';
@@ -55,7 +56,7 @@ function showPort(base: string, portGroupId: string, portId: string) {
 }
 
 /** Puts a port into a group; one that is in it already stays. */
-export async function joinPortGroup(tx: Transaction, groupId: string, portId: string): Promise<void> {
+async function joinPortGroup(tx: Transaction, groupId: string, portId: string): Promise<void> {
   await existing(tx, 'PortGroup', groupId);
   const { value } = await existing<Port>(tx, 'Port', portId);
   const portGroupIds = value.portGroupIds ?? [];
@@ -79,14 +80,20 @@ function portGroupRoutes(app: FastifyInstance, context: Context): void {
     body: { $ref },
     response: answers({ 201: { $ref } }, [404, 409, ...BODY_ERRORS]),
   };
-  app.post(url, { schema: create }, async (request, reply) => {
-    const media = negotiate(request.headers.accept, types);
-    const groupId = idFrom('PortGroup', paramsOf(request).id);
-    const portId = portIdOf(bodyOf(request));
-    await write(context, reply, (tx) => joinPortGroup(tx, groupId, portId));
-    const shown = showPort(baseUri(request), groupId, portId);
-    return reply.code(201).header('Location', shown.uri).type(media).send(shown);
-  });
+  const creator: Creator = {
+    path: '/port_groups/:id/ports',
+    media: 'PortGroupPort',
+    versions: [1],
+    prepare(given, body) {
+      const groupId = idFrom('PortGroup', given.id!);
+      const portId = portIdOf(body);
+      return {
+        run: (tx) => joinPortGroup(tx, groupId, portId),
+        created: (base) => ({ json: showPort(base, groupId, portId) }),
+      };
+    },
+  };
+  postRoute(app, context, creator, create);
 
   const ofGroup = { tags, summary: 'List the ports of the group', params: idParam, querystring: LIST_QUERY };
   app.get(url, { schema: { ...ofGroup, response: list } }, async (request, reply) => {
@@ -134,13 +141,13 @@ function portGroupRoutes(app: FastifyInstance, context: Context): void {
   });
 }
 
-export function portIdOf({ portId }: Record<string, unknown>): string {
+function portIdOf({ portId }: Record<string, unknown>): string {
   if (typeof portId !== 'string') throw invalid([{ property: 'portId', message: 'is required: the id of a port' }]);
   return idFrom('Port', portId);
 }
 
 /** The canonical member that a body names. A `version` that contradicts it is refused. */
-export function addressOf({ addr, version }: Record<string, unknown>): string {
+function addressOf({ addr, version }: Record<string, unknown>): string {
   const member = typeof addr === 'string' && addr.length <= 128 ? canonicalGroupMember(addr) : undefined;
   if (member === undefined) {
     throw invalid([{ property: 'addr', message: 'must be an IPv4 or IPv6 address, or a prefix such as 10.0.0.0/8' }]);
@@ -153,7 +160,7 @@ export function addressOf({ addr, version }: Record<string, unknown>): string {
 
 const versionOf = (member: string) => (member.includes(':') ? 6 : 4);
 
-export function showAddress(base: string, groupId: string, addr: string) {
+function showAddress(base: string, groupId: string, addr: string) {
   const group = `${base}/ip_addr_groups/${groupId}`;
   const version = versionOf(addr);
   // A slash cannot stand in a part of a path; MidoNet's clients know prefixes in paths as address_length.
@@ -176,17 +183,23 @@ function addressRoutes(app: FastifyInstance, context: Context): void {
     body: { $ref },
     response: answers({ 201: { $ref } }, [404, 409, ...BODY_ERRORS]),
   };
-  app.post(url, { schema: create }, async (request, reply) => {
-    const media = negotiate(request.headers.accept, types);
-    const groupId = idFrom('IpAddrGroup', paramsOf(request).id);
-    const addr = addressOf(bodyOf(request));
-    await write(context, reply, async (tx) => {
-      await existing(tx, 'IpAddrGroup', groupId);
-      tx.putEntry(groupTable(groupId), addr, '');
-    });
-    const shown = showAddress(baseUri(request), groupId, addr);
-    return reply.code(201).header('Location', shown.uri).type(media).send(shown);
-  });
+  const creator: Creator = {
+    path: '/ip_addr_groups/:id/ip_addrs',
+    media: 'IpAddrGroupAddr',
+    versions: [1],
+    prepare(given, body) {
+      const groupId = idFrom('IpAddrGroup', given.id!);
+      const addr = addressOf(body);
+      return {
+        async run(tx) {
+          await existing(tx, 'IpAddrGroup', groupId);
+          tx.putEntry(groupTable(groupId), addr, '');
+        },
+        created: (base) => ({ json: showAddress(base, groupId, addr) }),
+      };
+    },
+  };
+  postRoute(app, context, creator, create);
 
   const all = { tags, summary: 'List the addresses of the group', params: idParam, querystring: LIST_QUERY };
   const list = answers({ 200: { type: 'array', items: { $ref } } }, [404]);

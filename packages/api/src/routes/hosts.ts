@@ -1,9 +1,9 @@
 /** What is attached to a host: its interfaces (as its agent reports them) and the ports bound to them. */
-import type { StoredObject } from '@weft/nsdb';
 import { bindPort, type Port, unbindPort } from '@weft/topology';
 import type { FastifyInstance } from 'fastify';
 import Type from 'typebox';
-import { baseUri, bodyOf, type Context, existing, idFrom, ROOT, write } from '../context.ts';
+import { baseUri, type Context, existing, idFrom, ROOT, write } from '../context.ts';
+import { type Creator, postRoute } from '../creators.ts';
 import { invalid, notFound } from '../errors.ts';
 import { negotiate, vendorTypes } from '../media.ts';
 import { answers, BODY_ERRORS, idParam, params } from '../openapi.ts';
@@ -41,7 +41,7 @@ function bindingRoutes(app: FastifyInstance, context: Context): void {
   const $ref = 'HostInterfacePort#';
   const media = (accept: string | undefined, list = false) =>
     negotiate(accept, vendorTypes('HostInterfacePort', [1], list));
-  const show = (base: string, { value }: StoredObject<Port>) => ({
+  const show = (base: string, value: Port) => ({
     hostId: value.hostId,
     portId: value.id,
     interfaceName: value.interfaceName,
@@ -63,23 +63,28 @@ function bindingRoutes(app: FastifyInstance, context: Context): void {
     body: { $ref },
     response: answers({ 201: { $ref } }, [404, 409, ...BODY_ERRORS]),
   };
-  app.post(url, { schema: create }, async (request, reply) => {
-    const type = media(request.headers.accept);
-    const hostId = idFrom('Host', (request.params as Params).id);
-    const { portId, interfaceName } = bodyOf(request);
-    const violations = Object.entries({ portId, interfaceName })
-      .filter(([, value]) => typeof value !== 'string')
-      .map(([property]) => ({ property, message: 'is required' }));
-    if (violations.length > 0) throw invalid(violations);
-    const id = idFrom('Port', portId as string);
-    const { result, revision } = await write(context, reply, async (tx) => {
-      await existing(tx, 'Host', hostId);
-      await existing(tx, 'Port', id);
-      return bindPort(tx, id, hostId, interfaceName as string);
-    });
-    const shown = show(baseUri(request), { type: 'Port', id, version: revision, value: result });
-    return reply.code(201).header('Location', shown.uri).type(type).send(shown);
-  });
+  const creator: Creator = {
+    path: '/hosts/:id/ports',
+    media: 'HostInterfacePort',
+    versions: [1],
+    prepare(params, { portId, interfaceName }) {
+      const hostId = idFrom('Host', params.id!);
+      const violations = Object.entries({ portId, interfaceName })
+        .filter(([, value]) => typeof value !== 'string')
+        .map(([property]) => ({ property, message: 'is required' }));
+      if (violations.length > 0) throw invalid(violations);
+      const id = idFrom('Port', portId as string);
+      return {
+        async run(tx) {
+          await existing(tx, 'Host', hostId);
+          await existing(tx, 'Port', id);
+          return bindPort(tx, id, hostId, interfaceName as string);
+        },
+        created: (base, result) => ({ json: show(base, result as Port) }),
+      };
+    },
+  };
+  postRoute(app, context, creator, create);
 
   const list = {
     tags,
@@ -93,7 +98,7 @@ function bindingRoutes(app: FastifyInstance, context: Context): void {
     const ids = (await context.nsdb.referrers('Port', 'hostId', id)).sort();
     const ports = await Promise.all(ids.map((portId) => context.nsdb.get<Port>('Port', portId)));
     const base = baseUri(request);
-    const shown = ports.filter((port) => port?.value.hostId === id).map((port) => show(base, port!));
+    const shown = ports.filter((port) => port?.value.hostId === id).map((port) => show(base, port!.value));
     return reply.type(type).send(shown);
   });
 
@@ -101,7 +106,7 @@ function bindingRoutes(app: FastifyInstance, context: Context): void {
   const get = { tags, summary: 'Get a binding', params: item, response: answers({ 200: { $ref } }, [404]) };
   app.get(`${url}/:portId`, { schema: get }, async (request, reply) => {
     const type = media(request.headers.accept);
-    return reply.type(type).send(show(baseUri(request), await bound(context.nsdb, request.params as Params)));
+    return reply.type(type).send(show(baseUri(request), (await bound(context.nsdb, request.params as Params)).value));
   });
 
   const gone = answers({ 204: { type: 'null', description: 'The port is unbound' } }, [404, ...BODY_ERRORS]);

@@ -1,7 +1,6 @@
 /** Create, list, get, update and delete of every object type, generated from the table of resources. */
 import type { StoredObject } from '@weft/nsdb';
 import {
-  addRule,
   createObject,
   OBJECT_TYPES,
   type ObjectValue,
@@ -11,10 +10,11 @@ import {
 } from '@weft/topology';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { baseUri, bodyOf, type Context, existing, idFrom, pageOf, queryOf, ROOT, write } from '../context.ts';
+import { type Creator, postRoute } from '../creators.ts';
 import { ApiError, invalid } from '../errors.ts';
 import { negotiate, vendorTypes } from '../media.ts';
 import { describe } from '../openapi.ts';
-import { aliveHosts, itemUri, readBody, represent } from '../represent.ts';
+import { aliveHosts, readBody, represent } from '../represent.ts';
 import { type Place, RESOURCES, type Resource, resourceOf } from '../resources.ts';
 
 type Params = Record<string, string>;
@@ -24,13 +24,14 @@ export function objectRoutes(app: FastifyInstance, context: Context): void {
     const { path, verbs } = resource;
     if (path) {
       const collection = `${ROOT}/${path}`;
-      if (verbs.includes('C')) createRoute(app, context, resource, collection);
+      if (verbs.includes('C')) createRoute(app, context, resource, `/${path}`);
       if (verbs.includes('L')) listRoute(app, context, resource, collection);
       itemRoutes(app, context, resource, `${collection}/:id`, verbs, (p) => idFrom(resource.type, p.id!));
     }
     for (const place of resource.places) {
-      const collection = `${ROOT}/${resourceOf(place.parent).path}/:id/${place.segment}`;
-      if (place.verbs.includes('C')) createRoute(app, context, resource, collection, place);
+      const path = `/${resourceOf(place.parent).path}/:id/${place.segment}`;
+      const collection = ROOT + path;
+      if (place.verbs.includes('C')) createRoute(app, context, resource, path, place);
       if (place.verbs.includes('L')) listRoute(app, context, resource, collection, place);
       itemRoutes(app, context, resource, `${collection}/:hostId`, place.verbs, (p) =>
         tunnelZoneHostId(idFrom(place.parent, p.id!), idFrom('Host', p.hostId!)),
@@ -39,30 +40,31 @@ export function objectRoutes(app: FastifyInstance, context: Context): void {
   }
 }
 
-function createRoute(app: FastifyInstance, context: Context, resource: Resource, url: string, place?: Place): void {
-  const { type } = resource;
-  app.post(url, { schema: describe(resource, 'create', place) }, async (request, reply) => {
-    const media = negotiate(request.headers.accept, vendorTypes(resource.media, resource.versions));
-    const body = bodyOf(request);
-    const input = readBody(resource, body);
-    const parentId = place && idFrom(place.parent, (request.params as Params).id!);
-    if (place) setParent(input, place, parentId!);
-    const value = validated(resource, input);
-    const { result, revision } = await write(context, reply, async (tx) => {
-      if (place) await existing(tx, place.parent, parentId!);
-      if (type !== 'Rule') return createObject(tx, type, value);
-      return addRule(tx, value, position(body.position));
-    });
-    const stored: StoredObject = { type, id: result.id, version: revision, value: { ...result } };
-    const base = baseUri(request);
-    const [shown] = await represent(context, base, resource, [stored]);
-    return reply
-      .code(201)
-      .header('Location', itemUri(base, resource, stored.value))
-      .header('ETag', etag(stored))
-      .type(media)
-      .send(shown);
-  });
+function createRoute(app: FastifyInstance, context: Context, resource: Resource, path: string, place?: Place): void {
+  const { type, media, versions } = resource;
+  const creator: Creator = {
+    path,
+    media,
+    versions,
+    prepare(params, body) {
+      const input = readBody(resource, body);
+      const parentId = place && idFrom(place.parent, params.id!);
+      if (place) setParent(input, place, parentId!);
+      const value = validated(resource, input);
+      const at = type === 'Rule' ? position(body.position) : 1;
+      return {
+        async run(tx, addTo) {
+          if (place) await existing(tx, place.parent, parentId!);
+          return type === 'Rule' ? addTo(tx, value, at) : createObject(tx, type, value);
+        },
+        created(_base, result, revision) {
+          const made = result as ObjectValue;
+          return { resource, stored: { type, id: made.id as string, version: revision, value: made } };
+        },
+      };
+    },
+  };
+  postRoute(app, context, creator, describe(resource, 'create', place));
 }
 
 /** The parent is the one of the path; a body that names another one contradicts it. */

@@ -2,7 +2,8 @@
 import { linkPorts, type Port, unlinkPort } from '@weft/topology';
 import type { FastifyInstance } from 'fastify';
 import Type from 'typebox';
-import { baseUri, bodyOf, type Context, existing, idFrom, ROOT, write } from '../context.ts';
+import { baseUri, type Context, existing, idFrom, pageOf, ROOT, write } from '../context.ts';
+import { type Creator, postRoute } from '../creators.ts';
 import { invalid, notFound } from '../errors.ts';
 import { negotiate, vendorTypes } from '../media.ts';
 import { answers, BODY_ERRORS, describe, idParam } from '../openapi.ts';
@@ -21,24 +22,25 @@ export function portLinkRoutes(app: FastifyInstance, context: Context): void {
 
   const linked = answers({ 201: { $ref: 'PortLink#' } }, [404, 409, ...BODY_ERRORS]);
   const body = { $ref: 'PortLink#' };
-  app.post(
-    url,
-    { schema: { tags, summary: 'Link two ports', params: idParam, body, response: linked } },
-    async (request, reply) => {
-      const media = negotiate(request.headers.accept, vendorTypes('PortLink', [1]));
-      const portId = idFrom('Port', (request.params as { id: string }).id);
-      const { peerId } = bodyOf(request);
+  const creator: Creator = {
+    path: '/ports/:id/link',
+    media: 'PortLink',
+    versions: [1],
+    prepare({ id }, { peerId }) {
+      const portId = idFrom('Port', id!);
       if (typeof peerId !== 'string') throw invalid([{ property: 'peerId', message: 'is required: the id of a port' }]);
       const peer = idFrom('Port', peerId);
-      await write(context, reply, async (tx) => {
-        await existing(tx, 'Port', portId);
-        await existing(tx, 'Port', peer);
-        await linkPorts(tx, portId, peer);
-      });
-      const uri = `${baseUri(request)}/ports/${portId}/link`;
-      return reply.code(201).header('Location', uri).type(media).send({ portId, peerId: peer, uri });
+      return {
+        async run(tx) {
+          await existing(tx, 'Port', portId);
+          await existing(tx, 'Port', peer);
+          await linkPorts(tx, portId, peer);
+        },
+        created: (base) => ({ json: { portId, peerId: peer, uri: `${base}/ports/${portId}/link` } }),
+      };
     },
-  );
+  };
+  postRoute(app, context, creator, { tags, summary: 'Link two ports', params: idParam, body, response: linked });
 
   const seen = answers({ 200: { $ref: 'PortLink#' } }, [404]);
   const get = { tags, summary: 'Get the link of a port', params: idParam, response: seen };
@@ -84,8 +86,9 @@ export function portLinkRoutes(app: FastifyInstance, context: Context): void {
       await existing(context.nsdb, parent, id);
       const portIds = (await context.nsdb.referrers('Port', field, id)).sort();
       const ports = await Promise.all(portIds.map((portId) => context.nsdb.get<Port>('Port', portId)));
-      const peerIds = ports.flatMap((port) => (port?.value.peerId ? [port.value.peerId] : []));
-      const peers = await Promise.all(peerIds.map((peerId) => context.nsdb.get('Port', peerId)));
+      const peerIds = ports.flatMap((port) => (port?.value.peerId ? [port.value.peerId] : [])).sort();
+      const page = pageOf(request, reply, peerIds, (peerId) => peerId);
+      const peers = await Promise.all(page.map((peerId) => context.nsdb.get('Port', peerId)));
       const found = peers.filter((peer) => peer !== undefined);
       return reply.type(media).send(await represent(context, baseUri(request), resource, found));
     });

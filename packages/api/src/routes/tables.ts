@@ -7,7 +7,8 @@ import type { TableEntry } from '@weft/nsdb';
 import { canonicalIp, canonicalMac, isAssignableMac, type Port, type TypeName } from '@weft/topology';
 import type { FastifyInstance } from 'fastify';
 import Type, { type TProperties } from 'typebox';
-import { baseUri, bodyOf, type Context, existing, idFrom, MAX_PAGE, ROOT, write } from '../context.ts';
+import { baseUri, type Context, existing, idFrom, MAX_PAGE, ROOT, write } from '../context.ts';
+import { type Creator, postRoute } from '../creators.ts';
 import { ApiError, invalid, notFound } from '../errors.ts';
 import { negotiate, vendorTypes } from '../media.ts';
 import { answers, BODY_ERRORS, params } from '../openapi.ts';
@@ -182,23 +183,32 @@ function createRoute(app: FastifyInstance, context: Context, table: TableKind): 
   const ref = { $ref: `${table.media}#` };
   const response = answers({ 201: ref }, [404, ...BODY_ERRORS]);
   const schema = { ...describeTable(table, 'Seed an entry', false), body: ref, response };
-  app.post(urlOf(table), { schema }, async (request, reply) => {
-    const media = negotiate(request.headers.accept, vendorTypes(table.media, [table.version]));
-    const vlan = vlanFrom(request.params as Params);
-    const { ownerId, name } = await tableOf(context, table, request.params as Params);
-    const { key, value } = table.read(bodyOf(request), vlan);
-    const { revision } = await write(context, reply, async (tx) => {
-      if (table.kind === 'mac') {
-        const port = await existing<Port>(tx, 'Port', value);
-        if (port.value.bridgeId !== ownerId) {
-          throw invalid([{ property: 'portId', message: `is not a port of bridge ${ownerId}` }]);
-        }
-      }
-      tx.putEntry(name, key, value);
-    });
-    const entry = shown(baseUri(request), table, ownerId, { key, value, owner: null, version: revision }, vlan)!;
-    return reply.code(201).header('Location', entry.uri).type(media).send(entry);
-  });
+  const creator: Creator = {
+    path: pathOf(table),
+    media: table.media,
+    versions: [table.version],
+    prepare(params, body) {
+      const vlan = vlanFrom(params as Params);
+      const ownerId = idFrom(table.owner, params.id!);
+      const { key, value } = table.read(body, vlan);
+      return {
+        async run(tx) {
+          await existing(tx, table.owner, ownerId);
+          if (table.kind === 'mac') {
+            const port = await existing<Port>(tx, 'Port', value);
+            if (port.value.bridgeId !== ownerId) {
+              throw invalid([{ property: 'portId', message: `is not a port of bridge ${ownerId}` }]);
+            }
+          }
+          tx.putEntry(`${table.kind}/${ownerId}`, key, value);
+        },
+        created(base, _result, version) {
+          return { json: shown(base, table, ownerId, { key, value, owner: null, version }, vlan)! };
+        },
+      };
+    },
+  };
+  postRoute(app, context, creator, schema);
 }
 
 function entryRoutes(app: FastifyInstance, context: Context, table: TableKind): void {
@@ -236,6 +246,10 @@ function entryRoutes(app: FastifyInstance, context: Context, table: TableKind): 
   });
 }
 
+function pathOf(table: TableKind): string {
+  return `/${resourceOf(table.owner).path}/:id/${table.path}`;
+}
+
 function urlOf(table: TableKind): string {
-  return `${ROOT}/${resourceOf(table.owner).path}/:id/${table.path}`;
+  return ROOT + pathOf(table);
 }
