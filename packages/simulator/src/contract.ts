@@ -13,10 +13,12 @@
  * | interest | content |
  * |---|---|
  * | `o/Port/<id>`, `o/Bridge/<id>`, `o/Router/<id>`, `o/Route/<id>`, `o/Chain/<id>`, `o/Rule/<id>` | the object, or null: absent |
- * | `i/Port.bridgeId/<id>`, `i/Port.routerId/<id>`, `i/Route.routerId/<id>` | ids of the referrers |
+ * | `o/RuleLogger/<id>`, `o/LoggingResource/<id>` | the object, or null |
+ * | `i/Port.bridgeId/<id>`, `i/Port.routerId/<id>`, `i/Route.routerId/<id>`, `i/RuleLogger.chainId/<id>` | ids of the referrers |
  * | `t/mac/<bridge>` | key: MAC (`aa:bb:cc:dd:ee:ff`), of a tagged frame `<vlan>\|<MAC>` with the VLAN in decimal; value: port id |
  * | `t/arp/<router>` | key: IP address (canonical text), of an IPv6 link-local neighbour `<ip>%<router port id>`; value: MAC |
  * | `t/arp/<bridge>` | key: IP address; value: MAC; the bridge answers ARP and ND for these |
+ * | `t/addresses/<group>` | members of an address group; key: address or prefix (value free) |
  * | `t/active/<port>` | key: host id (value free): the port is active when there is an entry for the host it is bound to |
  */
 
@@ -99,6 +101,8 @@ export interface SimPort {
   readonly addresses: Uint8Array;
   /** Prefix length (16-byte form) of each of `addresses`. */
   readonly prefixes: Uint8Array;
+  /** Handles of the port groups that it is in, ascending. */
+  readonly groups: Int32Array;
 }
 
 /** The agent's cache of the virtual topology. */
@@ -206,6 +210,13 @@ export interface WantedNeighbour {
   readonly ip: Uint8Array;
 }
 
+/** Words of an entry of `ruleHits` and of `ruleLogs`. */
+export const RULE_HIT_WORDS = 2;
+export const RULE_LOG_WORDS = 3;
+/** Most entries of each; what goes beyond is not told. */
+export const MAX_RULE_HITS = 1024;
+export const MAX_RULE_LOGS = 64;
+
 /** Most exterior ports that one packet may leave by; beyond, the packet is dropped. */
 export const MAX_OUTPUTS = 4096;
 /** Most tags; a simulation that has more is right but not cacheable. */
@@ -251,6 +262,12 @@ export interface Simulation {
   readonly needs: string[];
   readonly wantedNeighbours: WantedNeighbour[];
   wantedNeighbourCount: number;
+  /** Every rule that matched, in the order of evaluation: its handle and what it did (ACTION_…). For counters. */
+  readonly ruleHits: Int32Array;
+  ruleHitCount: number;
+  /** Of chains with a logger that wants to know: handle of the chain, of the rule that decided, and ACTION_… of the decision. */
+  readonly ruleLogs: Int32Array;
+  ruleLogCount: number;
   /** Devices (bridges, routers) traversed, routers among them. */
   devices: number;
   routers: number;

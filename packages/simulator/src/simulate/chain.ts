@@ -1,34 +1,65 @@
 /** Runs a packet through a filter. Reads no field that a rule did not get to compare. */
-import { F_ETHER_TYPE, F_IP_FRAG, F_IP_PROTO, FRAG_LATER, K_ETHER_TYPE, K_IP_FRAG, K_IP_PROTO } from '@weft/flow';
+import {
+  F_ETHER_TYPE,
+  F_IP_FRAG,
+  F_IP_PROTO,
+  F_TP_SRC,
+  FRAG_LATER,
+  K_ETHER_TYPE,
+  K_IP_DST,
+  K_IP_FRAG,
+  K_IP_PROTO,
+  K_TP_SRC,
+  readU16,
+} from '@weft/flow';
+import { icmpIsError, icmpv6IsError } from '@weft/packet';
+import { MAX_RULE_HITS, MAX_RULE_LOGS, RULE_HIT_WORDS, RULE_LOG_WORDS } from '../contract.ts';
 import {
   ACTION_ACCEPT,
   ACTION_CONTINUE,
   ACTION_DROP,
   ACTION_JUMP,
+  ACTION_LIMIT,
   ACTION_RETURN,
+  ICMP_DATA_SRC,
+  LOG_ACCEPT,
+  LOG_DROP,
+  NEEDS_ADDRESSES,
   NEEDS_IP,
   NEEDS_IPV4,
   NEEDS_IPV6,
   NEEDS_L4,
   NEEDS_NOTHING,
+  OP_ADDRESS_GROUP,
   OP_BYTES,
+  OP_DST_REWRITTEN,
   OP_FRAGMENT,
+  OP_ICMP_DATA,
   OP_IN_PORT,
+  OP_IN_PORT_GROUP,
+  OP_OUT_PORT,
+  OP_OUT_PORT_GROUP,
+  OP_PORT_GROUP,
   OP_RANGE,
+  OP_TRAVERSED,
   OP_UNTAGGED,
   OP_VLAN,
   RULE_STRIDE,
   type SimChain,
   TEST_STRIDE,
 } from '../view/chain.ts';
-import { STEP_CHAIN, STEP_RULE } from './steps.ts';
+import { inAddressGroup, inPortGroup } from './groups.ts';
+import { STEP_CHAIN, STEP_JUMP, STEP_RULE } from './steps.ts';
 import type { Walk } from './walk.ts';
 
 /** Chains inside each other, and jumps in one evaluation: beyond, the packet is dropped. */
-const MAX_DEPTH = 25;
-const MAX_JUMPS = 256;
+export const MAX_DEPTH = 25;
+export const MAX_JUMPS = 256;
 
-/** The chains being evaluated, outermost first: a jump to one of them is ignored. */
+/**
+ * The chains being evaluated, outermost first. A jump to one of them is passed over: its rules up to the jump would do again
+ * what they just did, and come to the same jump without end. A chain that has ended may be visited again.
+ */
 const stack = new Int32Array(MAX_DEPTH + 1);
 let jumps = 0;
 
@@ -36,7 +67,7 @@ let jumps = 0;
 export const ACTION_POSTPONED = 0;
 
 /**
- * Verdict of a chain: ACTION_ACCEPT, ACTION_DROP, ACTION_REJECT or ACTION_POSTPONED. The end of the chain accepts.
+ * Verdict of a chain: ACTION_ACCEPT, ACTION_DROP, ACTION_REJECT, ACTION_LIMIT or ACTION_POSTPONED. The end of the chain accepts.
  * @param inPort port by which the packet entered the device, 0: none; @param outPort by which it leaves, 0: not known
  */
 export function runFilter(w: Walk, chain: number, inPort: number, outPort: number): number {
@@ -50,27 +81,53 @@ function run(w: Walk, handle: number, inPort: number, outPort: number, depth: nu
   const chain = w.chain(handle);
   if (chain === undefined) {
     if (w.isPostponed) return ACTION_POSTPONED;
-    // A jump into nothing goes on behind it; a filter that does not exist lets nothing through.
-    return depth > 0 ? ACTION_CONTINUE : ACTION_DROP;
+    // The store keeps a chain that something names; one that is not there all the same lets nothing through.
+    return ACTION_DROP;
   }
   stack[depth] = handle;
   const { rules } = chain;
   for (let r = 0; r < rules.length; r += RULE_STRIDE) {
     if (!ruleMatches(w, chain, r, inPort, outPort)) continue;
     let action = rules[r];
+    hit(w, rules[r + 6], action);
     if (action === ACTION_JUMP) {
       const target = rules[r + 1];
-      if (target === 0 || onStack(target, depth)) continue;
-      if (depth === MAX_DEPTH || ++jumps > MAX_JUMPS) return ACTION_DROP;
+      const again = onStack(target, depth);
+      if (w.rec !== null) w.rec.step(STEP_JUMP, rules[r + 6], target, again ? 1 : 0, w.key);
+      if (again) continue;
+      if (depth + 1 === MAX_DEPTH || ++jumps > MAX_JUMPS) return ACTION_LIMIT;
       action = run(w, target, inPort, outPort, depth + 1);
       if (action === ACTION_RETURN) continue;
     }
     if (action === ACTION_CONTINUE) continue;
+    if (chain.logs !== 0) log(w, chain, rules[r + 6], action);
     if (w.rec !== null) w.rec.step(STEP_CHAIN, handle, action, rules[r + 6], w.key);
     return action;
   }
   if (w.rec !== null) w.rec.step(STEP_CHAIN, handle, ACTION_CONTINUE, 0, w.key);
   return ACTION_CONTINUE;
+}
+
+/** Notes a rule that matched. */
+function hit(w: Walk, rule: number, action: number): void {
+  const { out } = w;
+  if (out.ruleHitCount === MAX_RULE_HITS) return;
+  const at = out.ruleHitCount++ * RULE_HIT_WORDS;
+  out.ruleHits[at] = rule;
+  out.ruleHits[at + 1] = action;
+}
+
+/** Notes which rule decided for a chain, if a logger wants to know. */
+function log(w: Walk, chain: SimChain, rule: number, action: number): void {
+  const { out } = w;
+  // Nothing was decided while something is missing, and no rule says that there were too many jumps.
+  if (action === ACTION_POSTPONED || action === ACTION_LIMIT || out.ruleLogCount === MAX_RULE_LOGS) return;
+  const event = action === ACTION_ACCEPT || action === ACTION_RETURN ? LOG_ACCEPT : LOG_DROP;
+  if ((chain.logs & event) === 0) return;
+  const at = out.ruleLogCount++ * RULE_LOG_WORDS;
+  out.ruleLogs[at] = chain.handle;
+  out.ruleLogs[at + 1] = rule;
+  out.ruleLogs[at + 2] = action;
 }
 
 function onStack(handle: number, depth: number): boolean {
@@ -108,7 +165,7 @@ function testHolds(w: Walk, chain: SimChain, t: number, inPort: number, outPort:
   const { tests } = chain;
   const { key } = w;
   const needs = tests[t + 6];
-  let read = tests[t + 5];
+  let read = tests[t + 7];
   if (needs !== NEEDS_NOTHING) {
     const missing = missingFor(key, needs);
     if (missing !== EXISTS) {
@@ -139,9 +196,52 @@ function testHolds(w: Walk, chain: SimChain, t: number, inPort: number, outPort:
       return w.untagged();
     case OP_IN_PORT:
       return inSet(chain.sets, a, b, inPort);
-    default:
+    case OP_OUT_PORT:
       return inSet(chain.sets, a, b, outPort);
+    case OP_PORT_GROUP:
+      return inPortGroup(w, w.origin, a);
+    case OP_IN_PORT_GROUP:
+      return inPortGroup(w, inPort, a);
+    case OP_OUT_PORT_GROUP:
+      return inPortGroup(w, outPort, a);
+    case OP_TRAVERSED:
+      return w.hasPassed(a);
+    case OP_ADDRESS_GROUP:
+      return inAddressGroup(w, a, offset);
+    case OP_DST_REWRITTEN:
+      return isDstRewritten(w);
+    case OP_ICMP_DATA:
+      return icmpDataMatches(w, chain, offset, a, b);
+    default:
+      throw new RangeError(`test ${tests[t]}`);
   }
+}
+
+function isDstRewritten({ key, original }: Walk): boolean {
+  for (let i = K_IP_DST; i < K_IP_DST + 16; i++) if (key[i] !== original[i]) return true;
+  return false;
+}
+
+/** An address of the packet that an ICMP or ICMPv6 error quotes (its header stands behind 8 bytes of ICMP) under a mask. */
+function icmpDataMatches(w: Walk, { values, masks }: SimChain, which: number, at: number, count: number): boolean {
+  const { key } = w;
+  w.read(F_ETHER_TYPE);
+  const v4 = count === 4;
+  if (readU16(key, K_ETHER_TYPE) !== (v4 ? 0x0800 : 0x86dd)) return false;
+  w.read(F_IP_PROTO);
+  if (key[K_IP_PROTO] !== (v4 ? 1 : 58)) return false;
+  w.read(F_IP_FRAG);
+  if (key[K_IP_FRAG] === FRAG_LATER) return false;
+  w.read(F_TP_SRC);
+  const type = readU16(key, K_TP_SRC);
+  if (!(v4 ? icmpIsError(type) : icmpv6IsError(type)) || !w.headers()) return false;
+  const { frame } = w;
+  const { l3, l3Length, l4 } = w.layout;
+  const quoted = l4 + 8;
+  const from = quoted + (v4 ? 12 : 8) + (which === ICMP_DATA_SRC ? 0 : count);
+  if (l4 === 0 || from + count > Math.min(w.have, l3 + l3Length) || frame[quoted] >>> 4 !== (v4 ? 4 : 6)) return false;
+  for (let i = 0; i < count; i++) if ((frame[from + i] & masks[at + i]) !== values[at + i]) return false;
+  return true;
 }
 
 const EXISTS = 0;
@@ -150,6 +250,9 @@ const EXISTS = 0;
 function missingFor(key: Uint8Array, needs: number): number {
   const type = (key[K_ETHER_TYPE] << 8) | key[K_ETHER_TYPE + 1];
   if (needs === NEEDS_IPV4) return type === 0x0800 || type === 0x0806 ? EXISTS : F_ETHER_TYPE;
+  if (needs === NEEDS_ADDRESSES) {
+    return type === 0x0800 || type === 0x86dd || type === 0x0806 ? EXISTS : F_ETHER_TYPE;
+  }
   if (needs === NEEDS_IPV6) return type === 0x86dd ? EXISTS : F_ETHER_TYPE;
   if (type !== 0x0800 && type !== 0x86dd) return F_ETHER_TYPE;
   if (needs === NEEDS_IP) return EXISTS;

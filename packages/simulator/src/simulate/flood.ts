@@ -20,6 +20,7 @@ export function flood(w: Walk, b: SimBridge, from: SimPort): void {
   const where = out.where;
   const outer = w.flood;
   w.flood = b.handle;
+  const passed = w.passedCount;
   for (let i = 0; i < members.length && !w.isOver; i++) {
     const handle = members[i];
     if (handle === from.handle) continue;
@@ -33,6 +34,7 @@ export function flood(w: Walk, b: SimBridge, from: SimPort): void {
     if (port.peer !== 0 && view.ports[port.peer]?.kind === PORT_ROUTER) continue;
     if (port.hostId !== '' && port.vlan === 0) leave(w, port);
     else branch(w, b, port);
+    w.passedCount = passed;
   }
   w.flood = outer;
   if (w.isOver) return;

@@ -59,24 +59,13 @@ const MAX_QUOTE = 1280;
  */
 export function sendError(w: Walk, kind: ErrorKind, rest = 0): boolean {
   const port = w.routerPort;
-  if (port === null) return false;
+  if (port === null || !answerableAtRouter(w, port)) return false;
   const key = w.routerKey;
-  w.read(F_ETHER_TYPE | F_ETH_DST);
-  const type = readU16(key, K_ETHER_TYPE);
-  if ((type !== 0x0800 && type !== 0x86dd) || !macEquals(key, K_ETH_DST, port.mac, 0)) return false;
-  const v4 = type === 0x0800;
-  w.read(F_IP_SRC | F_IP_DST | F_IP_FRAG | F_IP_PROTO);
-  if (key[K_IP_FRAG] === FRAG_LATER) return false;
-  if (!(v4 ? hosts4(port, key) : hosts6(key))) return false;
-  if (key[K_IP_PROTO] === (v4 ? 1 : 58)) {
-    w.read(F_TP_SRC);
-    const icmp = readU16(key, K_TP_SRC);
-    if (v4 ? icmpIsError(icmp) : icmpv6IsError(icmp) || icmp === ICMPV6_REDIRECT) return false;
-  }
+  const v4 = readU16(key, K_ETHER_TYPE) === 0x0800;
   const source = errorSource(port, key, v4);
   if (source < 0 || !w.headers()) return false;
   const numbers = v4 ? kind.v4 : kind.v6;
-  const packet = quote(w, v4);
+  const packet = quote(w, key[K_IP_TTL], v4);
   const frame = icmpError({
     ethSrc: port.mac,
     ethDst: key.slice(K_ETH_SRC, K_ETH_SRC + 6),
@@ -91,12 +80,38 @@ export function sendError(w: Walk, kind: ErrorKind, rest = 0): boolean {
   return true;
 }
 
-/** Source and destination are single hosts. */
-function hosts4(port: SimPort, key: Uint8Array): boolean {
-  const src = key[K_IP_SRC + 12];
-  if (src === 0 || src === 127 || src >= 224 || key[K_IP_DST + 12] >= 224) return false;
+/** A packet that may be answered with an error (`answerable`) and came to the router's own MAC by this port. */
+export function answerableAtRouter(w: Walk, port: SimPort): boolean {
+  const key = w.routerKey;
+  w.read(F_ETH_DST);
+  if (!macEquals(key, K_ETH_DST, port.mac, 0) || !answerable(w, key)) return false;
+  if (readU16(key, K_ETHER_TYPE) !== 0x0800) return true;
   const subnet = ownSubnet(port, key, K_IP_DST);
   return subnet < 0 || !isSubnetBroadcast(key, K_IP_DST, port.prefixes[subnet]);
+}
+
+/**
+ * Whether an error about this packet may be sent to its sender: it is IP, for one host and from one, no later fragment, and
+ * no error itself. Broadcasts of subnets are for those to tell who know the subnet.
+ */
+export function answerable(w: Walk, key: Uint8Array): boolean {
+  w.read(F_ETHER_TYPE | F_ETH_DST);
+  const type = readU16(key, K_ETHER_TYPE);
+  if ((type !== 0x0800 && type !== 0x86dd) || (key[K_ETH_DST] & 1) !== 0) return false;
+  const v4 = type === 0x0800;
+  w.read(F_IP_SRC | F_IP_DST | F_IP_FRAG | F_IP_PROTO);
+  if (key[K_IP_FRAG] === FRAG_LATER) return false;
+  if (!(v4 ? hosts4(key) : hosts6(key))) return false;
+  if (key[K_IP_PROTO] !== (v4 ? 1 : 58)) return true;
+  w.read(F_TP_SRC);
+  const icmp = readU16(key, K_TP_SRC);
+  return !(v4 ? icmpIsError(icmp) : icmpv6IsError(icmp) || icmp === ICMPV6_REDIRECT);
+}
+
+/** Source and destination are single hosts. */
+function hosts4(key: Uint8Array): boolean {
+  const src = key[K_IP_SRC + 12];
+  return src !== 0 && src !== 127 && src < 224 && key[K_IP_DST + 12] < 224;
 }
 
 function hosts6(key: Uint8Array): boolean {
@@ -127,11 +142,10 @@ function errorSource(port: SimPort, key: Uint8Array, v4: boolean): number {
   return fallback;
 }
 
-/** The packet's head as the router received it. */
-function quote(w: Walk, v4: boolean): Uint8Array {
+/** The packet's head as it came to where the error is made, but for what rewrites beyond the TTL may have changed. */
+export function quote(w: Walk, ttl: number, v4: boolean): Uint8Array {
   const { l3, l3Length } = w.layout;
   const packet = w.frame.slice(l3, Math.min(w.have, l3 + l3Length, l3 + MAX_QUOTE));
-  const ttl = w.routerKey[K_IP_TTL];
   if (v4) ipv4SetTtl(packet, 0, ttl);
   else ipv6SetHopLimit(packet, 0, ttl);
   return packet;

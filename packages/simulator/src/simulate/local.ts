@@ -28,12 +28,12 @@ import {
   ipv6SetHopLimit,
   macCopy,
   setU16,
-  tcpRst,
   u16,
 } from '@weft/packet';
-import { GENERATED_ECHO_REPLY, GENERATED_TCP_RESET, type SimPort } from '../contract.ts';
+import { GENERATED_ECHO_REPLY, type SimPort } from '../contract.ts';
 import type { SimRouter } from '../view/devices.ts';
 import { PORT_UNREACHABLE, sendError } from './icmp.ts';
+import { resetTcp } from './reject.ts';
 import type { Walk } from './walk.ts';
 
 const LOCAL_DELIVERED = dropReason('local_delivered');
@@ -61,7 +61,8 @@ export function deliver(w: Walk, r: SimRouter, port: SimPort): void {
     } else if (proto === IPPROTO_UDP) {
       sendError(w, PORT_UNREACHABLE);
     } else if (proto === IPPROTO_TCP) {
-      reset(w, port);
+      // Nothing listens on a router: a connection is refused, not left to time out.
+      resetTcp(w, port, port.mac, w.routerKey, undefined);
     }
   }
   w.drop(LOCAL_DELIVERED, r.handle);
@@ -92,16 +93,4 @@ function echo(w: Walk, port: SimPort, v4: boolean): boolean {
   setU16(frame, icmp + ICMP_CHECKSUM, checksumUpdate(u16(frame, icmp + ICMP_CHECKSUM), before, u16(frame, icmp)));
   w.generate(frame, port, GENERATED_ECHO_REPLY);
   return true;
-}
-
-/** Nothing listens on a router: a connection is refused, not left to time out. */
-function reset(w: Walk, port: SimPort): void {
-  if (!w.headers() || w.have < w.layout.l3 + w.layout.l3Length) return;
-  try {
-    const ethDst = w.routerKey.slice(K_ETH_SRC, K_ETH_SRC + 6);
-    const frame = tcpRst(w.frame.subarray(0, w.have), { ethSrc: port.mac, ethDst, vlan: undefined });
-    if (frame !== null) w.generate(frame, port, GENERATED_TCP_RESET);
-  } catch {
-    // A segment with faulty headers deserves no answer.
-  }
 }

@@ -1,9 +1,10 @@
 /** Ports: the way into a device and the way out of it, with admin state and filters. */
 import { dropReason, F_VLAN, K_VLAN, VLAN_PRESENT, writeU16 } from '@weft/flow';
 import { PORT_ROUTER, type SimPort } from '../contract.ts';
-import { ACTION_ACCEPT, ACTION_REJECT } from '../view/chain.ts';
+import { ACTION_ACCEPT, ACTION_LIMIT, ACTION_REJECT } from '../view/chain.ts';
 import { bridge } from './bridge.ts';
 import { ACTION_POSTPONED, runFilter } from './chain.ts';
+import { reject } from './reject.ts';
 import { atRouter, prohibited, router } from './router.ts';
 import { STEP_EGRESS, STEP_INGRESS } from './steps.ts';
 import type { Walk } from './walk.ts';
@@ -11,6 +12,7 @@ import type { Walk } from './walk.ts';
 const NO_PORT = dropReason('no_port');
 const ADMIN_DOWN = dropReason('admin_down');
 const FILTERED = dropReason('filtered');
+const CHAIN_LIMIT = dropReason('chain_limit');
 const UNPLUGGED = dropReason('unplugged');
 const REJECTED = dropReason('rejected');
 const VLAN_UNSUPPORTED = dropReason('vlan_unsupported');
@@ -28,6 +30,7 @@ export function ingress(w: Walk, handle: number): void {
     return;
   }
   w.inPort = handle;
+  w.pass(handle);
   if (port.kind === PORT_ROUTER) atRouter(w, port);
   if (!passes(w, port.inFilter, handle, 0, handle, port.kind === PORT_ROUTER)) return;
   if (port.kind === PORT_ROUTER) router(w, port);
@@ -62,6 +65,7 @@ export function leave(w: Walk, port: SimPort): void {
     w.drop(ADMIN_DOWN, handle);
     return;
   }
+  w.pass(handle);
   // Filters see the frame as it is inside the device.
   if (!passes(w, port.outFilter, w.inPort, handle, handle, port.kind === PORT_ROUTER)) return;
   if (port.vlan !== 0) {
@@ -87,7 +91,7 @@ export function leave(w: Walk, port: SimPort): void {
   ingress(w, port.peer);
 }
 
-/** Whether the packet passes a filter; else it has been dropped (rejected by a router: with an answer) or postponed. */
+/** Whether the packet passes a filter; else it has been dropped (rejected: with an answer if there may be one) or postponed. */
 export function passes(
   w: Walk,
   chain: number,
@@ -101,10 +105,10 @@ export function passes(
   if (verdict === ACTION_ACCEPT) return true;
   if (verdict === ACTION_POSTPONED) return false;
   if (verdict === ACTION_REJECT) {
-    if (routing) prohibited(w);
+    reject(w, routing);
     w.drop(REJECTED, where);
   } else {
-    w.drop(FILTERED, where);
+    w.drop(verdict === ACTION_LIMIT ? CHAIN_LIMIT : FILTERED, where);
   }
   return false;
 }

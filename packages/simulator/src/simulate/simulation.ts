@@ -1,6 +1,15 @@
 /** The result object: made once, filled many times. */
 import { KEY_SIZE } from '@weft/flow';
-import { MAX_OUTPUTS, MAX_TAGS, type Simulation, VERDICT_DROP } from '../contract.ts';
+import {
+  MAX_OUTPUTS,
+  MAX_RULE_HITS,
+  MAX_RULE_LOGS,
+  MAX_TAGS,
+  RULE_HIT_WORDS,
+  RULE_LOG_WORDS,
+  type Simulation,
+  VERDICT_DROP,
+} from '../contract.ts';
 
 /** Most facts and wishes of each kind that one packet can leave; what goes beyond is learned by a later packet. */
 const MAX_FACTS = 16;
@@ -40,6 +49,10 @@ export function newSimulation(): Simulation {
     needs: [],
     wantedNeighbours: Array.from({ length: MAX_FACTS }, () => ({ port: 0, ip: new Uint8Array(16) })),
     wantedNeighbourCount: 0,
+    ruleHits: new Int32Array(MAX_RULE_HITS * RULE_HIT_WORDS),
+    ruleHitCount: 0,
+    ruleLogs: new Int32Array(MAX_RULE_LOGS * RULE_LOG_WORDS),
+    ruleLogCount: 0,
     devices: 0,
     routers: 0,
   };
@@ -62,6 +75,8 @@ export function resetSimulation(out: Simulation): void {
   out.learnedNeighbourCount = 0;
   if (out.needs.length > 0) out.needs.length = 0;
   out.wantedNeighbourCount = 0;
+  out.ruleHitCount = 0;
+  out.ruleLogCount = 0;
   out.devices = 0;
   out.routers = 0;
 }

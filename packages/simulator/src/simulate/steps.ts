@@ -34,6 +34,8 @@ export const STEP_GENERATE = 15;
 export const STEP_MISSING = 16;
 /** Router port `at` learns a neighbour. */
 export const STEP_LEARN_NEIGHBOUR = 17;
+/** Rule `at` jumps to chain `a`; `b` = 1: which is being evaluated already, so that nothing comes of it. */
+export const STEP_JUMP = 18;
 
 export const NEIGHBOUR_KNOWN = 1;
 export const NEIGHBOUR_UNRESOLVED = 2;

@@ -8,7 +8,7 @@ import * as S from './steps.ts';
 /** Lines kept at most: a flood to thousands of ports need not be told port by port. */
 const MAX_LINES = 2000;
 
-const ACTIONS = ['postponed', 'accept', 'drop', 'reject', 'return', 'jump', 'continue'];
+const ACTIONS = ['postponed', 'accept', 'drop', 'reject', 'return', 'jump', 'continue', 'drop after too many jumps'];
 const NEIGHBOURS = ['', 'is known', 'is being asked for', 'does not answer'];
 const GENERATED = ['', 'an ARP reply', 'a neighbour advertisement', 'an ICMP error', 'an echo reply', 'a TCP reset'];
 
@@ -73,6 +73,8 @@ export class TextRecorder implements Recorder {
         return `dropped at ${subject}: ${DROP_REASONS[a]}`;
       case S.STEP_GENERATE:
         return `port ${subject} sends ${GENERATED[a]}`;
+      case S.STEP_JUMP:
+        return `rule ${subject} jumps to chain ${this.of(a)}${b === 1 ? ', which has not ended yet: passed over' : ''}`;
       case S.STEP_MISSING:
         return `${subject} is not cached`;
       default:

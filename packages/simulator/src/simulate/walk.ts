@@ -31,6 +31,7 @@ import {
 import type { SimChain } from '../view/chain.ts';
 import type { SimBridge, SimRouter } from '../view/devices.ts';
 import { KIND_BRIDGE, KIND_CHAIN, KIND_ROUTER, type VirtualTopology } from '../view/topology.ts';
+import { GroupMemo } from './groups.ts';
 import { newSimulation, resetSimulation } from './simulation.ts';
 import { STEP_DROP, STEP_GENERATE, STEP_MISSING, STEP_OUTPUT } from './steps.ts';
 
@@ -76,7 +77,8 @@ export class Walk {
   /** The packet's key as it is at this point of its way. */
   readonly key = new Uint8Array(KEY_SIZE);
   ttlDec = 0;
-  private original: Uint8Array = this.key;
+  /** The key as the packet came. */
+  original: Uint8Array = this.key;
   frame: Uint8Array;
   length = 0;
   readonly layout: FrameLayout = newFrameLayout();
@@ -90,6 +92,10 @@ export class Walk {
   private failed = false;
   /** Port by which the packet entered the present device; 0: the device sent it. */
   inPort = 0;
+  /** Ports and devices that the packet has come to on this path, in order; valid up to `passedCount`. */
+  readonly passed: Int32Array;
+  passedCount = 0;
+  readonly groupMemo = new GroupMemo();
   /** Bridge whose flood is being carried out, 0: none. */
   flood = 0;
   /** Port at which the packet entered the simulation, 0: generated. */
@@ -116,6 +122,8 @@ export class Walk {
     this.maxDevices = maxDevices;
     this.rec = recorder;
     this.frame = new Uint8Array(0);
+    // A device, and a port on either side of it.
+    this.passed = new Int32Array((maxDevices + 2) * 3);
     this.saved = new Uint8Array((maxDevices + 2) * KEY_SIZE);
   }
 
@@ -133,6 +141,8 @@ export class Walk {
     this.postponed = false;
     this.failed = false;
     this.inPort = 0;
+    this.passedCount = 0;
+    this.groupMemo.forget();
     this.flood = 0;
     this.origin = origin;
     this.routerPort = null;
@@ -264,9 +274,20 @@ export class Walk {
     return false;
   }
 
+  /** Notes a port or device that the packet has come to. */
+  pass(handle: number): void {
+    this.passed[this.passedCount++] = handle;
+  }
+
+  hasPassed(handle: number): boolean {
+    for (let i = 0; i < this.passedCount; i++) if (this.passed[i] === handle) return true;
+    return false;
+  }
+
   /** Counts a device on this path; false, and the packet is dropped, if it is one too many. */
   enter(device: number): boolean {
     this.out.devices++;
+    this.pass(device);
     if (++this.depth <= this.maxDevices) return true;
     this.fail(DEVICE_LIMIT, device);
     return false;

@@ -12,6 +12,7 @@ const INDEXED: readonly [type: string, field: string][] = [
   ['Port', 'bridgeId'],
   ['Port', 'routerId'],
   ['Route', 'routerId'],
+  ['RuleLogger', 'chainId'],
 ];
 
 /** The n-th UUID of a test. */
@@ -125,6 +126,8 @@ export class World {
         for (const i of [`i/Port.bridgeId/${id}`, `t/mac/${id}`, `t/arp/${id}`]) out.add(i);
       if (key.startsWith('Router/')) for (const i of [`i/Route.routerId/${id}`, `t/arp/${id}`]) out.add(i);
       if (key.startsWith('Port/')) out.add(`t/active/${id}`);
+      if (key.startsWith('Chain/')) out.add(`i/RuleLogger.chainId/${id}`);
+      if (key.startsWith('IpAddrGroup/')) out.add(`t/addresses/${id}`);
     }
     return [...out];
   }

@@ -11,6 +11,7 @@ import {
   F_IP_PROTO,
   F_IP_SRC,
   F_IP_TOS,
+  F_PAYLOAD,
   F_TP_DST,
   F_TP_SRC,
   F_VLAN,
@@ -36,8 +37,10 @@ export const ACTION_DROP = 2;
 export const ACTION_REJECT = 3;
 export const ACTION_RETURN = 4;
 export const ACTION_JUMP = 5;
-/** A rule of a type that is not known here: it decides nothing. */
+/** It decides nothing. */
 export const ACTION_CONTINUE = 6;
+/** Too many jumps: no rule says so, and the packet is dropped. */
+export const ACTION_LIMIT = 7;
 
 const ACTIONS: Record<string, number> = {
   accept: ACTION_ACCEPT,
@@ -45,15 +48,27 @@ const ACTIONS: Record<string, number> = {
   reject: ACTION_REJECT,
   return: ACTION_RETURN,
   jump: ACTION_JUMP,
+  continue: ACTION_CONTINUE,
 };
 
 export const OP_IN_PORT = 1;
-const OP_OUT_PORT = 2;
+export const OP_OUT_PORT = 2;
 export const OP_BYTES = 3;
 export const OP_RANGE = 4;
 export const OP_FRAGMENT = 5;
 export const OP_VLAN = 6;
 export const OP_UNTAGGED = 7;
+/** Groups of the port of entry into the network, into the device, and of departure from it. */
+export const OP_PORT_GROUP = 8;
+export const OP_IN_PORT_GROUP = 9;
+export const OP_OUT_PORT_GROUP = 10;
+export const OP_TRAVERSED = 11;
+export const OP_ADDRESS_GROUP = 12;
+export const OP_DST_REWRITTEN = 13;
+/** An address of the packet that an ICMP error quotes; the offset says which: `ICMP_DATA_…`. */
+export const OP_ICMP_DATA = 14;
+export const ICMP_DATA_SRC = 0;
+export const ICMP_DATA_DST = 1;
 
 /** What a packet must be for the tested field to exist; without it the test fails (inverted: holds). */
 export const NEEDS_NOTHING = 0;
@@ -63,10 +78,12 @@ export const NEEDS_IPV4 = 2;
 export const NEEDS_IPV6 = 3;
 /** A transport header with ports, or ICMP's type and code, in this packet. */
 export const NEEDS_L4 = 4;
+/** IPv4, IPv6 or ARP. */
+export const NEEDS_ADDRESSES = 5;
 
 /** Words of a rule: action, jump target, first test, tests, inverted, fragment classes allowed (bits), handle. */
 export const RULE_STRIDE = 8;
-/** Words of a test: op, inverted, key offset, a, b, fields read, needs. */
+/** Words of a test: op, inverted, key offset, a, b, the field it is about, needs, fields read before it is carried out. */
 export const TEST_STRIDE = 8;
 
 const FRAGMENT_BITS: Record<string, number> = {
@@ -76,10 +93,16 @@ const FRAGMENT_BITS: Record<string, number> = {
   unfragmented: 1 << FRAG_NONE,
 };
 
+/** Bits of `SimChain.logs`. */
+export const LOG_ACCEPT = 1;
+export const LOG_DROP = 2;
+
 export interface SimChain {
   readonly handle: number;
   readonly id: string;
   readonly ruleCount: number;
+  /** Which decisions a logger wants to know: LOG_…. */
+  readonly logs: number;
   readonly rules: Int32Array;
   readonly tests: Int32Array;
   /** Port handles of the port sets, each run ascending. */
@@ -89,8 +112,8 @@ export interface SimChain {
   readonly masks: Uint8Array;
 }
 
-/** Fields beyond the object model of today: what later rule types bring. */
-type AnyRule = Rule & { jumpChainId?: string };
+/** Tests that read no more than they have to, by themselves. */
+const READS_ITSELF: ReadonlySet<number> = new Set([OP_ADDRESS_GROUP, OP_ICMP_DATA]);
 
 class Program {
   readonly rules: number[] = [];
@@ -108,7 +131,7 @@ class Program {
     fields: number,
     needs: number,
   ): void {
-    this.tests.push(op, inverted ? 1 : 0, offset, a, b, fields, needs, 0);
+    this.tests.push(op, inverted ? 1 : 0, offset, a, b, fields, needs, READS_ITSELF.has(op) ? 0 : fields);
   }
 
   /** Compares `count` key bytes under a mask. */
@@ -138,15 +161,36 @@ class Program {
     this.test(op, inverted, 0, at, ids.length, 0, NEEDS_NOTHING);
   }
 
+  /** Compares a handle with something of the packet's way. */
+  way(op: number, id: string | undefined, inverted: boolean | undefined, handles: Handles): void {
+    if (id !== undefined) this.test(op, inverted, 0, handles.of(id), 0, 0, NEEDS_NOTHING);
+  }
+
+  addressGroup(
+    id: string | undefined,
+    inverted: boolean | undefined,
+    offset: number,
+    fields: number,
+    handles: Handles,
+  ): void {
+    if (id !== undefined) this.test(OP_ADDRESS_GROUP, inverted, offset, handles.of(id), 0, fields, NEEDS_ADDRESSES);
+  }
+
+  icmpData(text: string | undefined, inverted: boolean | undefined, which: number): void {
+    if (text === undefined) return;
+    const { value, mask } = parsePrefix(text);
+    const at = this.values.length;
+    this.values.push(...value);
+    this.masks.push(...mask);
+    this.test(OP_ICMP_DATA, inverted, which, at, value.length, F_PAYLOAD, NEEDS_NOTHING);
+  }
+
   prefix(text: string | undefined, inverted: boolean | undefined, offset: number, fields: number): void {
     if (text === undefined) return;
-    const cidr = cidrParse(text, 'clear');
-    const mask = new Uint8Array(16);
+    const { value, mask } = parsePrefix(text);
     // The first 12 bytes of an IPv4 address are known from the ethertype.
-    const from = cidr.family === 4 ? 12 : 0;
-    for (let i = from; i < 16; i++) mask[i] = 0xff00 >> Math.min(8, Math.max(0, cidr.bits - 8 * i));
-    const needs = cidr.family === 4 ? NEEDS_IPV4 : NEEDS_IPV6;
-    this.bytes(inverted, offset + from, cidr.ip.subarray(from), mask.subarray(from), fields, needs);
+    const v4 = value.length === 4;
+    this.bytes(inverted, v4 ? offset + 12 : offset, value, mask, fields, v4 ? NEEDS_IPV4 : NEEDS_IPV6);
   }
 
   mac(
@@ -174,11 +218,16 @@ class Program {
     if (range !== undefined) this.test(OP_RANGE, inverted, offset, range.start, range.end, fields, NEEDS_L4);
   }
 
-  rule(rule: AnyRule, handles: Handles): void {
+  rule(rule: Rule, handles: Handles): void {
+    if (rule.type === 'jump' && rule.jumpChainId === undefined) throw new RangeError('a jump to nowhere');
     const first = this.tests.length / TEST_STRIDE;
     const fragments = FRAGMENT_BITS[rule.fragmentPolicy ?? 'any'] ?? 7;
     this.ports(OP_IN_PORT, rule.inPorts, rule.invInPorts, handles);
     this.ports(OP_OUT_PORT, rule.outPorts, rule.invOutPorts, handles);
+    this.way(OP_PORT_GROUP, rule.portGroup, rule.invPortGroup, handles);
+    this.way(OP_IN_PORT_GROUP, rule.inPortGroup, rule.invInPortGroup, handles);
+    this.way(OP_OUT_PORT_GROUP, rule.outPortGroup, rule.invOutPortGroup, handles);
+    this.way(OP_TRAVERSED, rule.traversedDevice, rule.invTraversedDevice, handles);
     if (rule.dlType !== undefined) {
       const value = Uint8Array.of(rule.dlType >> 8, rule.dlType & 0xff);
       this.bytes(rule.invDlType, K_ETHER_TYPE, value, Uint8Array.of(0xff, 0xff), F_ETHER_TYPE, NEEDS_NOTHING);
@@ -189,6 +238,9 @@ class Program {
     this.mac(rule.dlDst, rule.dlDstMask, rule.invDlDst, K_ETH_DST, F_ETH_DST);
     this.prefix(rule.nwDst, rule.invNwDst, K_IP_DST, F_IP_DST);
     this.prefix(rule.nwSrc, rule.invNwSrc, K_IP_SRC, F_IP_SRC);
+    this.addressGroup(rule.ipAddrGroupDst, rule.invIpAddrGroupDst, K_IP_DST, F_IP_DST, handles);
+    this.addressGroup(rule.ipAddrGroupSrc, rule.invIpAddrGroupSrc, K_IP_SRC, F_IP_SRC, handles);
+    if (rule.matchNwDstRewritten === true) this.test(OP_DST_REWRITTEN, false, 0, 0, 0, F_IP_DST, NEEDS_NOTHING);
     this.byte(rule.nwProto, rule.invNwProto, K_IP_PROTO, F_IP_PROTO);
     // The policy is outside the inversion of the whole: there it is tested last, by itself.
     if (fragments !== 7 && !rule.conjunctionInv) {
@@ -197,8 +249,11 @@ class Program {
     this.range(rule.tpDst, rule.invTpDst, K_TP_DST, F_TP_DST);
     this.range(rule.tpSrc, rule.invTpSrc, K_TP_SRC, F_TP_SRC);
     this.byte(rule.nwTos, rule.invNwTos, K_IP_TOS, F_IP_TOS);
+    // Last: a verdict that stood on the payload cannot be cached.
+    this.icmpData(rule.icmpDataDstIp, rule.invIcmpDataDstIp, ICMP_DATA_DST);
+    this.icmpData(rule.icmpDataSrcIp, rule.invIcmpDataSrcIp, ICMP_DATA_SRC);
     this.rules.push(
-      ACTIONS[rule.type as string] ?? ACTION_CONTINUE,
+      actionOf(rule.type),
       handles.of(rule.jumpChainId ?? ''),
       first,
       this.tests.length / TEST_STRIDE - first,
@@ -210,14 +265,37 @@ class Program {
   }
 }
 
-/** Compiles a chain of rules in their order. */
-export function compileChain(id: string, rules: readonly Record<string, unknown>[], handles: Handles): SimChain {
+/** 4 or 16 bytes under a mask, by the family. */
+function parsePrefix(text: string): { value: Uint8Array; mask: Uint8Array } {
+  const cidr = cidrParse(text, 'clear');
+  const mask = new Uint8Array(16);
+  for (let i = 0; i < 16; i++) mask[i] = 0xff00 >> Math.min(8, Math.max(0, cidr.bits - 8 * i));
+  const from = cidr.family === 4 ? 12 : 0;
+  return { value: cidr.ip.subarray(from), mask: mask.subarray(from) };
+}
+
+/** @throws for what a newer version may have stored */
+function actionOf(type: string): number {
+  const action = ACTIONS[type];
+  if (action === undefined) throw new RangeError(`unknown rule type ${type}`);
+  return action;
+}
+
+/** Compiles a chain of rules in their order. @param logs LOG_… bits */
+export function compileChain(
+  id: string,
+  rules: readonly Record<string, unknown>[],
+  logs: number,
+  handles: Handles,
+): SimChain {
   const program = new Program();
   for (const value of rules) {
-    const rule = value as unknown as AnyRule;
+    const rule = value as unknown as Rule;
+    const tests = program.tests.length;
     try {
       program.rule(rule, handles);
     } catch {
+      program.tests.length = tests;
       // The store validated it, so this is a newer version's rule: a filter that is not understood lets nothing through.
       program.rule({ id: rule.id, chainId: id, type: 'drop', fragmentPolicy: 'any' }, handles);
     }
@@ -226,6 +304,7 @@ export function compileChain(id: string, rules: readonly Record<string, unknown>
     handle: handles.of(id),
     id,
     ruleCount: program.rules.length / RULE_STRIDE,
+    logs,
     rules: Int32Array.from(program.rules),
     tests: Int32Array.from(program.tests),
     sets: Int32Array.from(program.sets),
@@ -237,6 +316,7 @@ export function compileChain(id: string, rules: readonly Record<string, unknown>
 /** Whether two compilations decide alike (handles are stable, so equal words mean equal programs). */
 export function sameChain(a: SimChain, b: SimChain): boolean {
   return (
+    a.logs === b.logs &&
     sameWords(a.rules, b.rules) &&
     sameWords(a.tests, b.tests) &&
     sameWords(a.sets, b.sets) &&

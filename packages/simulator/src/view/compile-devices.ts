@@ -4,7 +4,7 @@
  */
 import type { Bridge, Router } from '@weft/topology';
 import { PORT_ROUTER, type SimPort } from '../contract.ts';
-import { compileChain, type SimChain } from './chain.ts';
+import { compileChain, LOG_ACCEPT, LOG_DROP, type SimChain } from './chain.ts';
 import type { SimBridge, SimRouter } from './devices.ts';
 import type { Handles } from './handles.ts';
 import type { Raw } from './raw.ts';
@@ -153,9 +153,45 @@ function ruleIds(value: Record<string, unknown> | null | undefined): readonly st
   return Array.isArray(value?.ruleIds) ? (value.ruleIds as string[]) : [];
 }
 
+/** Interests that a rule or a rule logger makes necessary: what it names and is looked into. */
+export function namedBy(type: string, value: Record<string, unknown> | null | undefined): string[] {
+  const named: string[] = [];
+  if (type === 'Rule') {
+    for (const field of ['ipAddrGroupSrc', 'ipAddrGroupDst']) {
+      if (typeof value?.[field] === 'string') named.push(`t/addresses/${value[field]}`);
+    }
+  }
+  if (type === 'RuleLogger' && typeof value?.loggingResourceId === 'string') {
+    named.push(`o/LoggingResource/${value.loggingResourceId}`);
+  }
+  return named;
+}
+
 export function missingForChain(id: string, { raw }: Sources): string[] {
-  const interests = [`o/Chain/${id}`, ...ruleIds(raw.objects.get(`o/Chain/${id}`)).map((rule) => `o/Rule/${rule}`)];
-  return interests.filter((interest) => !raw.has(interest));
+  const missing = new Set<string>();
+  const need = (interest: string) => raw.has(interest) || missing.add(interest);
+  const part = (type: string, partId: string) => {
+    need(`o/${type}/${partId}`);
+    for (const interest of namedBy(type, raw.objects.get(`o/${type}/${partId}`))) need(interest);
+  };
+  need(`o/Chain/${id}`);
+  need(`i/RuleLogger.chainId/${id}`);
+  for (const rule of ruleIds(raw.objects.get(`o/Chain/${id}`))) part('Rule', rule);
+  for (const logger of raw.indexes.get(`i/RuleLogger.chainId/${id}`) ?? []) part('RuleLogger', logger);
+  return [...missing];
+}
+
+const LOGS: Readonly<Record<string, number>> = { accept: LOG_ACCEPT, drop: LOG_DROP, all: LOG_ACCEPT | LOG_DROP };
+
+/** LOG_… bits of the chain's loggers whose resource is enabled. */
+function logsOf(id: string, raw: Raw): number {
+  let logs = 0;
+  for (const loggerId of raw.indexes.get(`i/RuleLogger.chainId/${id}`) ?? []) {
+    const logger = raw.objects.get(`o/RuleLogger/${loggerId}`);
+    const resource = raw.objects.get(`o/LoggingResource/${logger?.loggingResourceId}`);
+    if (resource && resource.enabled !== false) logs |= LOGS[String(logger?.event)] ?? 0;
+  }
+  return logs;
 }
 
 /** The chain, or undefined: it does not exist. */
@@ -167,5 +203,5 @@ export function chainOf(id: string, { raw, handles }: Sources): SimChain | undef
     const rule = raw.objects.get(`o/Rule/${ruleId}`);
     if (rule) rules.push(rule);
   }
-  return compileChain(id, rules, handles);
+  return compileChain(id, rules, logsOf(id, raw), handles);
 }

@@ -1,8 +1,12 @@
 /** Port object → SimPort. */
+import { TAG_PORT_GROUPS, tag } from '@weft/flow';
 import { cidrParse, linkLocalFromMac, macParse, prefixMatches } from '@weft/packet';
 import type { Port } from '@weft/topology';
 import { PORT_BRIDGE, PORT_ROUTER, type SimPort } from '../contract.ts';
 import type { Handles } from './handles.ts';
+
+/** Stands for a change of any port's groups. */
+export const ANY_PORT_GROUPS_TAG = tag(TAG_PORT_GROUPS);
 
 const NO_BYTES = new Uint8Array(0);
 const NO_MAC = new Uint8Array(6);
@@ -33,6 +37,7 @@ export function compilePort(value: Record<string, unknown>, handles: Handles): S
     mac,
     addresses: own.addresses,
     prefixes: own.prefixes,
+    groups: Int32Array.from(port.portGroupIds ?? [], (group) => handles.of(group)).sort(),
   };
 }
 
@@ -50,7 +55,12 @@ function ownAddresses(subnets: readonly string[], mac: Uint8Array): { addresses:
   return { addresses, prefixes };
 }
 
-/** Whether nothing differs that anyone could decide on. Handles stand for ids. */
+/** Whether a port is in the same groups as before. A port that is not there is in none. */
+export function sameGroups(a: SimPort | undefined, b: SimPort | undefined): boolean {
+  return String(a?.groups ?? '') === String(b?.groups ?? '');
+}
+
+/** Whether nothing differs that anyone could decide on, but for its groups. Handles stand for ids. */
 export function samePort(a: SimPort | undefined, b: SimPort | undefined): boolean {
   if (a === undefined || b === undefined) return a === b;
   return (

@@ -43,7 +43,11 @@ export function unusedInterests(
     const handle = view.handles.of(parts.id);
     if (interest.startsWith('o/Port/') || interest.startsWith('t/active/')) return !port(handle);
     if (interest.startsWith('o/Route/')) return !ownerOf(interest, 'routerId');
-    if (interest.startsWith('o/Rule/')) return !ownerOf(interest, 'chainId');
+    if (parts.kind === 'o' && (parts.name === 'Rule' || parts.name === 'RuleLogger'))
+      return !ownerOf(interest, 'chainId');
+    if (interest.startsWith('t/addresses/') || interest.startsWith('o/LoggingResource/')) {
+      return !view.chainsNaming(interest).some(device);
+    }
     return !device(handle);
   });
 }

@@ -16,6 +16,7 @@ import {
   TAG_CHAIN,
   TAG_FLOOD,
   TAG_PORT,
+  TAG_PORT_GROUPS,
   TAG_ROUTE,
   TAG_ROUTER,
   tag,
@@ -30,7 +31,8 @@ import {
   type SimPort,
   type VirtualTopologyView,
 } from '../contract.ts';
-import { type SimChain, sameChain } from './chain.ts';
+import { AddressGroups } from './address-groups.ts';
+import { ACTION_JUMP, RULE_STRIDE, type SimChain, sameChain } from './chain.ts';
 import {
   chainOf,
   compileBridge,
@@ -39,6 +41,7 @@ import {
   missingForBridge,
   missingForChain,
   missingForRouter,
+  namedBy,
   type Sources,
   sameRoute,
 } from './compile-devices.ts';
@@ -46,7 +49,7 @@ import type { SimBridge, SimRouter } from './devices.ts';
 import { Handles } from './handles.ts';
 import { MacTable, macTag } from './macs.ts';
 import { isLinkLocal6, NeighbourTable, neighbourTag } from './neighbours.ts';
-import { compilePort, samePort } from './port.ts';
+import { ANY_PORT_GROUPS_TAG, compilePort, sameGroups, samePort } from './port.ts';
 import { parseInterest, Raw } from './raw.ts';
 import { unusedInterests } from './release.ts';
 import type { ParsedRoute } from './route-table.ts';
@@ -66,6 +69,7 @@ export class VirtualTopology implements VirtualTopologyView {
   readonly handles = new Handles();
   readonly macs = new MacTable();
   readonly neighbours = new NeighbourTable();
+  readonly addressGroups = new AddressGroups();
   /** By handle. Undefined: missing or absent. */
   readonly ports: (SimPort | undefined)[] = [];
   readonly bridges: (SimBridge | undefined)[] = [];
@@ -84,6 +88,8 @@ export class VirtualTopology implements VirtualTopologyView {
   private readonly pending = new Set<number>();
   private readonly links = new Map<number, Links>();
   private readonly routes = new Map<number, Map<string, ParsedRoute>>();
+  /** Interest that rules and loggers name → interests of those that name it. */
+  private readonly namers = new Map<string, Set<string>>();
   /** Port → ports that name it as their peer. */
   private readonly linkedBy = new Map<number, Set<number>>();
   private readonly sources: Sources;
@@ -174,9 +180,19 @@ export class VirtualTopology implements VirtualTopologyView {
     this.request(compiled.device, kind, needs);
     const device = kind === KIND_BRIDGE ? this.bridges[compiled.device] : this.routers[compiled.device];
     for (const chain of [compiled.inFilter, compiled.outFilter, device?.inFilter ?? 0, device?.outFilter ?? 0]) {
-      if (chain !== 0 && this.chains[chain] === undefined) this.request(chain, KIND_CHAIN, needs);
+      if (chain !== 0) this.requestChains(chain, needs);
     }
     return needs;
+  }
+
+  /** Asks for a chain and for those that it jumps to. */
+  private requestChains(chain: number, needs: string[]): void {
+    const reached = new Set([chain]);
+    for (const handle of reached) {
+      if (this.chains[handle] === undefined) this.request(handle, KIND_CHAIN, needs);
+      const rules = this.chains[handle]?.rules ?? [];
+      for (let r = 0; r < rules.length; r += RULE_STRIDE) if (rules[r] === ACTION_JUMP) reached.add(rules[r + 1]);
+    }
   }
 
   interests(): string[] {
@@ -192,8 +208,9 @@ export class VirtualTopology implements VirtualTopologyView {
     for (const interest of interests) {
       const parts = parseInterest(interest);
       if (parts === null || !this.raw.has(interest)) continue;
-      if (parts.kind === 't') this.takeTable(parts, new Map(), tags);
+      if (parts.kind === 't') this.takeTable(parts, { reset: true, upserts: [], removed: [] }, tags);
       const value = this.raw.objects.get(interest);
+      this.setNamer(interest, parts.name, value, null);
       this.raw.forget(interest);
       for (const handle of this.ownersOf(parts, value)) this.drop(handle, tags);
       if (parts.name === 'active') this.setActive(this.handles.of(parts.id));
@@ -233,10 +250,7 @@ export class VirtualTopology implements VirtualTopologyView {
     const parts = parseInterest(change.interest);
     if (parts === null || change.kind === 'objects') return;
     if (change.kind === 'table') {
-      const next = change.reset ? new Map<string, string>() : new Map(this.raw.tables.get(change.interest));
-      for (const key of change.removed) next.delete(key);
-      for (const entry of change.upserts) next.set(entry.key, entry.value);
-      this.takeTable(parts, next, tags);
+      this.takeTable(parts, change, tags);
       this.raw.take(change);
       if (parts.name === 'active') this.setActive(this.handles.of(parts.id));
       for (const handle of this.ownersOf(parts, undefined)) if (this.pending.has(handle)) dirty.add(handle);
@@ -244,6 +258,7 @@ export class VirtualTopology implements VirtualTopologyView {
     }
     const before = this.raw.objects.get(change.interest);
     this.raw.take(change);
+    if (change.kind === 'object') this.setNamer(change.interest, parts.name, before, change.object?.value);
     if (change.kind === 'object' && parts.name === 'Port') {
       this.setPort(
         parts.id,
@@ -262,6 +277,7 @@ export class VirtualTopology implements VirtualTopologyView {
     value: Record<string, unknown> | null | undefined,
   ): number[] {
     if (parts.kind === 'i') return [this.handles.of(parts.id)];
+    if (parts.kind === 't' && parts.name === 'addresses') return this.chainsNaming(`t/addresses/${parts.id}`);
     if (parts.kind !== 'o') return parts.name === 'active' ? [] : [this.handles.of(parts.id)];
     switch (parts.name) {
       case 'Bridge':
@@ -270,17 +286,54 @@ export class VirtualTopology implements VirtualTopologyView {
         return [this.handles.of(parts.id)];
       case 'Route':
         return typeof value?.routerId === 'string' ? [this.handles.of(value.routerId)] : [];
+      case 'LoggingResource':
+        return this.chainsNaming(`o/LoggingResource/${parts.id}`);
       case 'Rule':
+      case 'RuleLogger':
         return typeof value?.chainId === 'string' ? [this.handles.of(value.chainId)] : [];
       default:
         return [];
     }
   }
 
+  /** A rule or logger names something else than before. */
+  private setNamer(
+    interest: string,
+    type: string,
+    before: Record<string, unknown> | null | undefined,
+    after: Record<string, unknown> | null | undefined,
+  ): void {
+    for (const named of namedBy(type, before)) {
+      const namers = this.namers.get(named);
+      namers?.delete(interest);
+      if (namers?.size === 0) this.namers.delete(named);
+    }
+    for (const named of namedBy(type, after)) {
+      const namers = this.namers.get(named);
+      if (namers) namers.add(interest);
+      else this.namers.set(named, new Set([interest]));
+    }
+  }
+
+  /** Chains of which a rule or logger names this. */
+  chainsNaming(interest: string): number[] {
+    const chains = new Set<number>();
+    for (const namer of this.namers.get(interest) ?? []) {
+      const chainId = this.raw.objects.get(namer)?.chainId;
+      if (typeof chainId === 'string') chains.add(this.handles.of(chainId));
+    }
+    return [...chains];
+  }
+
   private setPort(id: string, next: SimPort | null | undefined, tags: Set<number>, dirty: Set<number>): void {
     const handle = this.handles.of(id);
     const before = this.ports[handle];
     const after = next ?? undefined;
+    if (!sameGroups(before, after)) {
+      tags.add(tag(TAG_PORT_GROUPS, handle));
+      tags.add(ANY_PORT_GROUPS_TAG);
+      this.ports[handle] = after;
+    }
     if (samePort(before, after)) return;
     this.ports[handle] = after;
     this.setActive(handle);
@@ -318,18 +371,43 @@ export class VirtualTopology implements VirtualTopologyView {
     this.active[port] = host === undefined ? ACTIVE_UNKNOWN : host === '' ? ACTIVE_NO : ACTIVE_YES;
   }
 
-  /** Compares a table's new content with what is held and passes the differences on. */
-  private takeTable(parts: { name: string; id: string }, next: Map<string, string>, tags: Set<number>): void {
+  /** Compares what a table is told to become with what is held and passes the differences on. */
+  private takeTable(
+    parts: { name: string; id: string },
+    change: {
+      readonly reset: boolean;
+      readonly upserts: readonly { readonly key: string; readonly value: string }[];
+      readonly removed: readonly string[];
+    },
+    tags: Set<number>,
+  ): void {
     const held = this.raw.tables.get(`t/${parts.name}/${parts.id}`) ?? new Map<string, string>();
     const owner = this.handles.of(parts.id);
-    for (const key of held.keys()) if (!next.has(key)) this.setEntry(parts.name, owner, key, null, tags);
+    const next = new Map<string, string>();
+    for (const { key, value } of change.upserts) next.set(key, value);
+    // Of a large table a small change costs no more than itself.
+    for (const key of change.reset ? held.keys() : change.removed) {
+      if (held.has(key) && !next.has(key)) this.setEntry(parts.name, owner, key, null, tags);
+    }
     for (const [key, value] of next) {
-      if (held.get(key) !== value) this.setEntry(parts.name, owner, key, value, tags);
+      if (held.get(key) !== value) this.setEntry(parts.name, owner, key, value, tags, !held.has(key));
     }
   }
 
   /** One entry of a state table; an entry that cannot be read counts as none. */
-  private setEntry(table: string, owner: number, key: string, value: string | null, tags: Set<number>): void {
+  private setEntry(
+    table: string,
+    owner: number,
+    key: string,
+    value: string | null,
+    tags: Set<number>,
+    isNew = true,
+  ): void {
+    if (table === 'addresses') {
+      // Whoever is a member is one whatever the value says.
+      if (isNew) this.addressGroups.set(owner, key, value !== null, tags);
+      return;
+    }
     if (table === 'active') {
       tags.add(tag(TAG_ACTIVE, owner));
       const port = this.ports[owner];
