@@ -4,10 +4,13 @@
 
 #include "pathmtu.h"
 
-/* True if the source is nobody's tunnel: then GRE is the host's own business. */
-static __always_inline int foreign(const struct weft_address *source)
+/* True if the source is nobody's tunnel: then GRE is the host's own business. Counted: an intruder's looks the same. */
+static __always_inline int foreign_gre(const struct weft_address *source)
 {
-	return bpf_map_lookup_elem(&weft_peers, source) == 0;
+	if (bpf_map_lookup_elem(&weft_peers, source))
+		return 0;
+	count_drop(DROP_FOREIGN_GRE);
+	return 1;
 }
 
 static __always_inline int is_vxlan(struct __sk_buff *skb, __u32 l4)
@@ -46,7 +49,7 @@ static __always_inline int underlay_ipv4(struct __sk_buff *skb)
 			return TCX_NEXT;
 		return path_mtu(skb, l4 + 8, (__u32)m[6] << 8 | m[7], 0);
 	}
-	if (proto == PROTO_GRE && foreign(&source))
+	if (proto == PROTO_GRE && foreign_gre(&source))
 		return TCX_NEXT;
 	if (fragment)
 		return drop(DROP_OUTER_FRAGMENT);
@@ -81,7 +84,7 @@ static __always_inline int underlay_ipv6(struct __sk_buff *skb)
 			return TCX_NEXT;
 		return path_mtu(skb, l4 + 8, (__u32)m[6] << 8 | m[7], 1);
 	}
-	if (proto == PROTO_GRE && foreign(&source))
+	if (proto == PROTO_GRE && foreign_gre(&source))
 		return TCX_NEXT;
 	__u32 end = l4 + ((__u32)h[4] << 8 | h[5]);
 	if (h[0] >> 4 != 6 || end > skb->len)

@@ -169,6 +169,7 @@ export const DROP_REASONS = [
   'super_packet_cut',
   'stale_record',
   'chain_limit',
+  'foreign_gre',
 ] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 

@@ -10,6 +10,8 @@ export const OUTER_FOREIGN = 0;
 export const OUTER_TUNNEL = 1;
 /** To be dropped and counted under `reason`. */
 export const OUTER_DROP = 2;
+/** As OUTER_FOREIGN, but to be counted: GRE to one of our addresses from nobody that we know. */
+export const OUTER_FOREIGN_GRE = 4;
 /** An ICMP error says that a tunnel packet of ours was too big: `peer`, `mtu`. */
 export const OUTER_PATH_MTU = 3;
 
@@ -72,6 +74,8 @@ export class OuterParser {
     if (proto === 1 && fragment === 0) return this.#icmp4(b, ip + Math.max(header, 20), Math.min(end, ip + total), t);
     const l4 = ip + Math.max(header, 20);
     if (!this.#isOurs(b, l4, end, proto, fragment & 0x1fff, t)) return OUTER_FOREIGN;
+    // The host may speak GRE with others; the VXLAN port is ours alone.
+    if (proto === 47 && t.peerOf(this.#src) === 0) return OUTER_FOREIGN_GRE;
     if (fragment !== 0) return this.#drop(FRAGMENT);
     if (b[ip] >>> 4 !== 4 || header < 20 || total < header || ip + total > end) return this.#drop(LENGTH);
     return this.#tunnel(b, l4, ip + total, proto, b[ip + 1] & 3, t);
@@ -87,13 +91,13 @@ export class OuterParser {
     const total = 40 + u16(b, ip + 4);
     if (proto === 58) return this.#icmp6(b, ip + 40, Math.min(end, ip + total), t);
     if (!this.#isOurs(b, ip + 40, end, proto, 0, t)) return OUTER_FOREIGN;
+    if (proto === 47 && t.peerOf(this.#src) === 0) return OUTER_FOREIGN_GRE;
     if (b[ip] >>> 4 !== 6 || ip + total > end) return this.#drop(LENGTH);
     return this.#tunnel(b, ip + 40, ip + total, proto, (b[ip + 1] >>> 4) & 3, t);
   }
 
   #isOurs(b: Uint8Array, l4: number, end: number, proto: number, offset: number, t: OuterTables): boolean {
-    // The host may speak GRE with others; the VXLAN port is ours alone.
-    if (t.encap === 'gre') return proto === 47 && t.peerOf(this.#src) !== 0;
+    if (t.encap === 'gre') return proto === 47;
     return proto === 17 && offset === 0 && l4 + 4 <= end && u16(b, l4 + 2) === t.vxlanPort;
   }
 

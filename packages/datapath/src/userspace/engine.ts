@@ -56,6 +56,7 @@ import {
   HEADROOM,
   OUTER_DROP,
   OUTER_FOREIGN,
+  OUTER_FOREIGN_GRE,
   OUTER_PATH_MTU,
   type OuterHeader,
   OuterParser,
@@ -98,6 +99,7 @@ const D_UNKNOWN_KEY = dropReason('outer_unknown_key');
 const D_INNER = dropReason('inner_malformed');
 const D_BUM = dropReason('bum_budget');
 const D_CUT = dropReason('super_packet_cut');
+const D_FOREIGN_GRE = dropReason('foreign_gre');
 const D_REWRITE = dropReason('rewrite_failed');
 
 /** Reasons are small numbers from 1 on. */
@@ -225,7 +227,8 @@ export class Engine {
     if (frame.tagTpid !== 0) return false;
     const outer = this.#outer;
     const verdict = outer.parse(frame.bytes, frame.start, frame.end, this.tables);
-    if (verdict === OUTER_FOREIGN) return false;
+    if (verdict === OUTER_FOREIGN_GRE) this.drop(D_FOREIGN_GRE);
+    if (verdict === OUTER_FOREIGN || verdict === OUTER_FOREIGN_GRE) return false;
     if (verdict === OUTER_DROP) this.drop(outer.reason);
     else if (verdict === OUTER_PATH_MTU) this.#pathMtu(x, outer.peer, outer.mtu);
     else this.#decapsulated(x);

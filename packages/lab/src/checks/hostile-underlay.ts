@@ -22,7 +22,7 @@ const NO_SUCH_KEY = 0xfedcba;
 const FLOW_STATE_KEY = 0xffffff;
 const MORE_FRAGMENTS = 0x2000;
 
-/** What arrives at a host, and the drop reason under which it is counted; undefined: left to the host's own stack. */
+/** What arrives at a host, and the drop reason under which it is counted; undefined: left to the host's own stack, uncounted. */
 interface Attack {
   readonly what: string;
   readonly packet: Uint8Array;
@@ -155,8 +155,8 @@ function makeAttacks(plan: LabPlan, host: HostPlan, mac: string, key: number): A
   const inner = innerFrame(mac);
   const stranger = plan.underlay === 'ipv4' ? '10.253.0.99' : 'fd00:fffd::99';
   const vxlan = plan.encap === 'vxlan';
-  // GRE of others is the host's own business (SEMANTICS.md of the datapath); nobody else has our UDP port.
-  const foreign = vxlan ? 'outer_unknown_peer' : undefined;
+  // GRE of others is counted, but the host's own business (SEMANTICS.md of the datapath); nobody else has our UDP port.
+  const foreign = vxlan ? 'outer_unknown_peer' : 'foreign_gre';
   const attack = (what: string, reason: string | undefined, options: Partial<TunnelOptions>): Attack => ({
     what,
     reason,
@@ -237,7 +237,7 @@ async function observe(context: CheckContext, host: HostPlan): Promise<Observati
   const { flows } = await agentRequest<{ flows: { match: string }[] }>(context.plan, host, 'GET', '/flows?limit=10000');
   // What arrives by a tunnel is counted under these; others have their own reasons to rise.
   const drops = Object.entries(status.drops).filter(([reason]) =>
-    /^(outer|inner|decap)_|^(no_port|malformed|no_egress_port)$/.test(reason),
+    /^(outer|inner|decap|foreign)_|^(no_port|malformed|no_egress_port)$/.test(reason),
   );
   return {
     drops: new Map(drops),
