@@ -5,11 +5,14 @@ import { type Batch, connect, type Nsdb, type Subscription } from '@weft/nsdb/cl
 import { tryLock } from '@weft/sys';
 import { destination, type Logger, pino } from 'pino';
 import type { AgentConfig } from './config.ts';
+import { diagnose } from './doctor/doctor.ts';
+import type { AgentStatus } from './doctor/surroundings.ts';
 import { AgentError } from './errors.ts';
 import { openControl } from './host/control.ts';
 import { hostIdentity, privateDirectory } from './host/host-id.ts';
 import { PacketWorker } from './host/packet-worker.ts';
 import { PublishedState } from './host/published-state.ts';
+import { AGENT_VERSION } from './version.ts';
 import type { FromWorker, InterfaceReport } from './worker/protocol.ts';
 
 /** A running agent. */
@@ -97,6 +100,10 @@ class RunningAgent implements Agent {
         hostId: this.hostId,
         name: this.config.name,
         pid: process.pid,
+        version: AGENT_VERSION,
+        uptimeMs: performance.now(),
+        // What the wall clock has gained on the steady one since the process began.
+        clockStepMs: Date.now() - (performance.timeOrigin + performance.now()),
         encap: this.config.encap,
         datapath: this.config.datapath,
         storeUp: this.storeUp,
@@ -104,8 +111,10 @@ class RunningAgent implements Agent {
         bytesReceived: this.subscription.bytesReceived,
         rssBytes: process.memoryUsage().rss,
       }),
+      doctor: (status) => diagnose(this.config, { askAgent: async () => (await status()) as unknown as AgentStatus }),
       stop: (leave) => this.stop(leave),
     });
+    this.published.put('versions/agents', this.hostId, AGENT_VERSION);
     void this.ended.catch(() => {}).then(() => control.close());
     this.log.info({ event: 'agent.ready' });
     return this;

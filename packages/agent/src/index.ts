@@ -1,6 +1,9 @@
 /** The daemon as a process. The packet worker's parts are loaded by its thread alone (`worker/worker.ts`). */
 export { type AgentConfig, type AgentLimits, loadConfig, parseConfig } from './config.ts';
 export { type Agent, startAgent } from './daemon.ts';
+export { DOCTOR_CHECKS, diagnose } from './doctor/doctor.ts';
+export type { Finding, FindingStatus, Report } from './doctor/finding.ts';
+export type { AgentStatus } from './doctor/surroundings.ts';
 export { AgentError, type AgentErrorCode, ERRORS } from './errors.ts';
 export { METRICS } from './host/metrics.ts';
 export { runAgent } from './run.ts';

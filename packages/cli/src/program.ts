@@ -2,6 +2,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { agentCommand } from './commands/agent.ts';
 import { apiCommand } from './commands/api.ts';
+import { doctorCommand } from './commands/doctor.ts';
 import { flowsCommand } from './commands/flows.ts';
 import { labCommand } from './commands/lab.ts';
 import { storeCommand } from './commands/store.ts';
@@ -34,7 +35,7 @@ Examples:
   weft -e 'list bridge'                     talk to the REST API in the topology language
   weft -e 'chain list' --json`,
     );
-  for (const command of [labCommand(), agentCommand(), apiCommand(), flowsCommand(), storeCommand()]) {
+  for (const command of [labCommand(), agentCommand(), apiCommand(), flowsCommand(), doctorCommand(), storeCommand()]) {
     program.addCommand(inherit(command));
   }
   program.action(

@@ -8,6 +8,7 @@
  * | GET /flows?limit=N | installed flows in words |
  * | GET /counters | drops by reason, upcalls by reason |
  * | GET /metrics | Prometheus text |
+ * | GET /doctor | what the doctor finds on this host; probes the tunnels' paths, so it takes seconds |
  * | POST /stop | stops the agent in order; flows stay. `{"leave":true}`: the host's learned state goes at once |
  */
 import { chmodSync, unlinkSync } from 'node:fs';
@@ -25,6 +26,8 @@ export interface ControlOptions {
   readonly worker: PacketWorker;
   /** Fields of the daemon that `/status` shows beside the worker's. */
   readonly daemonStatus: () => Record<string, unknown>;
+  /** Looks at the host; `status` is what `/status` answers. */
+  readonly doctor: (status: () => Promise<Record<string, unknown>>) => Promise<unknown>;
   readonly stop: (leave: boolean) => void;
 }
 
@@ -69,8 +72,9 @@ async function handle(options: ControlOptions, request: IncomingMessage, respons
   const url = new URL(request.url ?? '/', 'http://agent');
   const { worker } = options;
   if (request.method === 'GET') {
-    if (url.pathname === '/status')
-      return send(response, 200, { ...options.daemonStatus(), ...(await worker.status()) });
+    const status = async () => ({ ...options.daemonStatus(), ...(await worker.status()) });
+    if (url.pathname === '/status') return send(response, 200, await status());
+    if (url.pathname === '/doctor') return send(response, 200, await options.doctor(status));
     if (url.pathname === '/ports') return send(response, 200, { ports: (await worker.status()).ports });
     if (url.pathname === '/counters') {
       const { drops, upcallsByReason, upcalls } = await worker.status();

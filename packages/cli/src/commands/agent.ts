@@ -8,7 +8,7 @@ export function agentCommand(): Command {
     .addHelpText(
       'after',
       `
-Its control socket (HTTP, JSON) answers GET /status, /ports, /flows?limit=N, /counters, /metrics, and POST /stop.
+Its control socket (HTTP, JSON) answers GET /status, /ports, /flows?limit=N, /counters, /metrics, /doctor, and POST /stop.
 
 Examples:
   weft agent --config /etc/weft/agent.json

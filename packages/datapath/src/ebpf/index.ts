@@ -1,2 +1,3 @@
+export { groName } from './devices.ts';
 export { EbpfDatapath, type EbpfOptions } from './ebpf.ts';
-export { OBJECT_DIRECTORY } from './object.ts';
+export { OBJECT_DIRECTORY, probeKernel } from './object.ts';

@@ -68,8 +68,8 @@ function objectFile(directory: string, name: string): Uint8Array {
   }
 }
 
-/** Runs the probe program on an IPv6 frame of zeros. */
-function probe(directory: string): Features {
+/** Loads and runs the probe program on an IPv6 frame of zeros. @throws SysError WEFT_SYS_BPF_LOAD where the kernel refuses it. */
+export function probeKernel(directory = OBJECT_DIRECTORY): Features {
   const loaded = loadObject('weft_probe', objectFile(directory, 'weft-probe.bpf.o'), [], ['weft_probe']);
   const fd = loaded.programs.get('weft_probe')!;
   try {
@@ -137,7 +137,7 @@ export function openObject(
 ): EbpfObject {
   const cpus = possibleCpus();
   mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const features = { ...probe(objects), ...without };
+  const features = { ...probeKernel(objects), ...without };
   const file = objectFile(objects, objectName);
   const loaded = loadObject(`weft_${options.instance}`, file, MAPS, PROGRAMS, {
     maxEntries: { weft_flows: options.maxFlows, weft_counters: cpus * options.maxFlows, weft_ring: RING_BYTES },
