@@ -50,6 +50,9 @@ export class MemoryDatapath implements Datapath {
   readonly order: ('put' | 'send')[] = [];
   /** Called at the end of each poll: a test lets packets come up while others are handled. */
   afterPoll: () => void = () => {};
+  /** Rooms of the tables; what does not fit is refused as the kernel does. */
+  maxTunnels = Number.POSITIVE_INFINITY;
+  maxEgress = Number.POSITIVE_INFINITY;
   private readonly upcalls: Upcall[] = [];
   private readonly layout = newFrameLayout();
 
@@ -120,12 +123,14 @@ export class MemoryDatapath implements Datapath {
   detachUnderlay(): void {}
   setLocalAddresses(): void {}
   setTunnel(spec: TunnelSpec): void {
+    refuseBeyond(this.maxTunnels, this.state.tunnels, spec.peer);
     this.state.tunnels.set(spec.peer, spec);
   }
   deleteTunnel(peer: number): void {
     this.state.tunnels.delete(peer);
   }
   setEgress(spec: EgressSpec): void {
+    refuseBeyond(this.maxEgress, this.state.egress, spec.key);
     this.state.egress.set(spec.key, spec);
   }
   deleteEgress(key: number): void {
@@ -178,4 +183,8 @@ export class MemoryDatapath implements Datapath {
   }
 
   close(): void {}
+}
+
+function refuseBeyond(room: number, table: ReadonlyMap<number, unknown>, key: number): void {
+  if (!table.has(key) && table.size >= room) throw new Error('bpf map update: E2BIG');
 }

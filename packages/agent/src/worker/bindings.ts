@@ -7,12 +7,16 @@ import { macParse } from '@weft/packet';
 import type { Port } from '@weft/topology';
 import type { Effects } from './effects.ts';
 import type { PeerMacView } from './peer-macs.ts';
+import { Refusals } from './refusals.ts';
 import type { UnderlayView } from './underlay.ts';
 
 export interface BindingLimits {
   readonly upcallRate: number;
   readonly upcallBurst: number;
 }
+
+/** Stands for the members of a tunnel key that the datapath did not take. */
+const REFUSED = '';
 
 interface Binding {
   readonly port: Port;
@@ -35,6 +39,7 @@ export class Bindings {
   private readonly floodKeys = new Map<string, number>();
   /** Ports whose interface cannot be attached, with what was said of it: told once, tried again with every reconciliation. */
   private readonly refused = new Map<string, string>();
+  private readonly keyRefusals: Refusals;
   private attachedBefore = new Set<number>();
 
   constructor(
@@ -51,6 +56,7 @@ export class Bindings {
     this.peerMacs = peerMacs;
     this.hostId = hostId;
     this.limits = limits;
+    this.keyRefusals = new Refusals(effects, 'tunnel_key.refused');
     for (const spec of datapath.adopted().egress) this.egress.set(spec.key, spec.ports.join());
   }
 
@@ -94,6 +100,12 @@ export class Bindings {
     return this.live.get(portId)?.mac ?? '';
   }
 
+  /** Tunnel keys that end here, and those that the datapath refused. */
+  keyCounts(): { readonly installed: number; readonly refused: number } {
+    const refused = this.keyRefusals.size;
+    return { installed: this.egress.size - refused, refused };
+  }
+
   list(): { portId: string; interfaceName: string; ifindex: number; live: boolean }[] {
     return [...this.ports.values()].map((port) => ({
       portId: port.id,
@@ -108,17 +120,17 @@ export class Bindings {
    * `beforeDetach` is called with the ifindex of each binding that ends, while it still stands: its flows have to go first.
    * @returns ids of ports that came or went.
    */
-  reconcile(beforeDetach: (ifindex: number, portId: string) => void): string[] {
+  reconcile(beforeDetach: (ifindex: number, portId: string) => void, now: number): string[] {
     const changed: string[] = [];
     const wanted = this.wanted();
     for (const [id, binding] of [...this.live]) {
-      const now = wanted.get(id);
-      if (now && now.ifindex === binding.ifindex) continue;
+      const still = wanted.get(id);
+      if (still && still.ifindex === binding.ifindex) continue;
       beforeDetach(binding.ifindex, id);
       this.live.delete(id);
       this.byIfindex.delete(binding.ifindex);
       changed.push(id);
-      if (!now) this.effects.removeEntry(`active/${id}`, this.hostId);
+      if (!still) this.effects.removeEntry(`active/${id}`, this.hostId);
       this.effects.log('info', 'port.unbound', { port: id, ifindex: binding.ifindex });
     }
     for (const [id, { port, ifindex }] of wanted) {
@@ -137,7 +149,7 @@ export class Bindings {
         this.effects.log('info', 'port.bound', { port: id, interface: port.interfaceName, ifindex });
       }
     }
-    this.reconcileEgress();
+    this.reconcileEgress(now);
     this.detachStale();
     return changed;
   }
@@ -182,7 +194,7 @@ export class Bindings {
   }
 
   /** Port keys deliver to the port; a flood key to the bridge's live ports that have no filter of their own. */
-  private reconcileEgress(): void {
+  private reconcileEgress(now: number): void {
     const wanted = new Map<number, number[]>();
     for (const { port, ifindex } of this.live.values()) {
       if (port.tunnelKey) wanted.set(port.tunnelKey, [ifindex]);
@@ -193,17 +205,22 @@ export class Bindings {
         else wanted.set(flood, [ifindex]);
       }
     }
-    for (const [key, ports] of wanted) {
-      ports.sort((a, b) => a - b);
-      if (this.egress.get(key) === ports.join()) continue;
-      this.datapath.setEgress({ key, ports });
-      this.egress.set(key, ports.join());
-    }
+    // Deletions first: they make room.
     for (const key of [...this.egress.keys()]) {
       if (wanted.has(key)) continue;
       this.datapath.deleteEgress(key);
       this.egress.delete(key);
     }
+    this.keyRefusals.begin();
+    for (const [key, ports] of wanted) {
+      ports.sort((a, b) => a - b);
+      if (this.egress.get(key) === ports.join()) continue;
+      const done = this.keyRefusals.attempt(`${key}`, () => this.datapath.setEgress({ key, ports }));
+      // Half of it may stand: it is tried again, and deleted when it is not wanted any more.
+      this.egress.set(key, done ? ports.join() : REFUSED);
+    }
+    this.keyRefusals.retain((key) => wanted.has(Number(key)));
+    this.keyRefusals.end(now);
   }
 
   /** Interfaces that an earlier process, or an earlier binding, left attached. */

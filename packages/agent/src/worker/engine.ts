@@ -362,6 +362,8 @@ export class Engine {
       expired: core.counters.expired,
       errors: core.counters.errors,
       drops,
+      tunnelCounts: core.tunnels.counts(),
+      tunnelKeys: core.bindings.keyCounts(),
       upcallsByReason: [...stats.upcalls],
       ports: core.bindings.list(),
       tunnels: core.tunnels.list().map((t) => ({ ...t, local: [...t.local], remote: [...t.remote] })),

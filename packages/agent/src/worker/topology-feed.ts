@@ -116,7 +116,7 @@ export class TopologyFeed {
     const tags: number[] = [];
     for (const host of core.tunnels.reconcile(now)) tags.push(tunnelTag(core.view.handle(host)));
     if (this.ready) {
-      for (const port of core.bindings.reconcile(this.beforeDetach)) {
+      for (const port of core.bindings.reconcile(this.beforeDetach, now)) {
         tags.push(localPortTag(core.view.handle(port)));
         // What a port that has gone was kept warm by is released when unused; what the others need is asked for again.
         this.warm.clear();

@@ -5,6 +5,7 @@
 import type { Datapath, TunnelSpec } from '@weft/datapath';
 import { ipEquals, ipFormat, ipIsV4, ipParse } from '@weft/packet';
 import type { Effects } from './effects.ts';
+import { Refusals } from './refusals.ts';
 import type { UnderlayView } from './underlay.ts';
 
 /** RFC 8200 §5 and RFC 791: below this, a path MTU report is not believed. */
@@ -38,12 +39,17 @@ export class Tunnels {
   private local: Uint8Array[] = [];
   /** Zones have been delivered: only then may adopted tunnels be judged stale. */
   private known = false;
+  private readonly refusals: Refusals;
+  private readonly underlayRefusals: Refusals;
+  private unreachable = 0;
 
   constructor(datapath: Datapath, underlay: UnderlayView, effects: Effects, localHost: string) {
     this.datapath = datapath;
     this.underlay = underlay;
     this.effects = effects;
     this.localHost = localHost;
+    this.refusals = new Refusals(effects, 'tunnel.refused');
+    this.underlayRefusals = new Refusals(effects, 'underlay.refused');
     for (const spec of datapath.adopted().tunnels) {
       this.numbers.set(spec.hostId, spec.peer);
       this.installed.set(spec.hostId, spec);
@@ -90,6 +96,11 @@ export class Tunnels {
     return this.byPeer.get(peer)?.mtu ?? 0;
   }
 
+  /** Hosts of our zones: with a tunnel, without a way to them, refused by the datapath. */
+  counts(): { readonly up: number; readonly down: number; readonly refused: number } {
+    return { up: this.installed.size, down: this.unreachable, refused: this.refusals.size };
+  }
+
   list(): readonly TunnelSpec[] {
     return [...this.installed.values()];
   }
@@ -110,16 +121,21 @@ export class Tunnels {
     const changed: string[] = [];
     for (const host of [...this.installed.keys()]) {
       if (wanted.has(host)) continue;
-      this.datapath.deleteTunnel(this.numbers.get(host)!);
-      this.installed.delete(host);
-      this.byPeer.delete(this.numbers.get(host)!);
+      this.remove(host);
       changed.push(host);
-      this.effects.log('info', 'tunnel.down', { host });
     }
+    this.refusals.begin();
     for (const [host, spec] of wanted) {
       const had = this.installed.get(host);
       if (had && sameTunnel(had, spec)) continue;
-      this.datapath.setTunnel(spec);
+      if (!this.refusals.attempt(host, () => this.datapath.setTunnel(spec))) {
+        // What stands there may be half of the new one.
+        if (had) {
+          this.remove(host);
+          changed.push(host);
+        }
+        continue;
+      }
       this.installed.set(host, spec);
       this.byPeer.set(spec.peer, spec);
       if (!had) changed.push(host);
@@ -130,7 +146,17 @@ export class Tunnels {
         mtu: spec.mtu,
       });
     }
+    this.refusals.retain((host) => wanted.has(host));
+    this.refusals.end(now);
     return changed;
+  }
+
+  private remove(host: string): void {
+    const peer = this.numbers.get(host)!;
+    this.datapath.deleteTunnel(peer);
+    this.installed.delete(host);
+    this.byPeer.delete(peer);
+    this.effects.log('info', 'tunnel.down', { host });
   }
 
   private compute(now: number): Map<string, TunnelSpec> {
@@ -140,7 +166,9 @@ export class Tunnels {
       .filter((m) => m.host === this.localHost && this.zones.get(m.zone) === this.datapath.options.encap)
       .sort((a, b) => (a.zone < b.zone ? -1 : 1));
     for (const m of mine) locals.set(m.zone, ipParse(m.address));
+    this.underlayRefusals.begin();
     this.updateLocal([...locals.values()]);
+    this.unreachable = 0;
     const usedInterfaces = new Set<number>();
     const present = new Set([...this.members.values()].map((m) => `${m.zone}/${m.host}`));
     for (const member of this.members.values()) {
@@ -149,7 +177,10 @@ export class Tunnels {
       const first = mine.find((m) => present.has(`${m.zone}/${member.host}`))?.zone;
       if (first !== member.zone) continue;
       const path = this.underlay.path(member.address);
-      if (path.hops.length === 0) continue;
+      if (path.hops.length === 0) {
+        this.unreachable++;
+        continue;
+      }
       for (const { ifindex } of path.hops) usedInterfaces.add(ifindex);
       const remote = ipParse(member.address);
       const peer = this.number(member.host);
@@ -168,6 +199,7 @@ export class Tunnels {
       });
     }
     this.attach(usedInterfaces);
+    this.underlayRefusals.end(now);
     return out;
   }
 
@@ -180,18 +212,22 @@ export class Tunnels {
   private updateLocal(addresses: Uint8Array[]): void {
     const same = addresses.length === this.local.length && addresses.every((a, i) => ipEquals(a, 0, this.local[i], 0));
     if (same) return;
-    this.datapath.setLocalAddresses(addresses);
-    this.local = addresses;
+    if (this.underlayRefusals.attempt('addresses', () => this.datapath.setLocalAddresses(addresses))) {
+      this.local = addresses;
+    }
   }
 
   /** Tunnel packets may still arrive by an interface that no route uses any more: it stays attached until it is gone. */
   private attach(used: Set<number>): void {
     for (const ifindex of used) {
       if (this.attached.has(ifindex)) continue;
-      this.datapath.attachUnderlay(ifindex);
-      this.attached.add(ifindex);
+      const attach = () => this.datapath.attachUnderlay(ifindex);
+      if (this.underlayRefusals.attempt(this.underlay.link(ifindex)?.name ?? `${ifindex}`, attach)) {
+        this.attached.add(ifindex);
+      }
     }
     for (const ifindex of this.attached) if (!this.underlay.link(ifindex)) this.attached.delete(ifindex);
+    this.underlayRefusals.retain((name) => name === 'addresses' || this.underlay.linkByName(name) !== undefined);
   }
 }
 

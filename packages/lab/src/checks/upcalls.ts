@@ -9,11 +9,8 @@ import { type CheckContext, defineKind, type Outcome } from './kind.ts';
 
 const PORT = 5205;
 const TOOL = resolve(import.meta.dirname, '../tools/tcp-connections.ts');
-/**
- * A guest's own neighbour probe may fall into the window, or a server's quick FIN between a first packet's departure and its
- * flow's installation: the exact count must show in one of so many attempts.
- */
-const ATTEMPTS = 6;
+/** A guest's own neighbour probe may fall into the window. */
+const ATTEMPTS = 2;
 
 interface Fields {
   readonly from: string;
