@@ -5,8 +5,6 @@
 #include "packet.h"
 
 #define MAX_EXTENSION_HEADERS 8
-/* Headers that direct access reaches; deeper ones are read by helper. */
-#define LINEAR_BYTES 128
 
 /* The key as eight words, so that it is written and masked without partial stores. struct weft_key says what is where:
  *   0 in_port, eth_src (4)      4 ip_src (last 4), ip_dst (first 4)
@@ -20,6 +18,17 @@
 static __always_inline __u64 word6(__u32 address, __u8 proto, __u8 tos, __u8 ttl, __u8 fragment)
 {
 	return address | (__u64)proto << 32 | (__u64)tos << 40 | (__u64)ttl << 48 | (__u64)fragment << 56;
+}
+
+/* The packet's bytes, the first n of them for direct access if there are so many. Never more than headers: payload that is pulled out
+ * of the pages it lies in is copied here, lies unaligned for the receiver, and keeps TCP there from joining packets. */
+static __always_inline __u8 *head_bytes(struct __sk_buff *skb, __u32 n)
+{
+	if (pkt_data(skb) + n > pkt_end(skb) && n <= skb->len)
+		bpf_skb_pull_data(skb, n);
+	void *at = pkt_data(skb);
+	opaque(at); /* or the compiler adds to it in 32 bits, and the verifier no longer knows a pointer */
+	return at;
 }
 
 /* Writes the key's last word. */
@@ -52,7 +61,7 @@ static __always_inline int parse_l4(struct __sk_buff *skb, struct weft_pkt *p, _
 static __always_inline int parse_ipv4(struct __sk_buff *skb, struct weft_pkt *p, __u32 l3)
 {
 	__u64 *k = KEY_WORDS(p);
-	__u8 *h = pkt_data(skb) + l3;
+	__u8 *h = head_bytes(skb, l3 + 20) + l3;
 	if ((void *)h + 20 > pkt_end(skb) || h[0] >> 4 != 4)
 		return -1;
 	__u32 ihl = (h[0] & 15) * 4;
@@ -82,7 +91,7 @@ static __always_inline int is_v4_mapped(const __u8 *address)
 
 static __always_inline int parse_ipv6(struct __sk_buff *skb, struct weft_pkt *p, __u32 l3)
 {
-	__u8 *h = pkt_data(skb) + l3;
+	__u8 *h = head_bytes(skb, l3 + 40) + l3;
 	if ((void *)h + 40 > pkt_end(skb) || h[0] >> 4 != 6)
 		return -1;
 	__u32 at = l3 + 40;
@@ -134,7 +143,7 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct weft_pkt *p,
 static __always_inline void parse_arp(struct __sk_buff *skb, struct weft_pkt *p, __u32 l3)
 {
 	__u64 *k = KEY_WORDS(p);
-	__u8 *h = pkt_data(skb) + l3;
+	__u8 *h = head_bytes(skb, l3 + 28) + l3;
 	if ((void *)h + 28 > pkt_end(skb))
 		return;
 	/* Ethernet, IPv4, addresses of 6 and 4 bytes. */
@@ -151,12 +160,8 @@ static __always_inline void parse_arp(struct __sk_buff *skb, struct weft_pkt *p,
 static __always_inline int weft_parse(struct __sk_buff *skb, struct weft_pkt *p, __u32 in_port)
 {
 	__u64 *k = KEY_WORDS(p);
-	__u32 want = skb->len;
-	if (want > LINEAR_BYTES)
-		want = LINEAR_BYTES;
-	if (pkt_data(skb) + want > pkt_end(skb))
-		bpf_skb_pull_data(skb, want);
-	__u8 *eth = pkt_data(skb);
+	/* IP frames are longer; of the others the tag may be the end. */
+	__u8 *eth = head_bytes(skb, skb->len < ETH_LEN + TAG_LEN ? ETH_LEN : ETH_LEN + TAG_LEN);
 	if ((void *)eth + ETH_LEN > pkt_end(skb))
 		return -1;
 	__u32 l3 = ETH_LEN;
