@@ -9,6 +9,7 @@ import { sendError } from './error-reply.ts';
 import { ApiError } from './errors.ts';
 import { asDocumented, JSON_BODY } from './media.ts';
 import { registerOpenApi } from './openapi.ts';
+import { bulkRoutes } from './routes/bulk.ts';
 import { convergenceRoutes } from './routes/convergence.ts';
 import { groupMemberRoutes } from './routes/group-members.ts';
 import { hostRoutes } from './routes/hosts.ts';
@@ -88,6 +89,7 @@ export async function createApi({ nsdb, logger, token, tokenFile }: ApiOptions):
   groupMemberRoutes(fastify, context);
   hostRoutes(fastify, context);
   tableRoutes(fastify, context);
+  bulkRoutes(fastify, context);
   convergenceRoutes(fastify, context);
   fastify.get('/openapi.json', { schema: { hide: true } as object }, async () => fastify.swagger());
   refuseOtherMethods(fastify, methods);

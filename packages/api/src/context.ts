@@ -60,6 +60,12 @@ export async function write<R>(
   return done;
 }
 
+/** Does the client want to hear of properties that the object does not have (RFC 7240, `Prefer: handling=strict`)? */
+export function isStrict({ headers }: FastifyRequest): boolean {
+  const prefer = [headers.prefer ?? []].flat().join(',').slice(0, 1_000);
+  return /(?:^|[,;\s])handling\s*=\s*"?strict"?(?=[,;\s]|$)/i.test(prefer);
+}
+
 /** A query parameter that may be given once. */
 export function queryOf(request: FastifyRequest, name: string): string | undefined {
   const value = (request.query as Record<string, unknown>)[name];

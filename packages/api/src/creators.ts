@@ -5,7 +5,7 @@
 import type { Revision, StoredObject, Transaction } from '@weft/nsdb';
 import { addRule, type ObjectValue } from '@weft/topology';
 import type { FastifyInstance } from 'fastify';
-import { baseUri, bodyOf, type Context, ROOT, write } from './context.ts';
+import { baseUri, bodyOf, type Context, isStrict, ROOT, write } from './context.ts';
 import { negotiate, vendorTypes } from './media.ts';
 import { represent } from './represent.ts';
 import type { Resource } from './resources.ts';
@@ -31,8 +31,8 @@ export interface Creator {
   /** Name and versions of the media type. */
   readonly media: string;
   readonly versions: readonly number[];
-  /** What the body says, checked as far as that goes without other objects. */
-  prepare(params: Readonly<Record<string, string>>, body: ObjectValue): Preparation;
+  /** What the body says, checked as far as that goes without other objects; `strict`: unknown properties are refused. */
+  prepare(params: Readonly<Record<string, string>>, body: ObjectValue, strict: boolean): Preparation;
 }
 
 const addAtOnce: RuleAdder = (tx, rule, position) => addRule(tx, rule, position);
@@ -43,7 +43,7 @@ export function postRoute(app: FastifyInstance, context: Context, creator: Creat
   const offered = vendorTypes(creator.media, creator.versions);
   app.post(ROOT + creator.path, { schema }, async (request, reply) => {
     const media = negotiate(request.headers.accept, offered);
-    const prepared = creator.prepare(request.params as Record<string, string>, bodyOf(request));
+    const prepared = creator.prepare(request.params as Record<string, string>, bodyOf(request), isStrict(request));
     const { result, revision } = await write(context, reply, (tx) => prepared.run(tx, addAtOnce));
     const base = baseUri(request);
     const created = prepared.created(base, result, revision);

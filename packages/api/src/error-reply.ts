@@ -39,7 +39,7 @@ const STATUS: Readonly<Record<string, number>> = {
 
 /** What Fastify refuses before a handler sees it. */
 const FASTIFY: Readonly<Record<string, [status: number, code: ApiErrorCode, message: string]>> = {
-  FST_ERR_CTP_BODY_TOO_LARGE: [413, 'WEFT_API_BODY_TOO_LARGE', 'The body exceeds 1 MiB.'],
+  FST_ERR_CTP_BODY_TOO_LARGE: [413, 'WEFT_API_BODY_TOO_LARGE', 'The body exceeds 1 MiB (bulk requests: 4 MiB).'],
   FST_ERR_CTP_INVALID_MEDIA_TYPE: [415, 'WEFT_API_MEDIA_TYPE', 'Send the body as application/json.'],
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: [400, 'WEFT_API_BAD_REQUEST', 'The body is not as long as Content-Length says.'],
   FST_ERR_BAD_URL: [400, 'WEFT_API_BAD_REQUEST', 'The URL is malformed.'],
@@ -50,6 +50,13 @@ interface Coded {
   readonly code?: unknown;
   readonly message?: unknown;
   readonly violations?: readonly Violation[];
+}
+
+/** The HTTP status of a coded error; undefined: an error that nobody foresaw. */
+export function statusOf(error: Error): number | undefined {
+  if (error instanceof ApiError) return error.status;
+  const { code } = error as Coded;
+  return typeof code === 'string' && code.startsWith('WEFT_') ? (STATUS[code] ?? 409) : undefined;
 }
 
 export function sendError(thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {

@@ -1,7 +1,7 @@
 /** Codes that the REST API itself answers with. Those of the store and of the object model come through unchanged. */
 export const ERRORS = {
   WEFT_API_MALFORMED_JSON: 'The body is not JSON. Send a JSON object in UTF-8.',
-  WEFT_API_BODY_TOO_LARGE: 'The body exceeds 1 MiB. Send less at a time.',
+  WEFT_API_BODY_TOO_LARGE: 'The body exceeds 1 MiB, a bulk request 4 MiB. Send less at a time.',
   WEFT_API_BAD_REQUEST: 'The request is not well-formed HTTP for this API. Correct what the message names.',
   WEFT_API_MEDIA_TYPE: 'The body has a media type that is not understood. Send application/json.',
   WEFT_API_NOT_ACCEPTABLE: 'None of the media types in Accept can be produced. Ask for application/json.',
@@ -48,6 +48,13 @@ export class ApiError extends Error {
     this.status = status;
     this.code = code;
     this.violations = violations;
+  }
+
+  /** A refusal whose code comes from the store or the object model. */
+  static of(status: number, code: string, message: string, violations: readonly Violation[] = []): ApiError {
+    const error = new ApiError(status, 'WEFT_INVALID', message, violations);
+    (error as { code: string }).code = code;
+    return error;
   }
 }
 

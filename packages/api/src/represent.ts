@@ -3,6 +3,7 @@ import { ALIVE_TABLE, type StoredObject } from '@weft/nsdb';
 import { OBJECT_TYPES, type ObjectValue, type TypeName } from '@weft/topology';
 import Type, { type TObject, type TSchema } from 'typebox';
 import type { Context } from './context.ts';
+import { invalid } from './errors.ts';
 import { type Resource, resourceOf } from './resources.ts';
 
 /** URI of an object below `base`. */
@@ -104,8 +105,20 @@ export async function hostInterfaces(nsdb: Context['nsdb'], hostId: string): Pro
   return shown.sort((a, b) => String(a.name).localeCompare(String(b.name)));
 }
 
-/** A body in the model's names, with what clients may not set taken out. */
-export function readBody(resource: Resource, body: ObjectValue): ObjectValue {
+/**
+ * A body in the model's names, with what clients may not set taken out. `strict`: properties that no answer of the resource
+ * has are refused, else ignored.
+ */
+export function readBody(resource: Resource, body: ObjectValue, strict: boolean): ObjectValue {
+  if (strict) {
+    const known = restSchema(resource, 'output').properties;
+    const unknown = Object.keys(body).filter((key) => !Object.hasOwn(known, key));
+    if (unknown.length > 0) {
+      throw invalid(
+        unknown.slice(0, 20).map((key) => ({ property: key.slice(0, 64), message: 'is not a known property' })),
+      );
+    }
+  }
   const input = { ...body };
   resource.dialect?.read(input);
   for (const field of resource.managed) delete input[field];

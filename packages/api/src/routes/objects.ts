@@ -9,7 +9,7 @@ import {
   validateObject,
 } from '@weft/topology';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { baseUri, bodyOf, type Context, existing, idFrom, pageOf, queryOf, ROOT, write } from '../context.ts';
+import { baseUri, bodyOf, type Context, existing, idFrom, isStrict, pageOf, queryOf, ROOT, write } from '../context.ts';
 import { type Creator, postRoute } from '../creators.ts';
 import { ApiError, invalid } from '../errors.ts';
 import { negotiate, vendorTypes } from '../media.ts';
@@ -46,11 +46,11 @@ function createRoute(app: FastifyInstance, context: Context, resource: Resource,
     path,
     media,
     versions,
-    prepare(params, body) {
-      const input = readBody(resource, body);
+    prepare(params, body, strict) {
+      const input = readBody(resource, body, strict);
       const parentId = place && idFrom(place.parent, params.id!);
       if (place) setParent(input, place, parentId!);
-      const value = validated(resource, input);
+      const value = validated(resource, input, strict);
       const at = type === 'Rule' ? position(body.position) : 1;
       return {
         async run(tx, addTo) {
@@ -83,8 +83,8 @@ function position(given: unknown): number {
   return number;
 }
 
-function validated({ type }: Resource, input: ObjectValue): ObjectValue {
-  const result = validateObject(type as string, input, { unknownKeys: 'drop', coerce: true });
+function validated({ type }: Resource, input: ObjectValue, strict: boolean): ObjectValue {
+  const result = validateObject(type as string, input, { unknownKeys: 'drop', coerce: !strict });
   if (!result.ok) throw invalid(result.violations);
   return result.value;
 }
@@ -154,13 +154,14 @@ function itemRoutes(
   if (verbs.includes('U')) {
     app.put(url, { schema: describe(resource, 'update') }, async (request, reply) => {
       const id = idOf(request.params as Params);
-      const input = readBody(resource, bodyOf(request));
+      const strict = isStrict(request);
+      const input = readBody(resource, bodyOf(request), strict);
       if (typeof input.id === 'string' && input.id.toLowerCase() !== id) {
         throw invalid([{ property: 'id', message: `contradicts the path, which names ${id}` }]);
       }
       const { result } = await write(context, reply, async (tx) => {
         const stored = await existing(tx, type, id);
-        const value = validated(resource, { ...merged(resource, stored.value, input), id });
+        const value = validated(resource, { ...merged(resource, stored.value, input), id }, strict);
         if (type === 'Port' && stored.value.hostId !== undefined && stored.value.hostId !== value.hostId) {
           value.previousHostId = stored.value.hostId;
         }
