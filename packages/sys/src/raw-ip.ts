@@ -9,6 +9,17 @@ const SO_BINDTOIFINDEX = 62;
 /** Raw IP with our own header; on IPv6 it implies IPV6_HDRINCL (net/ipv6/af_inet6.c). */
 const IPPROTO_RAW = 255;
 const MSG_DONTWAIT = 0x40;
+const IPPROTO_IP = 0;
+const IP_MTU_DISCOVER = 10;
+const IPPROTO_IPV6 = 41;
+const IPV6_MTU_DISCOVER = 23;
+/** Neither heeds what the kernel knows of path MTUs; INTERFACE does not teach it either (ip(7); IPv6 learns all the same). */
+const PMTUDISC = { probe: 3, interface: 4 } as const;
+
+function ignorePathMtu(fd: number, family: 4 | 6, how: keyof typeof PMTUDISC): void {
+  if (family === 6) setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC[how]);
+  else setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC[how]);
+}
 
 const cSendto = cfunc('sendto', 'long', ['int', 'void *', 'size_t', 'int', 'void *', 'uint32_t']);
 const cRecvfrom = cfunc('recvfrom', 'long', ['int', 'void *', 'size_t', 'int', 'void *', 'void *']);
@@ -24,10 +35,11 @@ function sockaddr(address: Uint8Array, scope: number): Uint8Array {
   return name;
 }
 
-/** A socket that sends whole IP packets out of one interface. Throws SysError (EPERM without CAP_NET_RAW, ENODEV). */
+/** A socket that sends whole IP packets out of one interface, up to its MTU. Throws SysError (EPERM without CAP_NET_RAW, ENODEV). */
 export function openIpSender(family: 4 | 6, ifindex: number): number {
   const fd = socket(family === 6 ? AF_INET6 : AF_INET, SOCK_RAW | SOCK_NONBLOCK, IPPROTO_RAW);
   setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, ifindex);
+  ignorePathMtu(fd, family, 'probe');
   return fd;
 }
 
@@ -51,6 +63,8 @@ export function openIpReceiver(
   filter: readonly (readonly [number, number, number, number])[],
 ): number {
   const fd = socket(family === 6 ? AF_INET6 : AF_INET, SOCK_RAW | SOCK_NONBLOCK, protocol);
+  // Else the errors that answer probes would narrow the host's own traffic for minutes.
+  ignorePathMtu(fd, family, 'interface');
   using program = NativeBuffer.alloc(filter.length * 8 || 8);
   filter.forEach(([code, jt, jf, k], i) => {
     program.view.setUint16(i * 8, code, true);

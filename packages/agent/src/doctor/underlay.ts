@@ -187,12 +187,13 @@ export const tunnelMtu: Check<Surroundings> = {
     await Promise.all(
       Array.from({ length: Math.min(AT_ONCE, queue.length) }, async () => {
         for (let peer = queue.shift(); peer; peer = queue.shift()) {
-          for (const { ifindex } of peer.path.hops) {
-            const size = sizeOf(s, ifindex);
-            const result = await probePath({ ...peer, port: s.config.vxlanPort }, ifindex, size);
+          const { hops } = peer.path;
+          const probe = ({ ifindex }: { ifindex: number }) =>
+            probePath({ ...peer, port: s.config.vxlanPort }, ifindex, sizeOf(s, ifindex));
+          for (const result of await Promise.all(hops.map(probe))) {
             const verdict = judge(s, peer, result);
             if (verdict) results.push(verdict);
-            else passed.push(size);
+            else passed.push(result.size);
           }
         }
       }),
