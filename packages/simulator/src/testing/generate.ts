@@ -3,22 +3,15 @@
  * `buildScenario` makes a world of it. Whatever the numbers, the world obeys the object model.
  */
 import { FRAG_FIRST, FRAG_LATER } from '@weft/flow';
-import { arpRequest, ethFrame, icmpEcho, ndNeighborSolicit, tcpFrame, udpFrame } from '@weft/packet';
+import { arpRequest, ethFrame, icmpEcho, icmpError, ndNeighborSolicit, tcpFrame, udpFrame } from '@weft/packet';
 import fc from 'fast-check';
+import { addGroups, groupPlan, MEMBERS, ruleOf, rulePlan } from './generate-rules.ts';
 import { boundPort, HOST } from './networks.ts';
 import { uuid, World } from './world.ts';
 
 type Value = Record<string, unknown>;
 
 const index = fc.nat({ max: 1000 });
-
-export const rulePlan = fc.record({
-  condition: fc.nat({ max: 11 }),
-  drop: fc.boolean(),
-  inverted: fc.boolean(),
-  pick: index,
-});
-export type RulePlan = typeof rulePlan extends fc.Arbitrary<infer T> ? T : never;
 
 export const worldPlan = fc.record({
   /** VMs on each bridge. */
@@ -43,9 +36,10 @@ export const worldPlan = fc.record({
     }),
     { maxLength: 6 },
   ),
-  chains: fc.array(fc.array(rulePlan, { minLength: 1, maxLength: 3 }), { maxLength: 3 }),
+  groups: groupPlan,
+  chains: fc.array(fc.array(rulePlan, { minLength: 1, maxLength: 4 }), { maxLength: 4 }),
   /** Where the chains are used. */
-  filters: fc.array(fc.tuple(index, index, fc.boolean()), { maxLength: 4 }),
+  filters: fc.array(fc.tuple(index, index, fc.boolean()), { maxLength: 5 }),
   /** Ports that are admin-down, and bound ones that are not active. */
   down: fc.array(index, { maxLength: 1 }),
   inactive: fc.array(index, { maxLength: 1 }),
@@ -76,6 +70,8 @@ export interface Scenario {
     readonly net: number;
   }[];
   readonly chains: string[];
+  readonly addressGroups: string[];
+  readonly portGroups: string[];
   /** All ports by which packets may enter. */
   readonly entries: string[];
   readonly ports: string[];
@@ -86,7 +82,18 @@ const at = <T>(items: readonly T[], i: number): T => items[i % items.length];
 
 export function buildScenario(plan: WorldPlan): Scenario {
   const world = new World();
-  const s: Scenario = { world, bridges: [], routers: [], vms: [], routerPorts: [], chains: [], entries: [], ports: [] };
+  const s: Scenario = {
+    world,
+    bridges: [],
+    routers: [],
+    vms: [],
+    routerPorts: [],
+    chains: [],
+    addressGroups: [],
+    portGroups: [],
+    entries: [],
+    ports: [],
+  };
   for (let i = 0; i < plan.routers; i++) s.routers.push(world.put('Router', {}));
   plan.bridges.forEach((count, b) => {
     const bridge = world.put('Bridge', {});
@@ -107,7 +114,14 @@ export function buildScenario(plan: WorldPlan): Scenario {
   });
   for (const [from, to, vlanId] of plan.trunks) trunk(s, from, to, vlanId);
   if (s.routers.length > 0) connectRouters(s, plan);
-  for (const rules of plan.chains) s.chains.push(world.chain(rules.map((rule) => ruleOf(s, rule))));
+  addGroups(s, plan.groups);
+  // First the chains, then their rules: any may jump to any.
+  for (const _ of plan.chains) s.chains.push(world.put('Chain', {}));
+  for (const [i, rules] of plan.chains.entries()) {
+    const chainId = s.chains[i];
+    const ruleIds = rules.map((rule) => world.put('Rule', { chainId, ...ruleOf(s, rule) }));
+    world.patch('Chain', chainId, { ruleIds });
+  }
   for (const [target, chain, inbound] of plan.filters)
     if (s.chains.length > 0) setFilter(s, target, at(s.chains, chain), inbound);
   for (const port of plan.down) if (s.ports.length > 0) world.patch('Port', at(s.ports, port), { adminStateUp: false });
@@ -240,31 +254,14 @@ export function setFilter(s: Scenario, target: number, chain: string | undefined
   s.world.patch(type, id, { [inbound ? 'inboundFilterId' : 'outboundFilterId']: chain });
 }
 
-export function ruleOf(s: Scenario, plan: RulePlan): Value {
-  const conditions: Value[] = [
-    { nwProto: 17, invNwProto: plan.inverted },
-    { nwProto: 6, tpDst: { start: 80, end: 81 }, invTpDst: plan.inverted },
-    { nwDst: '10.0.1.0/24', invNwDst: plan.inverted },
-    { nwSrc: 'fd00:1::/64', invNwSrc: plan.inverted },
-    { dlType: 0x0806, invDlType: plan.inverted },
-    { dlSrc: `02:00:00:00:00:${hex((plan.pick % 6) + 1)}`, invDlSrc: plan.inverted },
-    { tpSrc: { start: 1000, end: 1001 }, conjunctionInv: plan.inverted },
-    { fragmentPolicy: plan.inverted ? 'nonheader' : 'unfragmented' },
-    { nwTos: 4, invNwTos: plan.inverted },
-    s.ports.length > 0 ? { inPorts: [at(s.ports, plan.pick)], invInPorts: plan.inverted } : {},
-    s.ports.length > 0 ? { outPorts: [at(s.ports, plan.pick)], invOutPorts: plan.inverted } : {},
-    plan.inverted ? { noVlan: true } : { vlan: 1 },
-  ];
-  return { type: plan.drop ? 'drop' : 'accept', ...conditions[plan.condition] };
-}
-
 export const packetPlan = fc.record({
   from: index,
   to: index,
   /** 0–2: to the receiver, or a router if it is elsewhere; 3: to a router; 4: broadcast; 5: unknown. */
   l2: fc.nat({ max: 5 }),
   v6: fc.boolean(),
-  kind: fc.nat({ max: 5 }),
+  /** TCP, echo, ARP or ND, no IP, UDP, GRE, an ICMP error. */
+  kind: fc.nat({ max: 6 }),
   ports: fc.tuple(fc.integer({ min: 1000, max: 1003 }), fc.integer({ min: 79, max: 82 })),
   ttl: fc.constantFrom(64, 64, 64, 1, 2),
   tos: fc.constantFrom(0, 4),
@@ -297,7 +294,8 @@ export function buildPacket(s: Scenario, plan: PacketPlan): { frame: Uint8Array;
   else if (plan.kind === 2) frame = arpRequest({ senderMac: sender.mac, senderIp: src, targetIp: dst, ...vlan });
   else if (plan.kind === 3 && plan.fragment === 0) {
     frame = ethFrame({ ethSrc: sender.mac, ethDst, type: 0x88b5, payload: new Uint8Array(46), ...vlan });
-  } else frame = udpFrame({ ...head, srcPort, dstPort, payload: new Uint8Array(16) });
+  } else if (plan.kind === 6) frame = unreachable(head, srcPort, dstPort);
+  else frame = udpFrame({ ...head, srcPort, dstPort, payload: new Uint8Array(16) });
   // GRE: a protocol without ports.
   if (plan.kind === 5) frame[(plan.vlan === 0 ? 14 : 18) + (plan.v6 ? 6 : 9)] = 47;
   if (!plan.v6 && plan.kind !== 2 && plan.fragment !== 0) {
@@ -308,8 +306,21 @@ export function buildPacket(s: Scenario, plan: PacketPlan): { frame: Uint8Array;
   return { frame, port };
 }
 
+/** "Port unreachable" about what the receiver had sent. */
+function unreachable(
+  head: { ethSrc: string; ethDst: string; src: string; dst: string; ttl: number; tos: number; vlan?: number },
+  srcPort: number,
+  dstPort: number,
+): Uint8Array {
+  const { src, dst, ...rest } = head;
+  const payload = new Uint8Array(16);
+  const quoted = udpFrame({ ethSrc: head.ethDst, ethDst: head.ethSrc, src: dst, dst: src, srcPort, dstPort, payload });
+  const [type, code] = src.includes(':') ? [1, 4] : [3, 3];
+  return icmpError({ ...rest, src, type, code, packet: quoted, ip: 14 });
+}
+
 export const changePlan = fc.record({
-  kind: fc.nat({ max: 15 }),
+  kind: fc.nat({ max: 17 }),
   a: index,
   b: index,
   flag: fc.boolean(),
@@ -403,7 +414,7 @@ export function applyChange(s: Scenario, plan: ChangePlan): string | undefined {
       );
       return 'router port';
     }
-    default: {
+    case 15: {
       if (!port) return undefined;
       const { peerId } = world.get('Port', port) as { peerId?: string };
       if (peerId === undefined) return undefined;
@@ -411,5 +422,12 @@ export function applyChange(s: Scenario, plan: ChangePlan): string | undefined {
       world.patch('Port', peerId, { peerId: undefined });
       return 'link removed';
     }
+    case 16:
+      world.entry(`addresses/${at(s.addressGroups, a)}`, at(MEMBERS, b), flag ? '' : null);
+      return 'member of an address group';
+    default:
+      if (!port) return undefined;
+      world.patch('Port', port, { portGroupIds: flag ? [at(s.portGroups, b)] : undefined });
+      return 'groups of a port';
   }
 }

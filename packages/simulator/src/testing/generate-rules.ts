@@ -1,0 +1,88 @@
+/** Random rules over everything that a rule may match or do, and the groups that they name. */
+import fc from 'fast-check';
+import type { Scenario } from './generate.ts';
+
+type Value = Record<string, unknown>;
+
+const index = fc.nat({ max: 1000 });
+
+/** Kinds of conditions below. */
+const CONDITIONS = 22;
+const TYPES = ['accept', 'drop', 'reject', 'jump', 'return', 'continue', 'accept', 'drop'];
+
+export const rulePlan = fc.record({
+  condition: fc.nat({ max: CONDITIONS - 1 }),
+  action: fc.nat({ max: TYPES.length - 1 }),
+  inverted: fc.boolean(),
+  pick: index,
+});
+export type RulePlan = typeof rulePlan extends fc.Arbitrary<infer T> ? T : never;
+
+/** Which of these are in the scenario's address groups, and which ports in its port groups: bits. */
+export const groupPlan = fc.record({ members: fc.nat({ max: 0xffff }), ports: fc.nat({ max: 0xffff }) });
+export type GroupPlan = typeof groupPlan extends fc.Arbitrary<infer T> ? T : never;
+
+/** Members that address groups may have: addresses of VMs, prefixes around them, everything. */
+export const MEMBERS = [
+  '10.0.1.10',
+  '10.0.2.11',
+  '10.0.1.0/24',
+  '10.0.0.0/15',
+  'fd00:1::a',
+  'fd00:2::/64',
+  '::/0',
+  '8.8.8.8',
+];
+
+/** Two address groups and two port groups. Called before there are rules. */
+export function addGroups(s: Scenario, plan: GroupPlan): void {
+  const { world } = s;
+  for (let g = 0; g < 2; g++) {
+    const group = world.put('IpAddrGroup', { name: `addresses${g}` });
+    s.addressGroups.push(group);
+    MEMBERS.forEach((member, i) => {
+      if ((plan.members >> (g * 8)) & (1 << i)) world.entry(`addresses/${group}`, member, '');
+    });
+    s.portGroups.push(world.put('PortGroup', {}));
+  }
+  s.ports.forEach((port, i) => {
+    const portGroupIds = s.portGroups.filter((_, g) => (plan.ports >> (g * 8)) & (1 << (i % 8)));
+    if (portGroupIds.length > 0) world.patch('Port', port, { portGroupIds });
+  });
+}
+
+const hex = (n: number) => n.toString(16).padStart(2, '0');
+const at = <T>(items: readonly T[], i: number): T => items[i % items.length];
+
+export function ruleOf(s: Scenario, plan: RulePlan): Value {
+  const { inverted, pick } = plan;
+  const port = s.ports.length > 0 ? at(s.ports, pick) : undefined;
+  const devices = [...s.bridges, ...s.routers, ...s.ports];
+  const conditions: Value[] = [
+    { nwProto: 17, invNwProto: inverted },
+    { nwProto: 6, tpDst: { start: 80, end: 81 }, invTpDst: inverted },
+    { nwDst: '10.0.1.0/24', invNwDst: inverted },
+    { nwSrc: 'fd00:1::/64', invNwSrc: inverted },
+    { dlType: 0x0806, invDlType: inverted },
+    { dlSrc: `02:00:00:00:00:${hex((pick % 6) + 1)}`, invDlSrc: inverted },
+    { dlDst: '02:00:00:00:00:00', dlDstMask: '03:00:00:00:00:01', invDlDst: inverted },
+    { tpSrc: { start: 1000, end: 1001 }, conjunctionInv: inverted },
+    { fragmentPolicy: inverted ? 'nonheader' : 'unfragmented' },
+    { nwTos: 4, invNwTos: inverted },
+    port === undefined ? {} : { inPorts: [port], invInPorts: inverted },
+    port === undefined ? {} : { outPorts: [port], invOutPorts: inverted },
+    inverted ? { noVlan: true } : { vlan: 1 },
+    { portGroup: at(s.portGroups, pick), invPortGroup: inverted },
+    { inPortGroup: at(s.portGroups, pick), invInPortGroup: inverted },
+    { outPortGroup: at(s.portGroups, pick), invOutPortGroup: inverted },
+    { ipAddrGroupSrc: at(s.addressGroups, pick), invIpAddrGroupSrc: inverted },
+    { ipAddrGroupDst: at(s.addressGroups, pick), invIpAddrGroupDst: inverted },
+    { icmpDataSrcIp: '10.0.1.0/24', invIcmpDataSrcIp: inverted },
+    { icmpDataDstIp: 'fd00:1::/64', invIcmpDataDstIp: inverted },
+    { traversedDevice: at(devices, pick), invTraversedDevice: inverted },
+    { matchNwDstRewritten: true, conjunctionInv: inverted },
+  ];
+  if (conditions.length !== CONDITIONS) throw new Error(`there are ${conditions.length} conditions`);
+  const type = at(TYPES, plan.action);
+  return { type, ...(type === 'jump' ? { jumpChainId: at(s.chains, pick) } : {}), ...conditions[plan.condition] };
+}
