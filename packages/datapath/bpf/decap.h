@@ -54,21 +54,28 @@ static __always_inline int tunnel_header(struct __sk_buff *skb, struct arrival *
 	return 0;
 }
 
-/* RFC 6040, the egress side: what the network marked outside must not be lost inside. 0, or a counter. */
-static __always_inline int combine_ecn(struct __sk_buff *skb, const struct arrival *a)
+/* Finds the inner L3 header, behind a tag if there is one. -1 if the tag is cut, or an IP packet in its fixed header: nobody could use such a
+ * frame, and the kernel refuses to strip some of them. */
+static __always_inline int inner_l3(struct __sk_buff *skb, const struct arrival *a, __u32 *l3, __be16 *type)
 {
-	__u32 l3 = a->inner + ETH_LEN;
-	PKT_BYTES(eth, 4);
-	__be16 type = a->type;
-	if (!a->ecn)
-		return 0;
-	if (type == P_8021Q || type == P_8021AD) {
-		if (l3 + 4 > a->end || pkt_load(skb, l3, eth, 4) < 0)
-			return 0;
-		type = get16(eth + 2);
-		l3 += TAG_LEN;
+	__u32 at = a->inner + ETH_LEN;
+	__be16 t = a->type;
+	if (t == P_8021Q || t == P_8021AD) {
+		PKT_BYTES(tag, TAG_LEN);
+		if (at + TAG_LEN > a->end || pkt_load(skb, at, tag, TAG_LEN) < 0)
+			return -1;
+		t = get16(tag + 2);
+		at += TAG_LEN;
 	}
-	if ((type != P_IP && type != P_IPV6) || l3 + 20 > a->end)
+	*l3 = at;
+	*type = t;
+	return at + (t == P_IP ? 20 : t == P_IPV6 ? 40 : 0) > a->end ? -1 : 0;
+}
+
+/* RFC 6040, the egress side: what the network marked outside must not be lost inside. 0, or a counter. */
+static __always_inline int combine_ecn(struct __sk_buff *skb, const struct arrival *a, __u32 l3, __be16 type)
+{
+	if (!a->ecn || (type != P_IP && type != P_IPV6))
 		return 0;
 	__be16 head, next;
 	if (bpf_skb_load_bytes(skb, l3, &head, 2) < 0)
@@ -145,7 +152,7 @@ static __always_inline int flow_state(struct __sk_buff *skb, const struct arriva
 	if (strip(skb, a) < 0)
 		return drop(DROP_DECAP_FAILED);
 	if (weft_parse(skb, &p, 0) < 0)
-		return drop(DROP_MALFORMED);
+		return drop(DROP_INNER_MALFORMED);
 	return upcall_and_end(skb, &p, UPCALL_FLOW_STATE);
 }
 
@@ -158,7 +165,11 @@ static __noinline int decapsulate(struct __sk_buff *skb, struct arrival *a, stru
 		return drop(DROP_OUTER_UNKNOWN_PEER);
 	if (a->inner + ETH_LEN > a->end || bpf_skb_load_bytes(skb, a->inner + 12, &a->type, 2) < 0)
 		return drop(DROP_INNER_MALFORMED);
-	bad = combine_ecn(skb, a);
+	__u32 l3;
+	__be16 type;
+	if (inner_l3(skb, a, &l3, &type) < 0)
+		return drop(DROP_INNER_MALFORMED);
+	bad = combine_ecn(skb, a, l3, type);
 	if (bad)
 		return drop(bad);
 	if (a->key == FLOW_STATE_KEY)

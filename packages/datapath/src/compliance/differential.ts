@@ -5,14 +5,22 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { ACTION_SIZE, actionReads, compileAction, DROP_REASONS, OUT_LIST, OUT_PORT, OUT_TUNNEL } from '@weft/flow';
-import { describe as describeFrame } from '@weft/packet';
+import {
+  ACTION_SIZE,
+  actionReads,
+  compileAction,
+  DROP_REASONS,
+  FLOW_STATE_KEY,
+  OUT_LIST,
+  OUT_PORT,
+  OUT_TUNNEL,
+} from '@weft/flow';
+import { arpRequest, describe as describeFrame } from '@weft/packet';
 import { setOffloads } from '@weft/sys';
 import fc from 'fast-check';
 import type { Upcall } from '../contract.ts';
-import { OUTER_TUNNEL, OuterParser, VXLAN_PORT } from '../oracle/index.ts';
 import { Bench } from './bench.ts';
-import { onTheWire, openTunnel } from './frames.ts';
+import { onTheWire, openTunnel, payload, tcp, tunnelled, udp, V6, VM3 } from './frames.ts';
 import { brokenPackets, type FlowCase, flowCases, fragmentTrains, outerPackets, packets } from './generate.ts';
 import { guard } from './suite.ts';
 import { type DriverFactory, LOCAL4, LOCAL6, OTHER_PEER4, PEER4, PEER6, Testbed } from './testbed.ts';
@@ -93,9 +101,14 @@ export function describeDifferential(a: DriverFactory, b: DriverFactory, options
     test('arrivals from the underlay', () => {
       const mac = benches[0].testbed.underlayMacs[0];
       const addresses = options.ipv6 ? { src: PEER6, dst: LOCAL6 } : { src: PEER4, dst: LOCAL4 };
-      const frames = sample(outerPackets(options.encap, { ...addresses, ethDst: mac, keys: [100, 101, 102] })).filter(
-        (f) => hasWholeInner(f, options.encap),
-      );
+      const keys = [100, 101, 102, FLOW_STATE_KEY];
+      const frames = sample(outerPackets(options.encap, { ...addresses, ethDst: mac, keys }));
+      for (const inner of truncations()) {
+        for (const key of [100, FLOW_STATE_KEY]) {
+          const peer = { ...addresses, ethDst: mac, key, tos: inner.length & 3 };
+          frames.push(tunnelled(options.encap, inner, peer));
+        }
+      }
       for (let i = 0; i < frames.length; i += CHUNK) {
         const chunk = frames.slice(i, i + CHUNK);
         compare(
@@ -197,18 +210,15 @@ function interleave(trains: readonly (readonly Uint8Array[])[]): { frame: Uint8A
   return out;
 }
 
-/** False for a tunnel packet with an IP packet shorter than its own header, which a driver may drop or deliver. */
-function hasWholeInner(frame: Uint8Array, encap: 'gre' | 'vxlan'): boolean {
-  const parser = new OuterParser();
-  const anything = { encap, vxlanPort: VXLAN_PORT, isLocal: () => true, peerOf: () => 1 };
-  if (parser.parse(frame.slice(), 0, frame.length, anything) !== OUTER_TUNNEL) return true;
-  let l3 = parser.inner + 14;
-  let type = (frame[l3 - 2] << 8) | frame[l3 - 1];
-  if (type === 0x8100 || type === 0x88a8) {
-    l3 += 4;
-    type = (frame[l3 - 2] << 8) | frame[l3 - 1];
-  }
-  return parser.end - l3 >= (type === 0x86dd ? 40 : 20);
+/** Frames of every kind, each cut to every length from nothing to a little payload. */
+function truncations(): Uint8Array[] {
+  const frames = [udp(), tcp(V6), udp({ vlan: 7 }), tcp({ ...V6, vlan: 7 }), udp({ vlan: [7, 8] })];
+  frames.push(arpRequest({ senderMac: VM3, senderIp: '10.0.0.9', targetIp: '10.0.0.2' }));
+  frames.push(new Uint8Array([...udp().subarray(0, 12), 0x88, 0xcc, ...payload(60)]));
+  return frames.flatMap((frame) => {
+    const most = Math.min(frame.length, 80);
+    return Array.from({ length: most + 1 }, (_, length) => frame.slice(0, length));
+  });
 }
 
 /** Everything that has come out since the last call. */

@@ -283,6 +283,39 @@ export function tunnelTests(factory: DriverFactory): void {
           assert.equal(hex(u.frame), hex(inner));
         });
 
+        t('messages of which no key can be made are counted like other frames that are cut', (b) => {
+          b.testbed.tunnel(PEER, remote);
+          const peer = { src: remote, dst: local, ethDst: b.testbed.underlayMacs[0], key: FLOW_STATE_KEY };
+          const longer = udp();
+          setU16(longer, 16, u16(longer, 16) + 1);
+          const noPorts = udp().slice(0, 14 + 20 + 3);
+          setU16(noPorts, 16, 23);
+          const broken = [longer, noPorts, udp().slice(0, 33), udp(V6).slice(0, 60), udp({ vlan: 3 }).slice(0, 17)];
+          for (const inner of broken) b.testbed.underlay[0].send(tunnelled(encap, inner, peer));
+          b.expectDrops({ inner_malformed: broken.length });
+          b.takeUpcalls(0);
+        });
+
+        t('an inner IP packet without its whole header reaches nobody', (b) => {
+          const [, p2] = b.testbed.ports;
+          b.testbed.tunnel(PEER, remote);
+          b.driver.setEgress({ key: 106, ports: [p2.ifindex] });
+          const peer = { src: remote, dst: local, ethDst: b.testbed.underlayMacs[0], key: 106 };
+          const shortest: [Uint8Array, number][] = [
+            [udp(), 34],
+            [udp(V6), 54],
+            [udp({ vlan: 3 }), 38],
+            [udp({ ...V6, vlan: 3 }), 58],
+          ];
+          for (const [frame, least] of shortest) {
+            for (const length of [least - 1, least]) {
+              b.testbed.underlay[0].send(tunnelled(encap, frame.slice(0, length), peer));
+              if (length < least) b.expectDrops({ inner_malformed: 1 });
+              else b.expect(new Map([[b.testbed.vms[1], [frame.slice(0, length)]]]));
+            }
+          }
+        });
+
         t('a router of the underlay says "too big"', (b) => pathMtu(b, encap, ipv6));
 
         t('a tunnel that changes: other remote, other MTU; deleted peers are strangers', (b) => {

@@ -118,20 +118,21 @@ export class OuterParser {
     this.peer = t.peerOf(this.#src);
     if (this.peer === 0) return this.#drop(UNKNOWN_PEER);
     if (end - this.inner < 14) return this.#drop(INNER);
-    return this.#combineEcn(b, ecn) ? OUTER_TUNNEL : this.#drop(ECN_DROP);
+    let l3 = this.inner + 14;
+    let type = u16(b, l3 - 2);
+    if (type === 0x8100 || type === 0x88a8) {
+      l3 += 4;
+      if (l3 > end) return this.#drop(INNER);
+      type = u16(b, l3 - 2);
+    }
+    // An IP packet without its whole fixed header is of no use to anybody, and kernels refuse to strip some of them.
+    if (l3 + (type === 0x0800 ? 20 : type === 0x86dd ? 40 : 0) > end) return this.#drop(INNER);
+    return this.#combineEcn(b, l3, type, ecn) ? OUTER_TUNNEL : this.#drop(ECN_DROP);
   }
 
   /** False if the packet must go (RFC 6040 §4.2). */
-  #combineEcn(b: Uint8Array, outer: number): boolean {
-    let at = this.inner + 12;
-    let type = u16(b, at);
-    if (type === 0x8100 || type === 0x88a8) {
-      at += 4;
-      type = u16(b, at);
-    }
-    at += 2;
-    const ip = (type === 0x0800 && at + 20 <= this.end) || (type === 0x86dd && at + 40 <= this.end);
-    if (!ip) return true;
+  #combineEcn(b: Uint8Array, at: number, type: number, outer: number): boolean {
+    if (type !== 0x0800 && type !== 0x86dd) return true;
     const inner = ecnOf(b, at, type);
     const combined = combineEcn(inner, outer);
     if (combined < 0) return false;
