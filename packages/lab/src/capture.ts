@@ -2,6 +2,7 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Background, inNetns, run, runInBackground } from './exec.ts';
+import { isUserNamespace } from './rootless.ts';
 import { awaitValue } from './wait.ts';
 
 export interface Capture {
@@ -23,32 +24,44 @@ export async function startCapture(
 ): Promise<Capture> {
   const file = join(directory, `${process.pid}-${++captures}.pcap`);
   await rm(file, { force: true });
-  const argv = [
-    'tcpdump',
-    '-i',
-    device,
-    '-n',
-    '-U',
-    '-s',
-    String(snapLength),
-    '-B',
-    '8192',
-    '--immediate-mode',
-    '-Z',
-    'root',
-    '-w',
-    file,
-  ];
-  const tcpdump: Background = runInBackground(inNetns(namespace, filter === '' ? argv : [...argv, filter]));
-  await tcpdump.waitFor('listening on');
+  const argv = isUserNamespace()
+    ? dumpcap(device, file, snapLength)
+    : [
+        'tcpdump',
+        '-i',
+        device,
+        '-n',
+        '-U',
+        '-s',
+        String(snapLength),
+        '-B',
+        '8192',
+        '--immediate-mode',
+        '-Z',
+        'root',
+        '-w',
+        file,
+      ];
+  const filtered = filter === '' ? argv : isUserNamespace() ? [...argv, '-f', filter] : [...argv, filter];
+  const capture: Background = runInBackground(inNetns(namespace, filtered));
+  await capture.waitFor(isUserNamespace() ? 'File: ' : 'listening on');
   return {
     file,
     async stop() {
-      await tcpdump.stop();
+      await capture.stop();
       return file;
     },
   };
 }
+
+/** Where only one user exists tcpdump cannot become another one, which it insists on; dumpcap does not. */
+function dumpcap(device: string, file: string, snapLength: number): string[] {
+  const snap = snapLength === 0 ? [] : ['-s', String(snapLength)];
+  return ['dumpcap', '-i', device, '-q', '-P', '-B', '8', ...snap, '-w', file];
+}
+
+/** tcpdump that reads a file. Not as root, where it would become another user first. */
+const reader = (): string[] => (isUserNamespace() ? ['unshare', '--user', 'tcpdump'] : ['tcpdump']);
 
 /** One decoded frame: the values of each field, in order of appearance (outer before inner). */
 export type DecodedFrame = ReadonlyMap<string, readonly string[]>;
@@ -72,7 +85,7 @@ export async function decode(file: string, fields: readonly string[], displayFil
 
 /** Number of frames in a capture that pass a filter of tcpdump. */
 export async function countFrames(file: string, filter = ''): Promise<number> {
-  const argv = ['tcpdump', '-n', '-t', '-r', file];
+  const argv = [...reader(), '-n', '-t', '-r', file];
   const output = await run(filter === '' ? argv : [...argv, filter]);
   return output.split('\n').filter((line) => line !== '' && !/^\s/.test(line)).length;
 }

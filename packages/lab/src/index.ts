@@ -14,4 +14,5 @@ export { labPaths } from './paths.ts';
 export type { HostPlan, LabOptions, LabPlan, VmPlan } from './plan.ts';
 export { exchange, RestClient, RestError } from './rest.ts';
 export { killAgent, killApi, restartAgent, restartApi } from './restart.ts';
+export { isUserNamespace, needsUserNamespace, runAsOwnRoot } from './rootless.ts';
 export { requireHost } from './services.ts';

@@ -13,6 +13,7 @@ import { createVms } from './network/vms.ts';
 import { LABS_DIRECTORY, labPaths } from './paths.ts';
 import { type LabOptions, type LabPlan, planLab, type VmPlan } from './plan.ts';
 import { RestClient } from './rest.ts';
+import { isUserNamespace, needsUserNamespace } from './rootless.ts';
 import { parseScenario } from './scenario/parse.ts';
 import { configureAgent, startAgent, startApi } from './services.ts';
 import { type LabState, newState, planOf, readState, requireState, writeState } from './state.ts';
@@ -53,7 +54,8 @@ async function readScenario(file: string): Promise<string> {
 export async function labUp(file: string, options: UpOptions = {}): Promise<{ lab: Lab; fresh: boolean }> {
   const step = options.onStep ?? (() => {});
   const text = await readScenario(file);
-  const { onStep: _, ...labOptions } = options;
+  const { onStep: _, ...asked } = options;
+  const labOptions = withoutRoot(asked);
   const plan = planLab(parseScenario(text, file), labOptions);
   requireRoot();
   return withLock(plan.paths.lock, async () => {
@@ -76,6 +78,13 @@ export async function labUp(file: string, options: UpOptions = {}): Promise<{ la
     }
     return { lab: openState(plan.name, wanted), fresh: true };
   });
+}
+
+/** In a user namespace the kernel lets nobody load programs: the other driver forwards. */
+function withoutRoot(options: LabOptions): LabOptions {
+  if (!isUserNamespace() || options.datapath === 'userspace') return options;
+  if (options.datapath === undefined) return { ...options, datapath: 'userspace' };
+  throw new LabError('WEFT_LAB_OPTION', 'without root there is no ebpf datapath: leave --datapath away, or be root');
 }
 
 function isSame(a: LabState, b: LabState): boolean {
@@ -103,10 +112,11 @@ async function build(plan: LabPlan, state: LabState, step: (text: string) => voi
   }
   await writeState(plan.name, state);
 
+  if (isUserNamespace()) step('without root: in a user namespace of your own, on the userspace datapath');
   step(
     `fabric and ${plan.hosts.length} hosts (${plan.encap} over ${plan.underlay}, MTU ${plan.vms[0]?.mtu ?? '-'} for VMs)`,
   );
-  await run(['mount', '-t', 'bpf', `weft-${plan.name}`, paths.bpffs]);
+  if (!isUserNamespace()) await run(['mount', '-t', 'bpf', `weft-${plan.name}`, paths.bpffs]);
   await chmod(paths.bpffs, 0o700);
   await createFabric(plan);
   step(`${plan.vms.length} VMs`);
@@ -141,8 +151,9 @@ async function build(plan: LabPlan, state: LabState, step: (text: string) => voi
 
 /** The running lab of that name. Throws WEFT_LAB_DOWN. */
 export async function openLab(name: string): Promise<Lab> {
+  const state = await requireState(requireLabName(name));
   requireRoot();
-  return openState(requireLabName(name), await requireState(name));
+  return openState(name, state);
 }
 
 function openState(name: string, state: LabState): Lab {
@@ -163,6 +174,8 @@ export interface DownReport {
 /** Removes every namespace, link, pinned object, file and process of a lab, also when its records are damaged or gone. */
 export async function labDown(name: string): Promise<DownReport> {
   requireLabName(name);
+  // Without root, and without namespaces of the user's own, there is no lab to be removed.
+  if (needsUserNamespace()) return { processes: 0, namespaces: 0 };
   requireRoot();
   return withLock(labPaths(name).lock, async () => removeAll(name, await readState(name)));
 }

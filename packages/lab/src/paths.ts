@@ -1,8 +1,14 @@
 /** Where a lab keeps its files: all below one directory, so that `down` can remove them. */
 import { join } from 'node:path';
 
-/** Directory of all labs of this machine, 0700. */
-export const LABS_DIRECTORY = '/run/weft-lab';
+/** Directory of all labs of this machine's root, or of this user, 0700. */
+export const LABS_DIRECTORY = process.getuid?.() === 0 ? '/run/weft-lab' : userDirectory();
+
+/** Where an ordinary user's labs are, seen from outside of their namespaces (inside they are root's). */
+function userDirectory(): string {
+  const runtime = process.env.XDG_RUNTIME_DIR;
+  return runtime?.startsWith('/') ? join(runtime, 'weft-lab') : `/tmp/weft-lab-${process.getuid?.() ?? 0}`;
+}
 
 export interface HostPaths {
   readonly directory: string;

@@ -5,6 +5,7 @@ import type { Finding, Report } from '@weft/agent';
 import { Command } from 'commander';
 import { CliError } from '../errors.ts';
 import { print, printJson } from '../output.ts';
+import { asOwnRoot } from '../own-root.ts';
 
 const DEFAULT_CONFIG = '/etc/weft/agent.json';
 const ASK_MS = 5_000;
@@ -71,6 +72,7 @@ async function ask(socketPath: string): Promise<Report> {
 
 /** A host of a lab has a network namespace of its own: look from within. */
 async function inLabHost(options: Options, name: string): Promise<void> {
+  await asOwnRoot(false);
   const { inNetns, openLab, requireHost } = await import('@weft/lab');
   const lab = await openLab(options.lab);
   const host = requireHost(lab.plan, name);

@@ -4,13 +4,15 @@ import type { CheckResult, Lab } from '@weft/lab';
 import { Command } from 'commander';
 import { CliError } from '../errors.ts';
 import { formatTable, print, printJson } from '../output.ts';
+import { asOwnRoot } from '../own-root.ts';
 
 const nameOption = ['--name <name>', 'name of the lab; several can be up at the same time', 'default'] as const;
 
 export function labCommand(): Command {
   const lab = new Command('lab')
     .enablePositionalOptions()
-    .description('hosts, fabric and VMs as network namespaces on this machine');
+    .description('hosts, fabric and VMs as network namespaces on this machine')
+    .hook('preAction', (_, action) => asOwnRoot(action.name() === 'up'));
   lab
     .command('up')
     .argument('[scenario]', 'scenario file (YAML); default: the one that Weft comes with')

@@ -1,6 +1,7 @@
 /** VMs: a namespace each, with one veth per interface whose other end lies in the host's namespace, as a tap would. */
 import { ipBatch, setSysctls } from '../exec.ts';
 import { familyOf, type LabPlan, type VmPlan } from '../plan.ts';
+import { isUserNamespace } from '../rootless.ts';
 
 /** A quiet guest: it says nothing on its own, so that checks can count what their own traffic causes. */
 const VM_SYSCTLS = {
@@ -29,6 +30,8 @@ export async function createVms(plan: LabPlan): Promise<void> {
   for (const vm of plan.vms) {
     await setSysctls(vm.namespace, {
       ...VM_SYSCTLS,
+      // A user namespace knows one group only.
+      ...(isUserNamespace() && { 'net.ipv4.ping_group_range': '0 0' }),
       ...(vm.forward && { 'net.ipv4.ip_forward': 1, 'net.ipv6.conf.all.forwarding': 1 }),
     });
   }
