@@ -10,9 +10,11 @@ import {
   TAG_BRIDGE,
   TAG_CHAIN,
   TAG_FLOOD,
+  TAG_GROUP,
   TAG_MAC,
   TAG_NEIGHBOUR,
   TAG_PORT,
+  TAG_PORT_GROUPS,
   TAG_ROUTE,
   TAG_ROUTER,
   tag,
@@ -106,7 +108,77 @@ const cases: Case[] = [
     change: (net) => net.world.entry(`active/${exitOf(net)}`, HOST, null),
     tag: (bench, net) => tag(TAG_ACTIVE, bench.view.handle(exitOf(net))),
   },
+  {
+    kind: 'address that becomes a member of a group',
+    prepare(net) {
+      const group = net.world.put('IpAddrGroup', { name: 'g' });
+      net.world.entry(`addresses/${group}`, '10.0.7.7', '');
+      filterAtB(net, [{ type: 'drop', ipAddrGroupSrc: group }]);
+    },
+    change: (net) => net.world.entry(`addresses/${only(net, 'IpAddrGroup')}`, '10.0.1.10', ''),
+    tag: (bench, net) => addressTag(TAG_GROUP, bench.view.handle(only(net, 'IpAddrGroup')), ipParse('10.0.1.10'), 0),
+  },
+  {
+    kind: 'prefix that becomes a member of a group',
+    prepare(net) {
+      const group = net.world.put('IpAddrGroup', { name: 'g' });
+      net.world.entry(`addresses/${group}`, '10.0.7.7', '');
+      filterAtB(net, [{ type: 'drop', ipAddrGroupDst: group }]);
+    },
+    change: (net) => net.world.entry(`addresses/${only(net, 'IpAddrGroup')}`, '10.0.2.0/24', ''),
+    tag: (bench, net) => tag(TAG_GROUP, bench.view.handle(only(net, 'IpAddrGroup'))),
+  },
+  {
+    kind: 'first member of a group',
+    prepare: (net) =>
+      void filterAtB(net, [{ type: 'drop', ipAddrGroupDst: net.world.put('IpAddrGroup', { name: 'g' }) }]),
+    change: (net) => net.world.entry(`addresses/${only(net, 'IpAddrGroup')}`, '10.0.2.10', ''),
+    tag: (bench, net) => tag(TAG_GROUP, bench.view.handle(only(net, 'IpAddrGroup'))),
+  },
+  {
+    kind: 'groups of the port of entry',
+    prepare: (net) => void filterAtB(net, [{ type: 'drop', portGroup: net.world.put('PortGroup', {}) }]),
+    change: (net) => net.world.patch('Port', net.a, { portGroupIds: [only(net, 'PortGroup')] }),
+    tag: (bench, net) => tag(TAG_PORT_GROUPS, bench.view.handle(net.a)),
+  },
+  {
+    kind: 'groups of the port of departure',
+    prepare: (net) => void filterAtB(net, [{ type: 'drop', outPortGroup: net.world.put('PortGroup', {}) }]),
+    change: (net) => net.world.patch('Port', net.b, { portGroupIds: [only(net, 'PortGroup')] }),
+    tag: (bench, net) => tag(TAG_PORT_GROUPS, bench.view.handle(net.b)),
+  },
+  {
+    kind: 'chain that is jumped to',
+    prepare(net) {
+      const inner = net.world.chain([{ type: 'continue' }]);
+      filterAtB(net, [{ type: 'jump', jumpChainId: inner }]);
+    },
+    change(net) {
+      const rules = [...net.world.objects].filter(([, value]) => value.type === 'continue');
+      net.world.patch('Rule', rules[0][1].id as string, { type: 'drop' });
+    },
+    tag(bench, net) {
+      const jump = [...net.world.objects].find(([, value]) => value.type === 'jump')!;
+      return tag(TAG_CHAIN, bench.view.handle(jump[1].jumpChainId as string));
+    },
+  },
 ];
+
+/** A rule in the way of the packet, in the filter of its last port. */
+function filterAtB(net: RoutedNetwork, rules: Record<string, unknown>[]): string {
+  const chain = net.world.chain(rules);
+  net.world.patch('Port', net.b, { outboundFilterId: chain });
+  return chain;
+}
+
+/** The object of a type that a case made. */
+function only(net: RoutedNetwork, type: string): string {
+  const [id, ...more] = [...net.world.objects]
+    .filter(([key]) => key.startsWith(`${type}/`))
+    .map(([, value]) => value.id);
+  assert.deepEqual(more, []);
+  return id as string;
+}
 
 function exitOf(net: RoutedNetwork): string {
   return [...net.world.objects.values()].find((value) => value.vifId === 'exit')!.id as string;
@@ -132,4 +204,57 @@ describe('tags', () => {
       assert.deepEqual(announced, [expected(bench, net)]);
     });
   }
+
+  it('what a flow did not consult does not concern it', () => {
+    const net = routed();
+    const { world } = net;
+    const [near, far] = ['near', 'far'].map((name) => world.put('IpAddrGroup', { name }));
+    const portGroup = world.put('PortGroup', {});
+    for (const group of [near, far]) world.entry(`addresses/${group}`, '10.0.7.7', '');
+    filterAtB(net, [
+      { type: 'drop', ipAddrGroupSrc: near },
+      { type: 'accept', nwProto: 17 },
+      { type: 'drop', ipAddrGroupSrc: far, portGroup },
+    ]);
+    const bench = new Workbench(world);
+    const head = { ethSrc: MAC_A, ethDst: LEFT_MAC, src: '10.0.1.10', dst: '10.0.2.10' };
+    const out = bench.simulate(udpFrame({ ...head, srcPort: 1, dstPort: 2, payload: new Uint8Array(8) }), net.a);
+    const held = new Set(out.tags.slice(0, out.tagCount));
+    const untouched = () => bench.sync().tags.every((t) => !held.has(t));
+    // Others become members; another group; the port's groups.
+    world.entry(`addresses/${near}`, '10.0.1.11', '');
+    world.entry(`addresses/${near}`, '10.0.7.7', null);
+    assert.ok(untouched());
+    world.entry(`addresses/${near}`, 'fd00:1::10', '');
+    world.entry(`addresses/${far}`, '10.0.1.10', '');
+    world.entry(`addresses/${far}`, '10.0.0.0/8', '');
+    world.patch('Port', net.a, { portGroupIds: [portGroup] });
+    // The first address of the other family changes what is read of such packets: that much is announced too often.
+    const announced = bench.sync().tags.filter((t) => held.has(t));
+    assert.deepEqual(announced, [tag(TAG_GROUP, bench.view.handle(near))]);
+  });
+
+  it('a packet that consulted more groups than it can name stands on all of them', () => {
+    const net = routed();
+    const { world } = net;
+    const groups = Array.from({ length: 300 }, (_, i) => world.put('IpAddrGroup', { name: `g${i}` }));
+    for (const group of groups) world.entry(`addresses/${group}`, '10.0.7.7', '');
+    filterAtB(
+      net,
+      groups.map((group) => ({ type: 'drop', ipAddrGroupSrc: group })),
+    );
+    const bench = new Workbench(world);
+    const head = { ethSrc: MAC_A, ethDst: LEFT_MAC, src: '10.0.1.10', dst: '10.0.2.10' };
+    const input = bench.input(udpFrame({ ...head, srcPort: 1, dstPort: 2, payload: new Uint8Array(8) }), net.a);
+    const out = bench.run(input, newSimulation());
+    assert.equal(out.cacheable, true);
+    for (const group of [groups[0], groups[299]]) {
+      world.entry(`addresses/${group}`, '10.0.1.10', '');
+      const applied = new Set(bench.sync().tags);
+      assert.ok([...out.tags.slice(0, out.tagCount)].some((t) => applied.has(t)));
+      assert.match(bench.describe(bench.run(input)), /filtered/);
+      world.entry(`addresses/${group}`, '10.0.1.10', null);
+      bench.sync();
+    }
+  });
 });

@@ -385,12 +385,13 @@ export class VirtualTopology implements VirtualTopologyView {
     const owner = this.handles.of(parts.id);
     const next = new Map<string, string>();
     for (const { key, value } of change.upserts) next.set(key, value);
+    // What comes before what goes: a group that is never empty has not changed in that.
+    for (const [key, value] of next) {
+      if (held.get(key) !== value) this.setEntry(parts.name, owner, key, value, tags, !held.has(key));
+    }
     // Of a large table a small change costs no more than itself.
     for (const key of change.reset ? held.keys() : change.removed) {
       if (held.has(key) && !next.has(key)) this.setEntry(parts.name, owner, key, null, tags);
-    }
-    for (const [key, value] of next) {
-      if (held.get(key) !== value) this.setEntry(parts.name, owner, key, value, tags, !held.has(key));
     }
   }
 
