@@ -26,12 +26,13 @@ lab: build ## bring up the default lab and run its checks
 lab-down: ## remove everything that `make lab` made
 	@./weft lab down
 
-lint: deps ## types, style, unused code, package imports, errors, metrics, pages, generated files
+lint: deps ## types, style, unused code, package imports, errors, events, metrics, pages, generated files
 	node_modules/.bin/tsc --noEmit
 	node_modules/.bin/biome ci --error-on-warnings --diagnostic-level=warn
 	node_modules/.bin/knip
 	node scripts/check-imports.ts
 	node scripts/check-errors.ts
+	node scripts/check-events.ts
 	node scripts/check-metrics.ts
 	node scripts/check-docs.ts
 	node scripts/generate.ts --check

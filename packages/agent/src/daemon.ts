@@ -3,11 +3,12 @@ import { mkdirSync, openSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type Batch, connect, type Nsdb, type Subscription } from '@weft/nsdb/client';
 import { tryLock } from '@weft/sys';
-import { destination, type Logger, pino } from 'pino';
+import { destination, pino } from 'pino';
 import type { AgentConfig } from './config.ts';
 import { diagnose } from './doctor/doctor.ts';
 import type { AgentStatus } from './doctor/surroundings.ts';
 import { AgentError } from './errors.ts';
+import { eventRow, type Log } from './events.ts';
 import { openControl } from './host/control.ts';
 import { hostIdentity, privateDirectory } from './host/host-id.ts';
 import { PacketWorker } from './host/packet-worker.ts';
@@ -39,24 +40,25 @@ export async function startAgent(config: AgentConfig): Promise<Agent> {
   }
   const hostId = hostIdentity(config.stateDir, config.hostId);
   const log = openLog(config, hostId);
-  log.info({ event: 'agent.start', name: config.name, encap: config.encap, datapath: config.datapath });
+  log('agent.start', { name: config.name, encap: config.encap, datapath: config.datapath });
   const nsdb = await connect({ socket: config.store, snapshotDir: join(config.stateDir, 'topology') });
   return new RunningAgent(config, hostId, log, nsdb).start();
 }
 
-function openLog(config: AgentConfig, hostId: string): Logger {
+function openLog(config: AgentConfig, hostId: string): Log {
   const sink =
     config.log.file === null
       ? destination({ fd: 2, sync: true })
       : destination({ dest: config.log.file, sync: true, mode: 0o600 });
-  return pino({ level: config.log.level, base: { host: hostId } }, sink);
+  const logger = pino({ level: config.log.level, base: { host: hostId } }, sink);
+  return (event, fields) => logger[eventRow(event).level]({ event, ...fields });
 }
 
 class RunningAgent implements Agent {
   readonly hostId: string;
   readonly ended: Promise<void>;
   private readonly config: AgentConfig;
-  private readonly log: Logger;
+  private readonly log: Log;
   private readonly nsdb: Nsdb;
   private readonly worker: PacketWorker;
   private readonly published: PublishedState;
@@ -67,7 +69,7 @@ class RunningAgent implements Agent {
   private finish: (error?: Error) => void = () => {};
   private stopping = false;
 
-  constructor(config: AgentConfig, hostId: string, log: Logger, nsdb: Nsdb) {
+  constructor(config: AgentConfig, hostId: string, log: Log, nsdb: Nsdb) {
     this.config = config;
     this.hostId = hostId;
     this.log = log;
@@ -88,7 +90,7 @@ class RunningAgent implements Agent {
       onBatch: (batch) => this.onBatch(batch),
       onLink: (up) => {
         this.storeUp = up;
-        this.log.info({ event: up ? 'store.up' : 'store.away' });
+        this.log(up ? 'store.up' : 'store.away');
       },
     });
     await this.worker.started;
@@ -116,7 +118,7 @@ class RunningAgent implements Agent {
     });
     this.published.put('versions/agents', this.hostId, AGENT_VERSION);
     void this.ended.catch(() => {}).then(() => control.close());
-    this.log.info({ event: 'agent.ready' });
+    this.log('agent.ready');
     return this;
   }
 
@@ -143,7 +145,7 @@ class RunningAgent implements Agent {
         this.publishInterfaces(message.interfaces);
         break;
       case 'log':
-        this.log[message.level]({ event: message.event, ...message.fields });
+        this.log(message.event, message.fields);
         break;
       default:
         break;
@@ -172,14 +174,14 @@ class RunningAgent implements Agent {
   }
 
   private fail(error: Error): void {
-    this.log.error({ event: 'agent.failed', error: error.message, stack: (error.cause as Error | undefined)?.stack });
+    this.log('agent.failed', { error: error.message, stack: (error.cause as Error | undefined)?.stack });
     void this.end(false, error);
   }
 
   private async end(leave: boolean, error?: Error): Promise<void> {
     if (this.stopping) return;
     this.stopping = true;
-    this.log.info({ event: 'agent.stop', leave });
+    this.log('agent.stop', { leave });
     this.subscription.close();
     await this.worker.stop();
     await this.published.close(leave).catch(() => {});

@@ -3,7 +3,8 @@
  * only what comes before a session exists (the store was away at start) and what an earlier start of the agent left over.
  */
 import { type HostSession, isNsdbError, type Nsdb, registerHost } from '@weft/nsdb/client';
-import type { Logger } from 'pino';
+import { EventLimit } from '../event-limit.ts';
+import type { Log } from '../events.ts';
 
 const RETRY_MS = 500;
 /** Entries of an earlier start that this one has not written again by then are withdrawn. */
@@ -12,7 +13,8 @@ const LEFTOVER_MS = 60_000;
 export class PublishedState {
   private readonly nsdb: Nsdb;
   private readonly host: { readonly id: string; readonly name: string };
-  private readonly log: Logger;
+  private readonly log: Log;
+  private readonly limit = new EventLimit();
   private readonly onSuperseded: () => void;
   /** `table\tkey` → value, everything that this process has put and not removed. */
   private readonly wanted = new Map<string, string>();
@@ -21,7 +23,7 @@ export class PublishedState {
   private closed = false;
   private readonly timers = new Set<NodeJS.Timeout>();
 
-  constructor(nsdb: Nsdb, host: { id: string; name: string }, log: Logger, onSuperseded: () => void) {
+  constructor(nsdb: Nsdb, host: { id: string; name: string }, log: Log, onSuperseded: () => void) {
     this.nsdb = nsdb;
     this.host = host;
     this.log = log;
@@ -41,7 +43,7 @@ export class PublishedState {
         await registerHost(this.nsdb, this.host);
         const session = await this.nsdb.openSession(this.host.id);
         this.session = session;
-        this.log.info({ event: 'session.open', incarnation: session.incarnation });
+        this.log('session.open', { incarnation: session.incarnation });
         for (const [name, value] of this.wanted) {
           const [table, key] = name.split('\t');
           this.write(session.put(table, key, value), table, key);
@@ -51,7 +53,7 @@ export class PublishedState {
         return;
       } catch (error) {
         const text = (error as Error).message;
-        if (text !== said) this.log.warn({ event: 'session.waiting', error: text });
+        if (text !== said) this.log('session.waiting', { error: text });
         said = text;
         await new Promise<void>((resolve) => this.later(RETRY_MS, resolve));
       }
@@ -77,7 +79,9 @@ export class PublishedState {
     written.catch((error) => {
       if (this.closed) return;
       if (isNsdbError(error, 'WEFT_SESSION_LOST')) this.onSuperseded();
-      else this.log.debug({ event: 'entry.refused', table, key, error: (error as Error).message });
+      else if (this.limit.take('entry.refused', performance.now()) >= 0) {
+        this.log('entry.refused', { table, key, error: (error as Error).message });
+      }
     });
   }
 

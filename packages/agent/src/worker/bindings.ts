@@ -131,7 +131,7 @@ export class Bindings {
       this.byIfindex.delete(binding.ifindex);
       changed.push(id);
       if (!still) this.effects.removeEntry(`active/${id}`, this.hostId);
-      this.effects.log('info', 'port.unbound', { port: id, ifindex: binding.ifindex });
+      this.effects.log('port.unbound', { port: id, ifindex: binding.ifindex });
     }
     for (const [id, { port, ifindex }] of wanted) {
       const had = this.live.get(id);
@@ -146,7 +146,7 @@ export class Bindings {
       changed.push(id);
       if (!had) {
         this.effects.putEntry(`active/${id}`, this.hostId, String(port.tunnelKey ?? 0));
-        this.effects.log('info', 'port.bound', { port: id, interface: port.interfaceName, ifindex });
+        this.effects.log('port.bound', { port: id, interface: port.interfaceName, ifindex });
       }
     }
     this.reconcileEgress(now);
@@ -165,7 +165,7 @@ export class Bindings {
       if (this.refused.get(port.id) !== message) {
         this.refused.set(port.id, message);
         const fields = { port: port.id, interface: port.interfaceName, ifindex, error: message };
-        this.effects.log('error', 'port.attach_failed', fields);
+        this.effects.log('port.attach_failed', fields);
       }
       return false;
     }

@@ -1,4 +1,5 @@
 /** What the packet worker asks of the main thread, which talks to the state database and writes the log. */
+import type { AgentEvent } from '../events.ts';
 
 export interface Effects {
   addInterests(interests: readonly string[]): void;
@@ -8,5 +9,6 @@ export interface Effects {
   removeEntry(table: string, key: string): void;
   /** No packet of this host can follow a decision older than this revision any more. */
   applied(revision: number): void;
-  log(level: 'debug' | 'info' | 'warn' | 'error', event: string, fields?: Record<string, unknown>): void;
+  /** Writes an event of the table in `events.ts`, at its level. */
+  log(event: AgentEvent, fields?: Record<string, unknown>): void;
 }

@@ -7,6 +7,7 @@ import { DROP_REASONS, FLOW_VALUE_SIZE, KEY_SIZE, printAction, printKey, TAG_ING
 import type { Batch } from '@weft/nsdb';
 import { Simulator, VirtualTopology } from '@weft/simulator';
 import type { AgentLimits } from '../config.ts';
+import { EventLimit } from '../event-limit.ts';
 import { Bindings } from './bindings.ts';
 import { type Core, newWorkerCounters } from './core.ts';
 import type { Effects } from './effects.ts';
@@ -87,11 +88,17 @@ export class Engine {
 
   constructor(options: EngineOptions) {
     const { datapath, underlay, hostId, limits } = options;
+    const limit = new EventLimit();
     const effects: Effects = {
       ...options.effects,
       putEntry: (table, key, value) => {
         this.own.push({ table, key, value });
         options.effects.putEntry(table, key, value);
+      },
+      log: (event, fields) => {
+        const suppressed = limit.take(event, this.clock());
+        if (suppressed === 0) options.effects.log(event, fields);
+        else if (suppressed > 0) options.effects.log(event, { ...fields, suppressed });
       },
     };
     this.clock = options.clock;
@@ -212,7 +219,7 @@ export class Engine {
       this.path.upcall(upcall, this.clock());
     } catch (error) {
       this.core.counters.errors++;
-      this.core.effects.log('error', 'packet.failed', { error: (error as Error).stack });
+      this.core.effects.log('packet.failed', { error: (error as Error).stack });
     }
   };
 

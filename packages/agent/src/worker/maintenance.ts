@@ -60,7 +60,7 @@ export function wake(core: Core, path: PacketPath, needs: Iterable<string>, now:
     } catch (error) {
       core.counters.errors++;
       countDrop(core.counters, 'malformed');
-      core.effects.log('error', 'packet.failed', { error: (error as Error).stack });
+      core.effects.log('packet.failed', { error: (error as Error).stack });
     }
   }
 }

@@ -94,7 +94,7 @@ export class PacketPath {
     core.counters.upcalls++;
     if (u.reason === UPCALL_PATH_MTU) {
       if (core.tunnels.notePathMtu(u.peer, u.mtu, now)) {
-        core.effects.log('info', 'tunnel.path_mtu', { host: core.tunnels.host(u.peer), mtu: u.mtu });
+        core.effects.log('tunnel.path_mtu', { host: core.tunnels.host(u.peer), mtu: u.mtu });
         core.tunnels.reconcile(now);
       }
       return;

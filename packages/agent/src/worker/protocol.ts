@@ -1,6 +1,7 @@
 /** Messages between the main thread and the packet worker. Plain data; structured clone carries them. */
 import type { Batch } from '@weft/nsdb';
 import type { AgentConfig } from '../config.ts';
+import type { AgentEvent } from '../events.ts';
 import type { FlowDump } from './engine.ts';
 
 /** What the worker is started with. */
@@ -33,8 +34,7 @@ export type FromWorker =
   | { readonly type: 'answer'; readonly ticket: number; readonly answer: Record<string, unknown> | FlowDump[] }
   | {
       readonly type: 'log';
-      readonly level: 'debug' | 'info' | 'warn' | 'error';
-      readonly event: string;
+      readonly event: AgentEvent;
       readonly fields: Record<string, unknown>;
     }
   | { readonly type: 'stopped' };

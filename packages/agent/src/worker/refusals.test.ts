@@ -78,8 +78,8 @@ test('more tunnel keys than the datapath holds: their ports miss what comes by t
 
 test('a pass gives up after some failures, the log hears of more at most once a minute', () => {
   const told: unknown[] = [];
-  const effects = { log: (_level: string, _event: string, fields: unknown) => told.push(fields) };
-  const refusals = new Refusals(effects as never, 'x.refused');
+  const effects = { log: (_event: string, fields: unknown) => told.push(fields) };
+  const refusals = new Refusals(effects as never, 'tunnel.refused');
   let tried = 0;
   const fail = (): void => {
     tried++;

@@ -2,6 +2,7 @@
  * What the datapath refused (a table is full, an interface just went away): the rest goes on, the refused is tried again, and the
  * log hears of it without being flooded.
  */
+import type { AgentEvent } from '../events.ts';
 import type { Effects } from './effects.ts';
 
 /** Failures of one pass after which the rest is not tried in this pass: a full table stays full. */
@@ -11,7 +12,7 @@ const QUIET_MS = 60_000;
 
 export class Refusals {
   private readonly effects: Effects;
-  private readonly event: string;
+  private readonly event: AgentEvent;
   /** Name → what was said of it. */
   private readonly refused = new Map<string, string>();
   private failures = 0;
@@ -20,7 +21,7 @@ export class Refusals {
   private latest = '';
 
   /** @param event of the log; it carries `refused` (how many by now), `example` and `error` */
-  constructor(effects: Effects, event: string) {
+  constructor(effects: Effects, event: AgentEvent) {
     this.effects = effects;
     this.event = event;
   }
@@ -67,7 +68,7 @@ export class Refusals {
     if (size <= this.told || now < this.quietUntil) return;
     this.told = size;
     this.quietUntil = now + QUIET_MS;
-    this.effects.log('error', this.event, {
+    this.effects.log(this.event, {
       refused: size,
       example: this.latest,
       error: this.refused.get(this.latest),

@@ -50,7 +50,7 @@ export class Revalidator {
     });
     for (const key of orphans) core.datapath.deleteFlows(key, 1);
     if (this.adopted.size > 0 || orphans.length > 0) {
-      core.effects.log('info', 'flows.adopted', { flows: this.adopted.size, orphans: orphans.length });
+      core.effects.log('flows.adopted', { flows: this.adopted.size, orphans: orphans.length });
     }
   }
 
@@ -75,7 +75,7 @@ export class Revalidator {
    */
   abandonAdopted(now: number): void {
     for (const slot of this.adopted) if (this.core.installer.table.isUsed(slot)) this.core.installer.remove(slot, now);
-    if (this.adopted.size > 0) this.core.effects.log('warn', 'flows.abandoned', { flows: this.adopted.size });
+    if (this.adopted.size > 0) this.core.effects.log('flows.abandoned', { flows: this.adopted.size });
     this.adopted.clear();
     this.core.installer.flush();
   }
@@ -104,7 +104,7 @@ export class Revalidator {
       verdict = this.path.revalidate(slot, now);
     } catch (error) {
       core.counters.errors++;
-      core.effects.log('error', 'flow.revalidation_failed', { error: (error as Error).stack });
+      core.effects.log('flow.revalidation_failed', { error: (error as Error).stack });
     }
     // An adopted flow goes on while its topology is on the way; any other is decided anew by its next packet.
     if (verdict === FLOW_UNKNOWN && this.adopted.has(slot)) return;

@@ -139,7 +139,7 @@ export class Tunnels {
       this.installed.set(host, spec);
       this.byPeer.set(spec.peer, spec);
       if (!had) changed.push(host);
-      this.effects.log('info', 'tunnel.up', {
+      this.effects.log('tunnel.up', {
         host,
         remote: ipFormat(spec.remote),
         interfaces: spec.ifindexes.map((i) => this.underlay.link(i)?.name ?? i),
@@ -156,7 +156,7 @@ export class Tunnels {
     this.datapath.deleteTunnel(peer);
     this.installed.delete(host);
     this.byPeer.delete(peer);
-    this.effects.log('info', 'tunnel.down', { host });
+    this.effects.log('tunnel.down', { host });
   }
 
   private compute(now: number): Map<string, TunnelSpec> {

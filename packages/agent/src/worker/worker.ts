@@ -20,7 +20,7 @@ const effects: Effects = {
   putEntry: (table, key, value) => post({ type: 'entry', table, key, value }),
   removeEntry: (table, key) => post({ type: 'entry', table, key, value: null }),
   applied: (revision) => post({ type: 'applied', revision }),
-  log: (level, event, fields = {}) => post({ type: 'log', level, event, fields }),
+  log: (event, fields = {}) => post({ type: 'log', event, fields }),
 };
 
 const underlay = new Underlay();

@@ -1,0 +1,139 @@
+/**
+ * Every event that the agent logs. A log line is a JSON object with `event`, the fields named here, and what pino adds (level,
+ * time, host). docs/EVENTS.md is generated from this table.
+ */
+
+export type Level = 'debug' | 'info' | 'warn' | 'error';
+
+export interface EventRow {
+  readonly level: Level;
+  readonly fields: readonly string[];
+  /** What it means and, where something is wrong, what to do. */
+  readonly text: string;
+  /** Packets can cause it: at most so many lines a minute, the next one says how many were `suppressed`. */
+  readonly perMinute?: number;
+}
+
+export const EVENTS = {
+  'agent.start': {
+    level: 'info',
+    fields: ['name', 'encap', 'datapath'],
+    text: 'The agent has its state directory and its identity and begins to start.',
+  },
+  'agent.ready': { level: 'info', fields: [], text: 'The packet worker takes turns and the control socket answers.' },
+  'agent.stop': {
+    level: 'info',
+    fields: ['leave'],
+    text: 'The agent stops in order; known flows go on. `leave`: what this host has learned is withdrawn at once.',
+  },
+  'agent.failed': {
+    level: 'error',
+    fields: ['error', 'stack'],
+    text: 'The agent gives up. Known flows go on; its supervisor has to start it anew. Report it with the stack.',
+  },
+  'store.up': { level: 'info', fields: [], text: 'The state database answers: changes arrive again.' },
+  'store.away': {
+    level: 'warn',
+    fields: [],
+    text: 'The state database does not answer. Packets go on by what the agent knows; no change arrives until `store.up`.',
+  },
+  'session.open': {
+    level: 'info',
+    fields: ['incarnation'],
+    text: 'The host holds its session: what it learns is published, it counts as active.',
+  },
+  'session.waiting': {
+    level: 'warn',
+    fields: ['error'],
+    text: 'The session cannot be opened yet; it is tried again twice a second, told once per reason.',
+  },
+  'entry.refused': {
+    level: 'debug',
+    fields: ['table', 'key', 'error'],
+    text: 'The store refused a learned entry, most often because its bridge or router has just been deleted.',
+    perMinute: 600,
+  },
+  'metrics.listening': {
+    level: 'info',
+    fields: ['address'],
+    text: 'Metrics are also served on this loopback address, to those with the token.',
+  },
+  'flows.adopted': {
+    level: 'info',
+    fields: ['flows', 'orphans'],
+    text: 'Flows of an earlier start were found in the kernel; each is simulated again. `orphans` had no room and are deleted.',
+  },
+  'flows.abandoned': {
+    level: 'warn',
+    fields: ['flows'],
+    text: 'The topology of adopted flows did not come in time: they are removed, their next packets come up.',
+  },
+  'flow.revalidation_failed': {
+    level: 'error',
+    fields: ['error'],
+    text: 'Simulating an installed flow again failed; the flow is removed. A fault of the program: report it with the stack.',
+    perMinute: 10,
+  },
+  'packet.failed': {
+    level: 'error',
+    fields: ['error'],
+    text: 'Handling a packet failed; it is lost, others go on. A fault of the program: report it with the stack.',
+    perMinute: 10,
+  },
+  'port.bound': {
+    level: 'info',
+    fields: ['port', 'interface', 'ifindex'],
+    text: 'An interface of this host serves a virtual port from now on.',
+  },
+  'port.unbound': {
+    level: 'info',
+    fields: ['port', 'ifindex'],
+    text: 'A virtual port is not served here any more: it was unbound, or its interface has gone.',
+  },
+  'port.attach_failed': {
+    level: 'error',
+    fields: ['port', 'interface', 'ifindex', 'error'],
+    text: 'The datapath refused an interface. It is tried again each second, told once per reason; other ports go on.',
+  },
+  'tunnel.up': {
+    level: 'info',
+    fields: ['host', 'remote', 'interfaces', 'mtu'],
+    text: 'There is a tunnel to that host, or it takes another way or has another MTU than before.',
+  },
+  'tunnel.down': {
+    level: 'warn',
+    fields: ['host'],
+    text: 'The tunnel to that host is gone: it left the tunnel zone, or there is no route to it any more.',
+  },
+  'tunnel.path_mtu': {
+    level: 'info',
+    fields: ['host', 'mtu'],
+    text: 'A router of the underlay said that packets to that host must be smaller; believed for ten minutes.',
+    perMinute: 60,
+  },
+  'tunnel.refused': {
+    level: 'error',
+    fields: ['refused', 'example', 'error'],
+    text: 'The datapath refused tunnels to `refused` hosts (`example` is one): its table is full. Packets to them are dropped as `peer_unreachable`. Split the tunnel zone.',
+  },
+  'tunnel_key.refused': {
+    level: 'error',
+    fields: ['refused', 'example', 'error'],
+    text: 'The datapath refused tunnel keys of ports or bridges of this host: a table is full. They get nothing from other hosts. Bind fewer ports here.',
+  },
+  'underlay.refused': {
+    level: 'error',
+    fields: ['refused', 'example', 'error'],
+    text: 'The datapath refused an underlay interface, or this host’s tunnel addresses. Tunnel packets that arrive there are not taken. It is tried again each second.',
+  },
+} as const satisfies Readonly<Record<string, EventRow>>;
+
+export type AgentEvent = keyof typeof EVENTS;
+
+/** Writes an event at its level. */
+export type Log = (event: AgentEvent, fields?: Readonly<Record<string, unknown>>) => void;
+
+/** The row of an event. */
+export function eventRow(event: AgentEvent): EventRow {
+  return EVENTS[event];
+}
