@@ -13,7 +13,7 @@ import {
   readU16,
 } from '@weft/flow';
 import { icmpIsError, icmpv6IsError } from '@weft/packet';
-import { MAX_RULE_HITS, MAX_RULE_LOGS, RULE_HIT_WORDS, RULE_LOG_WORDS } from '../contract.ts';
+import { MAX_RULE_HITS, MAX_RULE_LOGS, type Recorder, RULE_HIT_WORDS, RULE_LOG_WORDS } from '../contract.ts';
 import {
   ACTION_ACCEPT,
   ACTION_CONTINUE,
@@ -49,7 +49,7 @@ import {
   TEST_STRIDE,
 } from '../view/chain.ts';
 import { inAddressGroup, inPortGroup } from './groups.ts';
-import { STEP_CHAIN, STEP_JUMP, STEP_RULE } from './steps.ts';
+import { STEP_CHAIN, STEP_FILTER, STEP_JUMP, STEP_PASSED, STEP_RULE } from './steps.ts';
 import type { Walk } from './walk.ts';
 
 /** Chains inside each other, and jumps in one evaluation: beyond, the packet is dropped. */
@@ -73,8 +73,15 @@ export const ACTION_POSTPONED = 0;
 export function runFilter(w: Walk, chain: number, inPort: number, outPort: number): number {
   if (chain === 0) return ACTION_ACCEPT;
   jumps = 0;
+  if (w.rec !== null) tellFilter(w, w.rec, chain, inPort, outPort);
   const verdict = run(w, chain, inPort, outPort, 0);
   return verdict === ACTION_CONTINUE || verdict === ACTION_RETURN ? ACTION_ACCEPT : verdict;
+}
+
+/** What the filter's rules may look at beside the packet. */
+function tellFilter(w: Walk, rec: Recorder, chain: number, inPort: number, outPort: number): void {
+  rec.step(STEP_FILTER, chain, inPort, outPort, w.key);
+  for (let i = 0; i < w.passedCount; i++) rec.step(STEP_PASSED, w.passed[i], 0, 0, w.key);
 }
 
 function run(w: Walk, handle: number, inPort: number, outPort: number, depth: number): number {
@@ -135,7 +142,8 @@ function onStack(handle: number, depth: number): boolean {
   return false;
 }
 
-function ruleMatches(w: Walk, chain: SimChain, r: number, inPort: number, outPort: number): boolean {
+/** Whether the rule at word `r` of the chain's rules matches. Exported for explanations, which ask about single conditions. */
+export function ruleMatches(w: Walk, chain: SimChain, r: number, inPort: number, outPort: number): boolean {
   const { rules, tests } = chain;
   const last = (rules[r + 2] + rules[r + 3]) * TEST_STRIDE;
   let matched = true;

@@ -36,6 +36,10 @@ export const STEP_MISSING = 16;
 export const STEP_LEARN_NEIGHBOUR = 17;
 /** Rule `at` jumps to chain `a`; `b` = 1: which is being evaluated already, so that nothing comes of it. */
 export const STEP_JUMP = 18;
+/** A filter begins, by chain `at`; `a`: port by which the packet entered the device, `b`: by which it leaves (0: none, not known). */
+export const STEP_FILTER = 19;
+/** Behind STEP_FILTER, once per port or device `at` that the packet has come to on its way. */
+export const STEP_PASSED = 20;
 
 export const NEIGHBOUR_KNOWN = 1;
 export const NEIGHBOUR_UNRESOLVED = 2;
