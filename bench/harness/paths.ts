@@ -2,6 +2,8 @@
 import { getOffloads, type Offloads, setOffloads } from '@weft/sys';
 import { inNamespace, run, runJson } from './exec.ts';
 
+export const CONGESTION_CONTROL = 'cubic';
+
 export interface End {
   readonly namespace: string;
   readonly device: string;
@@ -85,6 +87,39 @@ export function offloadsOf(path: NetworkPath): OffloadRecord {
     vm: getOffloads(path.client.device, path.client.namespace),
     underlay: getOffloads(path.clientHost.uplinks[0], path.clientHost.namespace),
   };
+}
+
+interface IpRoute {
+  readonly dst: string;
+  readonly dev?: string;
+  readonly prefsrc?: string;
+  readonly nexthops?: readonly { readonly gateway: string; readonly dev: string }[];
+}
+
+/**
+ * Both ends of a path take CUBIC, Linux' default, whatever this machine's is: BBR paces by timers, and its figure is theirs. By
+ * a route: the namespaces may not choose it by sysctl.
+ */
+export async function useCubic({ client, server }: NetworkPath): Promise<void> {
+  for (const [end, other] of [
+    [client, server],
+    [server, client],
+  ] as const) {
+    const [route] = await runJson<IpRoute[]>([
+      'ip',
+      '-n',
+      end.namespace,
+      '-j',
+      'route',
+      'show',
+      'match',
+      other.address,
+    ]);
+    const hops = (route.nexthops ?? []).flatMap(({ gateway, dev }) => ['nexthop', 'via', gateway, 'dev', dev]);
+    const way = hops.length === 0 ? ['dev', route.dev!] : hops;
+    const argv = ['ip', '-n', end.namespace, 'route', 'replace', `${other.address}/32`, 'src', end.address];
+    await run([...argv, 'congctl', CONGESTION_CONTROL, ...way]);
+  }
 }
 
 /** Resolves neighbours and flows of a path; throws when its ends do not reach one another. */

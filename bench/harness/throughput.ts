@@ -5,7 +5,15 @@ import { require } from './errors.ts';
 import { samplesOf, takeTurns } from './interleave.ts';
 import { type Throughput, tcpThroughput } from './iperf.ts';
 import type { BenchLab, Encapsulation } from './labs.ts';
-import { mtuOf, type NetworkPath, offloadsOf, setReceiveMerging, setSuperPackets } from './paths.ts';
+import {
+  CONGESTION_CONTROL,
+  mtuOf,
+  type NetworkPath,
+  offloadsOf,
+  setReceiveMerging,
+  setSuperPackets,
+  useCubic,
+} from './paths.ts';
 import { proveCrossing, proveOnWire } from './proof.ts';
 import { type BenchResult, judge, type Sample } from './result.ts';
 import { pairedRatio, round } from './statistics.ts';
@@ -68,6 +76,7 @@ async function measure(figure: ThroughputFigure, context: BenchContext): Promise
   try {
     for (const path of paths) {
       setSuperPackets(path, superPackets);
+      await useCubic(path);
       await proveOnWire(path);
     }
     const conditions = {
@@ -75,7 +84,8 @@ async function measure(figure: ThroughputFigure, context: BenchContext): Promise
       peer_vm_mtu: await mtuOf(kernel.overlay.client),
       underlay_mtu: 1500,
       seconds,
-      cpus: 'client 0, server 1',
+      cpus: 'client 0, server 1, both SCHED_FIFO',
+      congestion_control: CONGESTION_CONTROL,
       offloads: Object.fromEntries(paths.map((path) => [path.name, offloadsOf(path)])),
     };
     const main = await series();
