@@ -7,7 +7,7 @@ import { addRule, type ObjectValue } from '@weft/topology';
 import type { FastifyInstance } from 'fastify';
 import { baseUri, bodyOf, type Context, isStrict, ROOT, write } from './context.ts';
 import { negotiate, vendorTypes } from './media.ts';
-import { represent } from './represent.ts';
+import { asMedia, represent } from './represent.ts';
 import type { Resource } from './resources.ts';
 
 /** What was made: an object of the model, shown by its resource, or JSON that has its `uri` already. */
@@ -48,7 +48,8 @@ export function postRoute(app: FastifyInstance, context: Context, creator: Creat
     const base = baseUri(request);
     const created = prepared.created(base, result, revision);
     if ('stored' in created) reply.header('ETag', `"${created.stored.version}"`);
-    const [shown] = await showAll(context, base, [created]);
+    const all = await showAll(context, base, [created]);
+    const [shown] = 'stored' in created ? asMedia(media, created.resource, all) : all;
     return reply
       .code(201)
       .header('Location', shown!.uri as string)

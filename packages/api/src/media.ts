@@ -2,7 +2,7 @@
 import { ApiError } from './errors.ts';
 
 const VENDOR = 'application/vnd.org.midonet.';
-const JSON_TYPE = 'application/json';
+export const JSON_TYPE = 'application/json';
 
 /** Vendor types in use, by their lower-case spelling. */
 const SPELLING = new Map<string, string>();

@@ -4,6 +4,7 @@ import { OBJECT_TYPES, type ObjectValue, type TypeName } from '@weft/topology';
 import Type, { type TObject, type TSchema } from 'typebox';
 import type { Context } from './context.ts';
 import { invalid } from './errors.ts';
+import { JSON_TYPE } from './media.ts';
 import { type Resource, resourceOf } from './resources.ts';
 
 /** URI of an object below `base`. */
@@ -55,6 +56,28 @@ export async function represent(
     resource.dialect?.write(shown);
     return shown;
   });
+}
+
+/**
+ * What MidoNet's own clients are sent: they look properties up by name and expect null where there is nothing. Told by the
+ * media type; plain JSON leaves out what is not set.
+ */
+export function asMedia(media: string, resource: Resource, values: readonly ObjectValue[]): readonly ObjectValue[] {
+  if (media === JSON_TYPE) return values;
+  for (const value of values) for (const name of namesOf(resource)) value[name] ??= null;
+  return values;
+}
+
+const propertyNames = new Map<TypeName, readonly string[]>();
+
+/** All properties that an answer can have. */
+function namesOf(resource: Resource): readonly string[] {
+  let names = propertyNames.get(resource.type);
+  if (!names) {
+    names = Object.keys(restSchema(resource, 'output').properties);
+    propertyNames.set(resource.type, names);
+  }
+  return names;
 }
 
 async function extras(
@@ -111,8 +134,8 @@ export async function hostInterfaces(nsdb: Context['nsdb'], hostId: string): Pro
  */
 export function readBody(resource: Resource, body: ObjectValue, strict: boolean): ObjectValue {
   if (strict) {
-    const known = restSchema(resource, 'output').properties;
-    const unknown = Object.keys(body).filter((key) => !Object.hasOwn(known, key));
+    const known = new Set(namesOf(resource));
+    const unknown = Object.keys(body).filter((key) => !known.has(key));
     if (unknown.length > 0) {
       throw invalid(
         unknown.slice(0, 20).map((key) => ({ property: key.slice(0, 64), message: 'is not a known property' })),

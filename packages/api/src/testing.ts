@@ -92,7 +92,8 @@ export class TestApi {
     return id;
   }
 
-  #holdAgainstOpenApi(method: Method, url: string, { status, body }: Answer): void {
+  #holdAgainstOpenApi(method: Method, url: string, { status, body: sent, headers }: Answer): void {
+    const body = structuredClone(sent);
     const path = Object.keys(this.openApi.paths).find((template) => matches(template, url));
     const operation = path && this.openApi.paths[path]![method.toLowerCase()];
     if (!operation) {
@@ -107,12 +108,20 @@ export class TestApi {
       assert.equal(body, undefined, `${method} ${path}: ${status} has a body that is not described`);
       return;
     }
+    // MidoNet's own media types say null where plain JSON says nothing.
+    if (headers['content-type']?.includes('vnd.org.midonet')) dropNulls(body);
     const validator = Compile({ ...schema, components: this.openApi.components });
     const [, errors] = validator.Errors(body);
     assert.ok(
       validator.Check(body),
       `${method} ${path}: ${status} is not as described: ${JSON.stringify(errors)}\n${JSON.stringify(body)}`,
     );
+  }
+}
+
+function dropNulls(body: unknown): void {
+  for (const item of [body].flat() as Record<string, unknown>[]) {
+    for (const [key, value] of Object.entries(item ?? {})) if (value === null) delete item[key];
   }
 }
 

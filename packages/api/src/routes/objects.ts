@@ -14,7 +14,7 @@ import { type Creator, postRoute } from '../creators.ts';
 import { ApiError, invalid } from '../errors.ts';
 import { negotiate, vendorTypes } from '../media.ts';
 import { describe } from '../openapi.ts';
-import { aliveHosts, readBody, represent } from '../represent.ts';
+import { aliveHosts, asMedia, readBody, represent } from '../represent.ts';
 import { type Place, RESOURCES, type Resource, resourceOf } from '../resources.ts';
 
 type Params = Record<string, string>;
@@ -111,7 +111,7 @@ function listRoute(app: FastifyInstance, context: Context, resource: Resource, u
       all.sort((a, b) => (a.id < b.id ? -1 : 1));
       page = pageOf(request, reply, all, ({ id }) => id);
     }
-    return reply.type(media).send(await represent(context, baseUri(request), resource, page));
+    return reply.type(media).send(asMedia(media, resource, await represent(context, baseUri(request), resource, page)));
   });
 }
 
@@ -147,7 +147,7 @@ function itemRoutes(
     app.get(url, { schema: describe(resource, 'get') }, async (request, reply) => {
       const media = negotiate(request.headers.accept, vendorTypes(resource.media, resource.versions));
       const stored = await existing(context.nsdb, type, idOf(request.params as Params));
-      const [shown] = await represent(context, baseUri(request), resource, [stored]);
+      const [shown] = asMedia(media, resource, await represent(context, baseUri(request), resource, [stored]));
       return reply.header('ETag', etag(stored)).type(media).send(shown);
     });
   }

@@ -7,7 +7,7 @@ import { type Creator, postRoute } from '../creators.ts';
 import { invalid, notFound } from '../errors.ts';
 import { negotiate, vendorTypes } from '../media.ts';
 import { answers, BODY_ERRORS, describe, idParam } from '../openapi.ts';
-import { represent } from '../represent.ts';
+import { asMedia, represent } from '../represent.ts';
 import { resourceOf } from '../resources.ts';
 
 const PortLink = Type.Object(
@@ -90,7 +90,9 @@ export function portLinkRoutes(app: FastifyInstance, context: Context): void {
       const page = pageOf(request, reply, peerIds, (peerId) => peerId);
       const peers = await Promise.all(page.map((peerId) => context.nsdb.get('Port', peerId)));
       const found = peers.filter((peer) => peer !== undefined);
-      return reply.type(media).send(await represent(context, baseUri(request), resource, found));
+      return reply
+        .type(media)
+        .send(asMedia(media, resource, await represent(context, baseUri(request), resource, found)));
     });
   }
 }

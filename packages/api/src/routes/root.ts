@@ -46,6 +46,10 @@ export function rootRoutes(app: FastifyInstance, { nsdb }: Context): void {
       if (verbs.includes('L')) document[plural] = `${base}/${path}`;
       document[`${name}Template`] = `${base}/${path}/{id}`;
     }
+    document.tenants = `${base}/tenants`;
+    document.tenantTemplate = `${base}/tenants/{id}`;
+    document.bulk = `${base}/bulk`;
+    document.events = `${base}/events`;
     document.systemState = `${base}/system_state`;
     document.convergenceTemplate = `${base}/convergence/{revision}`;
     return reply.type(media).send(document);
