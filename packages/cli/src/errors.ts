@@ -7,6 +7,12 @@ export const ERRORS = {
   WEFT_CLI_INCOMPLETE: 'The command given with -e lacks something; the message says what.',
   WEFT_CLI_NOT_FOUND: 'The command given with -e selects no object, or more than one where one is needed.',
   WEFT_CLI_NO_API: 'No API could be reached; name one with --api-socket or --api-url, or start one with `weft api`.',
+  WEFT_CLI_API: 'The API refused a request; the message has its reasons, and its own error code where it gave one.',
+  WEFT_CLI_CONFIG: 'A setting of ~/.weftrc, of the environment or of an option cannot be used; the message names it.',
+  WEFT_CLI_INSECURE:
+    'A password or token would travel without TLS; use an https: address, or --insecure on a network that you trust.',
+  WEFT_CLI_ALIAS:
+    'There is no object of that alias in this session; list the objects first, or use an id. Aliases are interactive only.',
   WEFT_CLI_NO_AGENT: 'No agent answers on its control socket; name it with --control, or start one with `weft agent`.',
   WEFT_DEPS_MISSING: 'Something that Weft needs is not installed; run `make deps`.',
   WEFT_NODE_MISSING: 'There is no Node.js 24 or later; `make deps` installs one inside the repository.',

@@ -1,10 +1,13 @@
 /** The command tree. What a command needs is imported when it runs, so that `--help` is quick. */
-import { Command, CommanderError, Option } from 'commander';
+import { Command, CommanderError } from 'commander';
+import type { ApiOptions } from './api/connect.ts';
+import { addApiOptions } from './api/options.ts';
 import { agentCommand } from './commands/agent.ts';
 import { apiCommand } from './commands/api.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { flowsCommand } from './commands/flows.ts';
 import { labCommand } from './commands/lab.ts';
+import { shellCommand } from './commands/shell.ts';
 import { storeCommand } from './commands/store.ts';
 import { CliError } from './errors.ts';
 
@@ -17,40 +20,55 @@ export function createProgram(): Command {
     .exitOverride()
     // An option after a command's name is that command's, even where the same exists here.
     .enablePositionalOptions()
-    .addOption(new Option('-e, --eval <command>', 'run one command of the topology language and print its outcome'))
-    .option('--json', 'with -e: print lists as JSON')
-    .option(
-      '--api-socket <path>',
-      'Unix socket of the REST API (default: $WEFT_API_SOCKET, /run/weft/api.sock, the only lab)',
-    )
-    .option('--api-url <url>', 'address of the REST API (default: $WEFT_API_URL)')
-    .option('--token-file <path>', 'file with the token for --api-url (default: $WEFT_TOKEN_FILE)')
-    .addHelpText(
-      'after',
-      `
+    .option('-e, --eval <command>', 'run one command of the topology language and print its outcome')
+    .option('--json', 'with -e: print objects as the API sends them');
+  addApiOptions(program).addHelpText(
+    'after',
+    `
 Examples:
   weft lab up                               bring up the default lab: three hosts, two tenants
   weft lab check                            verify it
   weft lab exec blue-a1 -- ping 10.2.0.13   run something in one of its VMs
   weft -e 'list bridge'                     talk to the REST API in the topology language
   weft -e 'chain list' --json`,
-    );
-  for (const command of [labCommand(), agentCommand(), apiCommand(), flowsCommand(), doctorCommand(), storeCommand()]) {
+  );
+  for (const command of [
+    labCommand(),
+    agentCommand(),
+    apiCommand(),
+    flowsCommand(),
+    doctorCommand(),
+    storeCommand(),
+    shellCommand(),
+  ]) {
     program.addCommand(inherit(command));
   }
-  program.action(
-    async (options: { eval?: string; json?: boolean; apiSocket?: string; apiUrl?: string; tokenFile?: string }) => {
-      if (options.eval === undefined) return program.help({ error: true });
-      const { evaluate } = await import('./grammar/evaluate.ts');
-      const { findApi } = await import('./find-api.ts');
-      const { splitWords } = await import('./grammar/lexer.ts');
-      const { parseCommand } = await import('./grammar/parse.ts');
-      // What is not of the language is said so, whether there is an API or not.
-      parseCommand(splitWords(options.eval));
-      const text = await evaluate(options.eval, await findApi(options), { json: options.json === true });
+  program.action(async (options: ApiOptions & { eval?: string; json?: boolean }) => {
+    if (options.eval === undefined) {
+      const { runShell } = await import('./shell/shell.ts');
+      return runShell(options);
+    }
+    const [{ execute }, { connectApi }, { splitWords }, { parseCommand }] = await Promise.all([
+      import('./grammar/evaluate.ts'),
+      import('./api/connect.ts'),
+      import('./grammar/lexer.ts'),
+      import('./grammar/parse.ts'),
+    ]);
+    // What is not of the language is said so, whether there is an API or not.
+    const command = parseCommand(splitWords(options.eval));
+    if (command.described !== undefined) {
+      const { describeTypes } = await import('./grammar/describe.ts');
+      process.stdout.write(`${describeTypes(command.described)}\n`);
+      return;
+    }
+    const { api, tenant } = await connectApi(options);
+    try {
+      const text = await execute(command, { api, tenant, json: options.json === true });
       if (text !== '') process.stdout.write(`${text}\n`);
-    },
-  );
+    } finally {
+      api.close();
+    }
+  });
   return program;
 }
 

@@ -1,75 +1,103 @@
 /** Carries out a command of the topology language on the REST API. */
-import type { RestClient } from '@weft/lab';
+import { pathOf } from '../api/client.ts';
 import { CliError } from '../errors.ts';
 import { splitWords } from './lexer.ts';
-import { type Assignment, parseCommand, type Step } from './parse.ts';
-import type { ObjectType } from './types.ts';
+import { type Assignment, type ParsedCommand, parseCommand, type Step } from './parse.ts';
+import { discoverReferences, type Session, type Value } from './session.ts';
+import { findField, type ObjectType } from './types.ts';
 
-type Value = Readonly<Record<string, unknown>>;
-
-export interface EvaluateOptions {
-  /** `list` and `show` give JSON as the API sent it. */
-  readonly json?: boolean;
+/** An object on the way: where it is, and its id where it has one. */
+interface Place {
+  readonly path: string;
+  readonly id: string;
 }
 
+export const ROOT: Place = { path: '', id: '' };
+
 /** Returns what is to be printed; empty for commands that say nothing. */
-export async function evaluate(line: string, api: RestClient, options: EvaluateOptions = {}): Promise<string> {
-  const command = parseCommand(splitWords(line));
+export function evaluate(line: string, session: Session): Promise<string> {
+  return execute(parseCommand(splitWords(line), session.aliases), session);
+}
+
+export async function execute(command: ParsedCommand, session: Session): Promise<string> {
   const { verb, target, assignments, fields } = command;
   const subject = target ?? command.path.at(-1)!.type;
-  if (verb === 'describe') return describe(subject);
-
-  let parent = '';
-  let path = '';
-  for (const step of command.path) {
-    parent = path;
-    path = await resolve(api, path, step);
+  if (verb === 'describe') {
+    const { describeTypes } = await import('./describe.ts');
+    return describeTypes(command.described ?? [subject]);
   }
+  const { api, json } = session;
+  let place = ROOT;
+  for (const step of command.path) place = await resolve(session, place, step);
   switch (verb) {
     case 'list': {
-      const all = await api.get<Value[]>(`${path}/${subject.collection}`);
-      const chosen = all.filter((value) => assignments.every((assignment) => matches(value, assignment)));
-      if (options.json) return JSON.stringify(chosen, null, 2);
-      return chosen.map((value) => printObject(subject, value)).join('\n');
+      const wanted = [...assignments, ...tenancy(session, subject, assignments, place)];
+      const all = await api.list<Value>(`${place.path}/${subject.collection}`);
+      const chosen = all.filter((value) => wanted.every((assignment) => matches(value, assignment)));
+      if (json) return JSON.stringify(chosen, null, 2);
+      return printObjects(session, subject, chosen, place.id);
     }
     case 'show': {
-      const value = await api.get<Value>(path);
-      if (options.json) return JSON.stringify(value, null, 2);
-      if (fields.length === 0) return printObject(subject, value);
-      return fields.map((field) => field.value.print(value[field.property]) ?? '').join('\n');
+      const value = await api.get<Value>(place.path);
+      if (json) return JSON.stringify(value, null, 2);
+      await discoverReferences(session, subject, [value]);
+      if (fields.length === 0) return printObject(session, subject, value);
+      return fields.map((field) => field.value.print(value[field.property], session.aliases) ?? '').join('\n');
     }
     case 'create':
-      return create(api, path, subject, assignments);
+      return create(session, place, subject, [...assignments, ...tenancy(session, subject, assignments, place)]);
     case 'set':
-      await update(api, path, subject, assignments);
+      await update(session, place.path, subject, assignments);
       return '';
     case 'clear': {
       const cleared = fields.map((field) => ({ field, value: null, inverted: false }));
-      await update(api, path, subject, cleared);
+      await update(session, place.path, subject, cleared);
       return '';
     }
     case 'delete':
-      if (parent === path) throw new CliError('WEFT_CLI_INCOMPLETE', 'Missing arguments, incomplete command');
-      await api.delete(path);
+      if (command.path.length === 0) throw new CliError('WEFT_CLI_INCOMPLETE', 'Missing arguments, incomplete command');
+      await api.delete(place.path);
+      session.aliases?.forget(place.id);
       return '';
   }
 }
 
-/** Path of the object that a step selects. */
-async function resolve(api: RestClient, parent: string, { type, reference }: Step): Promise<string> {
-  if ('id' in reference) {
-    const path = type.item ? `/${type.item}/${reference.id}` : `${parent}/${type.collection}/${reference.id}`;
-    return path;
+/** What `sett` adds: new objects below the root are the tenant's, and lists show only those. */
+function tenancy(session: Session, type: ObjectType, given: readonly Assignment[], place: Place): Assignment[] {
+  const field = findField(type, 'tenant');
+  if (session.tenant === undefined || field === undefined || place !== ROOT) return [];
+  if (given.some((assignment) => assignment.field === field)) return [];
+  return [{ field, value: session.tenant, inverted: false }];
+}
+
+/** Where the object is that a step selects. */
+export async function resolve(session: Session, parent: Place, { type, reference }: Step): Promise<Place> {
+  const collection = `${parent.path}/${type.collection}`;
+  if ('only' in reference) return { path: collection, id: '' };
+  if ('alias' in reference) {
+    const { alias } = reference;
+    const aliases = session.aliases!;
+    const id = alias.includes(':') ? aliases.idOf(alias)! : aliases.find(alias, parent.id);
+    const kind = alias.split(':').at(-1)!.replace(/\d+$/, '');
+    if (kind !== type.alias) throw new CliError('WEFT_CLI_ALIAS', `User error: ${alias} is no ${type.name}`);
+    return { path: `/${type.item}/${id}`, id };
   }
-  const all = await api.get<Value[]>(`${parent}/${type.collection}`);
+  if ('id' in reference) {
+    const { id } = reference;
+    return { path: type.item ? `/${type.item}/${id}` : `${collection}/${id}`, id };
+  }
+  const all = await session.api.list<Value>(collection);
   const found = all.filter((value) => reference.filter.every((assignment) => matches(value, assignment)));
   if (found.length === 1) {
     const [value] = found;
-    return type.item
-      ? `/${type.item}/${value!.id}`
-      : `${parent}/${type.collection}/${encodeURIComponent(String(value![type.key!]))}`;
+    const id = String(value!.id ?? '');
+    if (type.item === undefined) return { path: pathOf(String(value!.uri)), id: '' };
+    if (type.alias !== undefined) session.aliases?.discover(type.alias, id, parent.id);
+    return { path: `/${type.item}/${id}`, id };
   }
-  const words = reference.filter.map(({ field, value }) => `${field.name} ${field.value.print(value) ?? ''}`).join(' ');
+  const words = reference.filter
+    .map(({ field, value }) => `${field.name} ${field.value.print(value, session.aliases) ?? ''}`)
+    .join(' ');
   const count = found.length === 0 ? 'no' : String(found.length);
   throw new CliError(
     'WEFT_CLI_NOT_FOUND',
@@ -78,32 +106,48 @@ async function resolve(api: RestClient, parent: string, { type, reference }: Ste
   );
 }
 
+/** Says the new object's alias or id; what has none is shown by its fields. */
 async function create(
-  api: RestClient,
-  parent: string,
+  session: Session,
+  parent: Place,
   type: ObjectType,
   assignments: readonly Assignment[],
 ): Promise<string> {
   const [later, now] = partition(assignments, ({ field }) => type.special?.[field.name] !== undefined);
-  const collection = `${parent}/${type.collection}`;
-  const { location } = await api.post(collection, bodyOf(now));
-  const id = decodeURIComponent(location?.split('/').at(-1) ?? '');
-  const path = type.item ? `/${type.item}/${id}` : `${collection}/${encodeURIComponent(id)}`;
-  if (later.length > 0) await update(api, path, type, later);
-  // What has no id of its own is shown by its fields.
-  return type.item ? id : printObject(type, await api.get<Value>(path));
+  const { path, body } = await session.api.post(`${parent.path}/${type.collection}`, bodyOf(now));
+  if (path === undefined) throw new CliError('WEFT_CLI_API', 'the API does not say where the new object is', 1);
+  if (later.length > 0) {
+    try {
+      await update(session, path, type, later);
+    } catch (error) {
+      // Half an object is none: what could not be finished goes away again.
+      await session.api.delete(path).catch(() => undefined);
+      throw error;
+    }
+  }
+  const id = decodeURIComponent(path.split('/').at(-1)!);
+  if (session.json) return JSON.stringify(body ?? (await session.api.get<Value>(path)), null, 2);
+  if (type.item === undefined) {
+    const value = await session.api.get<Value>(path);
+    await discoverReferences(session, type, [value]);
+    return printObject(session, type, value);
+  }
+  if (type.alias !== undefined) session.aliases?.discover(type.alias, id, parent.id);
+  return session.aliases?.aliasOf(id) ?? id;
 }
 
 async function update(
-  api: RestClient,
+  { api }: Session,
   path: string,
   type: ObjectType,
   assignments: readonly Assignment[],
 ): Promise<void> {
   const [special, plain] = partition(assignments, ({ field }) => type.special?.[field.name] !== undefined);
   if (plain.length > 0) {
-    const merged = { ...(await api.get<Value>(path)), ...bodyOf(plain) };
-    await api.put(path, Object.fromEntries(Object.entries(merged).filter(([, value]) => value !== null)));
+    await api.change(path, (value) => {
+      const merged = { ...value, ...bodyOf(plain) };
+      return Object.fromEntries(Object.entries(merged).filter(([, one]) => one !== null));
+    });
   }
   for (const { field, value } of special) {
     const { path: below, property } = type.special![field.name]!;
@@ -121,27 +165,37 @@ function bodyOf(assignments: readonly Assignment[]): Record<string, unknown> {
   return body;
 }
 
-function matches(value: Value, { field, value: wanted }: Assignment): boolean {
+/** Compared as printed: both sides then have one spelling. */
+function matches(value: Value, { field, value: wanted, inverted }: Assignment): boolean {
+  if (field.inverted !== undefined && inverted !== (value[field.inverted] === true)) return false;
   return field.value.print(value[field.property]) === field.value.print(wanted);
 }
 
-/** `<type> <id> <field> <value>…`, without the fields that have no value. Without an id: only fields. */
-function printObject(type: ObjectType, value: Value): string {
-  const parts = type.item ? [type.name, String(value.id)] : [];
+/** A line for each object; what is printed gets its alias, in this order. */
+async function printObjects(
+  session: Session,
+  type: ObjectType,
+  values: readonly Value[],
+  parentId: string,
+): Promise<string> {
+  if (type.alias !== undefined) {
+    for (const { id } of values) session.aliases?.discover(type.alias, String(id), parentId);
+  }
+  await discoverReferences(session, type, values);
+  return values.map((value) => printObject(session, type, value)).join('\n');
+}
+
+/** `<type> <alias or id> <field> <value>…`, without the fields that have no value. Without an id: only fields. */
+function printObject({ aliases }: Session, type: ObjectType, value: Value): string {
+  const parts = type.item ? [type.name, aliases?.ownAlias(String(value.id)) ?? String(value.id)] : [];
   for (const field of type.fields) {
-    if (field.name === 'id') continue;
-    const shown = field.value.print(value[field.property]);
+    if (field.name === 'id' && type.item) continue;
+    const shown = field.value.print(value[field.property], aliases);
     if (shown === undefined) continue;
     const bang = field.inverted !== undefined && value[field.inverted] === true ? '!' : '';
     parts.push(field.name, `${bang}${shown}`);
   }
   return parts.join(' ');
-}
-
-function describe(type: ObjectType): string {
-  const lines = type.fields.map((field) => `  ${field.name}${field.readOnly ? ' (read-only)' : ''}`);
-  const below = type.children.length === 0 ? [] : ['below it:', ...type.children.map((child) => `  ${child.name}`)];
-  return [`${type.name}: ${type.verbs.join(', ')}`, 'fields:', ...lines, ...below].join('\n');
 }
 
 function partition<T>(items: readonly T[], test: (item: T) => boolean): [T[], T[]] {

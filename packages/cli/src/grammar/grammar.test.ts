@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type Api, createApi } from '@weft/api';
-import { RestClient } from '@weft/lab';
 import { type Nsdb, openEmbedded, registerHost } from '@weft/nsdb';
 import fc from 'fast-check';
+import { ApiClient } from '../api/client.ts';
 import { CliError } from '../errors.ts';
 import { evaluate } from './evaluate.ts';
 import { splitWords } from './lexer.ts';
@@ -80,6 +80,7 @@ describe('commands', () => {
   let directory: string;
   let nsdb: Nsdb;
   let api: Api;
+  let client: ApiClient;
   let run: (line: string) => Promise<string>;
 
   before(async () => {
@@ -89,9 +90,11 @@ describe('commands', () => {
     api = await createApi({ nsdb });
     const socketPath = join(directory, 'api.sock');
     await api.listen({ unixSocket: socketPath });
-    run = (line) => evaluate(line, new RestClient({ socketPath }));
+    client = new ApiClient({ socketPath });
+    run = (line) => evaluate(line, { api: client });
   });
   after(async () => {
+    client.close();
     await api.close();
     await nsdb.close();
     await rm(directory, { recursive: true });
@@ -163,7 +166,7 @@ describe('commands', () => {
   });
 
   test('what the API refuses is said with its reasons', async () => {
-    await assert.rejects(run(`bridge ${HOST} show name`), { code: 'WEFT_LAB_API' });
+    await assert.rejects(run(`bridge ${HOST} show name`), { code: 'WEFT_CLI_API' });
     await assert.rejects(run('tunnel-zone create name tz'), /409|WEFT_DUPLICATE/);
     await assert.rejects(run('bridge name nobody delete'), { code: 'WEFT_CLI_NOT_FOUND' });
   });

@@ -1,9 +1,10 @@
 /**
  * The grammar: `[type reference]… [verb] [collection] [field value]…`. The verb may come first, in the middle or last, and a
- * reference is an id or a filter (`bridge name demo`).
+ * reference is an id, in a session an alias, or a filter (`bridge name demo`).
  */
 import { CliError } from '../errors.ts';
-import { type FieldType, findField, findType, type ObjectType, ROOT_TYPES, type Verb } from './types.ts';
+import { isAlias } from './aliases.ts';
+import { type FieldType, findField, findType, type Names, type ObjectType, ROOT_TYPES, type Verb } from './types.ts';
 import { isUuid } from './values.ts';
 
 export interface Assignment {
@@ -16,7 +17,13 @@ export interface Assignment {
 /** One object on the way from the root. */
 export interface Step {
   readonly type: ObjectType;
-  readonly reference: { readonly id: string } | { readonly filter: readonly Assignment[] };
+  readonly reference:
+    | { readonly id: string }
+    /** Found when the command is carried out: its scope is the object before it. */
+    | { readonly alias: string }
+    | { readonly filter: readonly Assignment[] }
+    /** The only object of its type. */
+    | { readonly only: true };
 }
 
 export interface ParsedCommand {
@@ -27,10 +34,15 @@ export interface ParsedCommand {
   readonly assignments: readonly Assignment[];
   /** Fields named without a value: of `show` and `clear`. */
   readonly fields: readonly FieldType[];
+  /** Of `describe`. */
+  readonly described?: readonly ObjectType[];
 }
 
-export function parseCommand(words: readonly string[]): ParsedCommand {
+/** `names`: of a session; without them only ids name objects. Throws CliError WEFT_CLI_SYNTAX, WEFT_CLI_INCOMPLETE. */
+export function parseCommand(words: readonly string[], names?: Names): ParsedCommand {
   if (words.length === 0) throw new CliError('WEFT_CLI_INCOMPLETE', 'Missing arguments, incomplete command');
+  const described = parseDescribe(words);
+  if (described) return described;
   const path: Step[] = [];
   let verb: Verb | undefined;
   let target: ObjectType | undefined;
@@ -48,9 +60,13 @@ export function parseCommand(words: readonly string[]): ParsedCommand {
     } else if (type && !(mayBeField && isAboutFields(verb!))) {
       i++;
       const next = words[i];
-      if (next === undefined || (verb === undefined && verbOf(next) && !isUuid(next))) target = type;
+      if (type.singleton) path.push({ type, reference: { only: true } });
+      else if (next === undefined || (verb === undefined && verbOf(next) && !isUuid(next))) target = type;
       else if (isUuid(next)) {
         path.push({ type, reference: { id: next.toLowerCase() } });
+        i++;
+      } else if (names && type.item !== undefined && isAlias(next)) {
+        path.push({ type, reference: { alias: next } });
         i++;
       } else if (!findField(type, next)) throw syntaxError(words, i, `neither an id nor a field of ${type.name}`);
       else if (verb === 'list' || verb === 'create') target = type;
@@ -61,7 +77,7 @@ export function parseCommand(words: readonly string[]): ParsedCommand {
           findField(type, words[i]!) &&
           !(filter.length > 0 && verb !== undefined && verb !== 'delete')
         ) {
-          filter.push(readAssignment(type, words, i));
+          filter.push(readAssignment(type, words, i, names));
           i += 2;
         }
         path.push({ type, reference: { filter } });
@@ -103,7 +119,7 @@ export function parseCommand(words: readonly string[]): ParsedCommand {
       continue;
     }
     if (verb === 'delete' || verb === 'describe') throw syntaxError(words, i, `${verb} takes no fields`);
-    assignments.push(readAssignment(subject, words, i));
+    assignments.push(readAssignment(subject, words, i, names));
     i += 2;
   }
   if (verb !== 'list') {
@@ -116,12 +132,39 @@ export function parseCommand(words: readonly string[]): ParsedCommand {
   return { verb, path, target, assignments, fields };
 }
 
+/** `describe bridge port`, `bridge port describe`; also `describe port`, which means every type of that name. */
+function parseDescribe(words: readonly string[]): ParsedCommand | undefined {
+  const first = verbOf(words[0]!) === 'describe';
+  if (!first && verbOf(words.at(-1)!) !== 'describe') return undefined;
+  const rest = first ? words.slice(1) : words.slice(0, -1);
+  const described = typesAt(rest);
+  if (described.length === 0) return undefined;
+  return { verb: 'describe', path: [], target: described[0]!, described, assignments: [], fields: [] };
+}
+
+/** The types that these words lead to; one word alone may be a type at any depth. */
+function typesAt(words: readonly string[]): ObjectType[] {
+  if (words.length === 1) {
+    const root = findType(ROOT_TYPES, words[0]!);
+    if (root) return [root];
+    return ROOT_TYPES.flatMap((type) => findType(type.children, words[0]!) ?? []);
+  }
+  let found: readonly ObjectType[] = ROOT_TYPES;
+  let type: ObjectType | undefined;
+  for (const word of words) {
+    type = findType(found, word);
+    if (type === undefined) return [];
+    found = type.children;
+  }
+  return type === undefined ? [] : [type];
+}
+
 /** After these verbs a word that is both a field and a collection is the field: `set port …`. */
 function isAboutFields(verb: Verb): boolean {
   return verb === 'set' || verb === 'clear' || verb === 'show';
 }
 
-function readAssignment(type: ObjectType, words: readonly string[], i: number): Assignment {
+function readAssignment(type: ObjectType, words: readonly string[], i: number, names: Names | undefined): Assignment {
   const field = findField(type, words[i]!)!;
   let word = words[i + 1];
   if (word === undefined) {
@@ -129,7 +172,7 @@ function readAssignment(type: ObjectType, words: readonly string[], i: number): 
   }
   const inverted = word.length > 1 && word.startsWith('!') && field.inverted !== undefined;
   if (inverted) word = word.slice(1);
-  return { field, value: field.value.parse(word, field.name), inverted };
+  return { field, value: field.value.parse(word, field.name, names), inverted };
 }
 
 function refuseReadOnly(field: FieldType): void {
@@ -141,7 +184,7 @@ function syntaxError(words: readonly string[], i: number, why: string): CliError
 }
 
 /** Verbs may be shortened; `set` and `list` may not, since they are short already. */
-function verbOf(word: string): Verb | undefined {
+export function verbOf(word: string): Verb | undefined {
   if (word === 'list' || word === 'set' || word === 'clear') return word;
   if (word === 'create' || word === 'add') return 'create';
   if (word.length >= 2 && 'show'.startsWith(word)) return 'show';
