@@ -9,6 +9,10 @@ export const ERRORS = {
     'The agent attaches programs to interfaces and needs root (CAP_NET_ADMIN, CAP_BPF, CAP_SYS_ADMIN). Start it as root.',
   WEFT_AGENT_CONTROL:
     'A request to the agent’s control socket was not understood. See `weft agent --help` for the paths it answers.',
+  WEFT_AGENT_PACKET:
+    'The description of a packet was not understood; the message names the part. `weft trace --help` lists the words and fields.',
+  WEFT_AGENT_NO_PORT:
+    'The port to trace from is not bound on this host, or its interface is not there. `weft trace` without arguments lists the ports of a host; name another host, or bind the port.',
   WEFT_AGENT_WORKER:
     'The packet worker stopped unexpectedly. Known flows go on in the kernel; the agent exits so that its supervisor starts it anew. The log holds the cause.',
 } as const;

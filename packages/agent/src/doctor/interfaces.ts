@@ -73,7 +73,7 @@ function ingressOf(nl: NetlinkSocket, link: Link, wanted: readonly string[]): Ho
   const filters = tcList(nl, link.ifindex, 'ingress');
   const inTcx = tcx.findIndex((program) => wanted.includes(program.name));
   if (inTcx >= 0) {
-    const ahead = tcx.slice(0, inTcx).filter((program) => !isOurs(program.name) || program.name === 'weft_probe');
+    const ahead = tcx.slice(0, inTcx);
     return { mode: 'tcx', ahead: ahead.map((program) => `tcx program ${program.id} ${program.name}`) };
   }
   const sorted = [...filters].sort((a, b) => a.prio - b.prio);

@@ -15,6 +15,7 @@ import { chmodSync, unlinkSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { AgentError } from '../errors.ts';
+import { receivedPerInterface } from './interface-counters.ts';
 import { renderMetrics } from './metrics.ts';
 import type { PacketWorker } from './packet-worker.ts';
 
@@ -92,7 +93,9 @@ async function handle(options: ControlOptions, request: IncomingMessage, respons
     }
     if (url.pathname === '/metrics') {
       response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' });
-      response.end(await renderMetrics(await worker.status()));
+      response.end(
+        await renderMetrics({ ...options.daemonStatus(), ...(await worker.status()) }, receivedPerInterface()),
+      );
       return;
     }
   }

@@ -1,10 +1,17 @@
-/** Exposition of the worker's numbers in Prometheus' text format. Counting happens in typed arrays; this only renders. */
-import { Counter, Gauge, Registry } from 'prom-client';
+/** Exposition of the agent's numbers in Prometheus' text format. Counting happens in typed arrays; this only renders. */
+import { Counter, Gauge, type Metric, Registry } from 'prom-client';
+import type { LatencyReport } from '../worker/latency.ts';
+import type { InterfaceCounters } from './interface-counters.ts';
 
 /** Every metric of the agent: name, kind, help. `docs/METRICS.md` lists the same. */
 export const METRICS = [
   ['weft_revision', 'gauge', 'Revision of the state database that the agent has taken in'],
   ['weft_applied_revision', 'gauge', 'Revision that no packet of this host precedes any more'],
+  ['weft_applied_behind_seconds', 'gauge', 'For how long the applied revision has been older than the one taken in'],
+  ['weft_store_up', 'gauge', '1: the state database answers'],
+  ['weft_session_open', 'gauge', '1: the host has its session, what it learns is published'],
+  ['weft_store_received_bytes_total', 'counter', 'Bytes of changes received from the state database'],
+  ['weft_interests', 'gauge', 'Subscriptions to the state database'],
   ['weft_flows', 'gauge', 'Flows installed'],
   ['weft_flows_max', 'gauge', 'Capacity of the flow table'],
   ['weft_flows_installed_total', 'counter', 'Flows written to the datapath'],
@@ -14,24 +21,53 @@ export const METRICS = [
   ['weft_flows_expired_total', 'counter', 'Flows removed because they were idle or overdue'],
   ['weft_flows_revalidated_total', 'counter', 'Flows simulated anew after a change'],
   ['weft_revalidation_pending', 'gauge', 'Flows that wait to be simulated anew'],
+  ['weft_flows_unverified', 'gauge', 'Flows of an earlier start that have not been simulated anew'],
   ['weft_upcalls_total', 'counter', 'Packets that came up from the datapath'],
+  ['weft_upcalls_by_reason_total', 'counter', 'Packets that the datapath sent up, by reason'],
+  [
+    'weft_first_packet_seconds',
+    'histogram',
+    'From the arrival of a packet that misses until it is out and its flow installed',
+  ],
   ['weft_late_hits_total', 'counter', 'Packets that came up although their flow was on its way'],
   ['weft_simulations_total', 'counter', 'Packets simulated'],
   ['weft_postponed_total', 'counter', 'Simulations that lacked data'],
   ['weft_waiting_packets', 'gauge', 'Packets in the waiting room'],
+  ['weft_waiting_packets_max', 'gauge', 'Room in the waiting room'],
   ['weft_generated_total', 'counter', 'Frames sent by virtual devices'],
   ['weft_icmp_suppressed_total', 'counter', 'ICMP errors not sent because of the rate limit'],
   ['weft_executed_total', 'counter', 'Frames sent by the agent'],
   ['weft_learned_macs', 'gauge', 'MAC addresses learned by this host'],
+  ['weft_learned_neighbours', 'gauge', 'ARP and ND entries learned by this host'],
   ['weft_neighbours_pending', 'gauge', 'ARP and ND resolutions under way'],
-  ['weft_interests', 'gauge', 'Subscriptions to the state database'],
-  ['weft_errors_total', 'counter', 'Packets or flows on which the agent failed'],
+  ['weft_peers_up', 'gauge', 'Other hosts to which there is a tunnel'],
+  ['weft_peers_down', 'gauge', 'Other hosts of the tunnel zones to which no route leads'],
+  ['weft_peers_refused', 'gauge', 'Other hosts whose tunnel the datapath refused'],
+  ['weft_tunnel_keys', 'gauge', 'Tunnel keys that end at this host'],
+  ['weft_tunnel_keys_refused', 'gauge', 'Tunnel keys that the datapath refused'],
+  ['weft_ports', 'gauge', 'Virtual ports bound to this host'],
+  ['weft_ports_live', 'gauge', 'Bound ports whose interface is there and attached'],
+  ['weft_port_received_packets_total', 'counter', 'Packets that came from the interface of a port'],
+  ['weft_port_received_bytes_total', 'counter', 'Bytes that came from the interface of a port'],
   ['weft_drops_total', 'counter', 'Packets dropped, by reason'],
-] as const;
+  ['weft_errors_total', 'counter', 'Packets or flows on which the agent failed'],
+  ['weft_resident_bytes', 'gauge', 'Memory of the agent'],
+] as const satisfies readonly (readonly [name: string, kind: 'gauge' | 'counter' | 'histogram', help: string])[];
 
-const FIELDS: Record<string, string> = {
+type Name = (typeof METRICS)[number][0];
+
+/** Names of upcall reasons (UPCALL_… of the flow contract), by number. */
+const UPCALL_REASONS = ['none', 'miss', 'ttl', 'too_big', 'action', 'tcp_flags', 'path_mtu', 'flow_state'];
+
+/** Metrics without labels: where their number stands in the status. */
+const FIELDS: Partial<Record<Name, string>> = {
   weft_revision: 'revision',
   weft_applied_revision: 'applied',
+  weft_applied_behind_seconds: 'behindSeconds',
+  weft_store_up: 'storeUp',
+  weft_session_open: 'session',
+  weft_store_received_bytes_total: 'bytesReceived',
+  weft_interests: 'interests',
   weft_flows: 'flows',
   weft_flows_max: 'flowsMax',
   weft_flows_installed_total: 'flowsInstalled',
@@ -41,30 +77,111 @@ const FIELDS: Record<string, string> = {
   weft_flows_expired_total: 'expired',
   weft_flows_revalidated_total: 'revalidated',
   weft_revalidation_pending: 'revalidationPending',
+  weft_flows_unverified: 'unverified',
   weft_upcalls_total: 'upcalls',
   weft_late_hits_total: 'lateHits',
   weft_simulations_total: 'simulations',
   weft_postponed_total: 'postponed',
   weft_waiting_packets: 'waiting',
+  weft_waiting_packets_max: 'waitingMax',
   weft_generated_total: 'generated',
   weft_icmp_suppressed_total: 'icmpSuppressed',
   weft_executed_total: 'executed',
   weft_learned_macs: 'learnedMacs',
+  weft_learned_neighbours: 'neighboursPublished',
   weft_neighbours_pending: 'neighboursPending',
-  weft_interests: 'interests',
+  weft_peers_up: 'tunnelCounts.up',
+  weft_peers_down: 'tunnelCounts.down',
+  weft_peers_refused: 'tunnelCounts.refused',
+  weft_tunnel_keys: 'tunnelKeys.installed',
+  weft_tunnel_keys_refused: 'tunnelKeys.refused',
   weft_errors_total: 'errors',
+  weft_resident_bytes: 'rssBytes',
 };
 
-/** Renders a worker status (see `Engine.status`) as text. */
-export async function renderMetrics(status: Record<string, unknown>): Promise<string> {
+interface PortStatus {
+  readonly portId: string;
+  readonly interfaceName: string;
+  readonly live: boolean;
+}
+
+interface Sample {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+
+/** Renders a status (see `Engine.status` and the daemon's) and what the interfaces of this host received. */
+export async function renderMetrics(
+  status: Readonly<Record<string, unknown>>,
+  received: ReadonlyMap<string, InterfaceCounters>,
+): Promise<string> {
   const registry = new Registry();
   for (const [name, kind, help] of METRICS) {
-    const options = { name, help, registers: [registry] };
-    if (name === 'weft_drops_total') {
-      const drops = new Counter({ ...options, labelNames: ['reason'] });
-      for (const [reason, n] of Object.entries(status.drops as Record<string, number>)) drops.inc({ reason }, n);
-    } else if (kind === 'counter') new Counter(options).inc(Number(status[FIELDS[name]]));
-    else new Gauge(options).set(Number(status[FIELDS[name]]));
+    if (kind === 'histogram') {
+      registry.registerMetric(histogram(name, help, status.firstPacket as LatencyReport));
+      continue;
+    }
+    const field = FIELDS[name];
+    const samples =
+      field === undefined ? samplesOf(name, status, received) : [{ labels: {}, value: at(status, field) }];
+    // A metric without a label would show a zero that nobody counted.
+    const labelNames = samples.length === 0 ? ['none'] : Object.keys(samples[0]!.labels);
+    const options = { name, help, labelNames, registers: [registry] };
+    const metric = kind === 'counter' ? new Counter(options) : new Gauge(options);
+    for (const { labels, value } of samples) metric.inc(labels, value);
   }
   return registry.metrics();
+}
+
+/** The number at a path like `tunnels.up`. */
+function at(status: Readonly<Record<string, unknown>>, path: string): number {
+  let value: unknown = status;
+  for (const name of path.split('.')) value = (value as Record<string, unknown>)[name];
+  return Number(value);
+}
+
+function samplesOf(
+  name: Name,
+  status: Readonly<Record<string, unknown>>,
+  received: ReadonlyMap<string, InterfaceCounters>,
+): Sample[] {
+  const ports = status.ports as readonly PortStatus[];
+  switch (name) {
+    case 'weft_drops_total':
+      return Object.entries(status.drops as Record<string, number>).map(([reason, value]) => ({
+        labels: { reason },
+        value,
+      }));
+    case 'weft_upcalls_by_reason_total':
+      return UPCALL_REASONS.map((reason, i) => ({
+        labels: { reason },
+        value: (status.upcallsByReason as readonly number[])[i] ?? 0,
+      })).slice(1);
+    case 'weft_ports':
+      return [{ labels: {}, value: ports.length }];
+    case 'weft_ports_live':
+      return [{ labels: {}, value: ports.filter(({ live }) => live).length }];
+    default: {
+      const field = name === 'weft_port_received_packets_total' ? 'packets' : 'bytes';
+      return ports
+        .filter(({ live, interfaceName }) => live && received.has(interfaceName))
+        .map(({ portId, interfaceName }) => ({
+          labels: { port: portId, interface: interfaceName },
+          value: received.get(interfaceName)![field],
+        }));
+    }
+  }
+}
+
+/** A histogram whose buckets were counted elsewhere, which prom-client's own class cannot take. */
+function histogram(name: string, help: string, { edges, counts, sum }: LatencyReport): Metric {
+  let count = 0;
+  const values = counts.map((n, i) => {
+    count += n;
+    return { labels: { le: edges[i] ?? '+Inf' }, value: count, metricName: `${name}_bucket` };
+  });
+  values.push({ labels: {} as never, value: sum, metricName: `${name}_sum` });
+  values.push({ labels: {} as never, value: count, metricName: `${name}_count` });
+  const get = async () => ({ name, help, type: 'histogram', values, aggregator: 'sum' });
+  return { name, get } as unknown as Metric;
 }

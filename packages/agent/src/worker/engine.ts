@@ -3,7 +3,16 @@
  * what the state database sent, handles a batch of packets, simulates invalidated flows anew and runs timers.
  */
 import type { Datapath, Upcall } from '@weft/datapath';
-import { DROP_REASONS, FLOW_VALUE_SIZE, KEY_SIZE, printAction, printKey, TAG_INGRESS, tag } from '@weft/flow';
+import {
+  DROP_REASONS,
+  FLOW_VALUE_SIZE,
+  KEY_SIZE,
+  printAction,
+  printKey,
+  TAG_INGRESS,
+  tag,
+  UPCALL_MISS,
+} from '@weft/flow';
 import type { Batch } from '@weft/nsdb';
 import { Simulator, VirtualTopology } from '@weft/simulator';
 import type { AgentLimits } from '../config.ts';
@@ -13,6 +22,7 @@ import { type Core, newWorkerCounters } from './core.ts';
 import type { Effects } from './effects.ts';
 import { ExecutionQueue } from './execution-queue.ts';
 import { Installer } from './installer.ts';
+import { Latency, monotonicNs } from './latency.ts';
 import { LearnedMacs } from './learned-macs.ts';
 import { ReplicateLists } from './lists.ts';
 import { sweepFlows, sweepWaiting, wake } from './maintenance.ts';
@@ -51,6 +61,8 @@ export interface EngineOptions {
   readonly effects: Effects;
   /** Steady clock in ms. */
   readonly clock: () => number;
+  /** The clock of `Upcall.time`, ns; default CLOCK_MONOTONIC. */
+  readonly monotonicNs?: () => number;
 }
 
 /** One installed flow, in words. */
@@ -79,6 +91,9 @@ export class Engine {
   /** Entries published since the view took them in. */
   private own: OwnEntry[] = [];
   private revision = 0;
+  /** Since when the reported revision has been older than that; 0: it is not. */
+  private behindSince = 0;
+  private readonly latency: Latency;
   private reported = 0;
   private nextTick = 0;
   private nextSweep = 0;
@@ -102,6 +117,7 @@ export class Engine {
       },
     };
     this.clock = options.clock;
+    this.latency = new Latency(options.monotonicNs ?? monotonicNs);
     this.underlay = underlay;
     this.nextRelease = this.clock() + RELEASE_MS;
     const view = new VirtualTopology();
@@ -204,6 +220,7 @@ export class Engine {
     }
     installer.flush();
     openings.flush();
+    this.latency.done();
     now = this.clock();
     if (this.revalidator.pending > 0) this.revalidator.run(this.core.limits.revalidateBatch, now);
     if (now >= this.nextTick) this.timers(now);
@@ -215,10 +232,14 @@ export class Engine {
   }
 
   private readonly onUpcall = (upcall: Upcall): void => {
+    const { counters } = this.core;
+    const { postponed } = counters;
     try {
       this.path.upcall(upcall, this.clock());
+      // How long a packet waits for data is not the agent's doing.
+      if (upcall.reason === UPCALL_MISS && counters.postponed === postponed) this.latency.note(upcall.time);
     } catch (error) {
-      this.core.counters.errors++;
+      counters.errors++;
       this.core.effects.log('packet.failed', { error: (error as Error).stack });
     }
   };
@@ -254,9 +275,12 @@ export class Engine {
   }
 
   private reportApplied(): void {
-    if (this.reported === this.revision || this.revalidator.pending > 0) return;
+    if (this.reported === this.revision) return;
+    if (this.behindSince === 0) this.behindSince = this.clock();
+    if (this.revalidator.pending > 0) return;
     if (this.revalidator.unverified > 0 || !this.feed.ready || !this.feed.complete) return;
     this.reported = this.revision;
+    this.behindSince = 0;
     this.core.effects.applied(this.revision);
   }
 
@@ -343,6 +367,7 @@ export class Engine {
     return {
       revision: this.revision,
       applied: this.reported,
+      behindSeconds: this.behindSince === 0 ? 0 : (this.clock() - this.behindSince) / 1000,
       ready: this.feed.ready,
       flows: core.installer.table.size,
       flowsMax: core.installer.table.capacity,
@@ -353,6 +378,8 @@ export class Engine {
       unverified: this.revalidator.unverified,
       tags: core.installer.tags.tagCount,
       waiting: core.waiting.size,
+      waitingMax: core.limits.maxWaiting,
+      firstPacket: this.latency.report(),
       learnedMacs: core.macs.size,
       neighboursPending: core.neighbours.pendingCount,
       neighboursPublished: core.neighbours.publishedCount,
