@@ -1,6 +1,7 @@
 /** Every figure, in the order of the report. A new one is a file here and a line below. */
 import type { BenchCase } from '../harness/case.ts';
 import agentRss from './agent_rss_100k.ts';
+import api from './api.ts';
 import change from './change.ts';
 import firstPacket from './first_packet.ts';
 import flowSetup from './flow_setup.ts';
@@ -24,4 +25,5 @@ export const CASES: readonly BenchCase[] = [
   sim,
   agentRss,
   change,
+  api,
 ];
