@@ -1,22 +1,26 @@
 /** Puts the API together: Fastify, routes, doors. */
-import type { Server } from 'node:http';
 import type { Nsdb } from '@weft/nsdb';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
+import { controlAccess } from './access.ts';
+import { audit } from './audit/audit.ts';
+import type { AuthConfig } from './auth/config.ts';
 import type { Context } from './context.ts';
-import { type Door, type ListenOptions, openDoor, tokenCheck, tokenFromFile } from './doors.ts';
+import { type Door, type ListenOptions, openDoor, tokenFromFile } from './doors.ts';
 import { sendError } from './error-reply.ts';
 import { ApiError } from './errors.ts';
 import { asDocumented, JSON_BODY } from './media.ts';
 import { registerOpenApi } from './openapi.ts';
 import { bulkRoutes } from './routes/bulk.ts';
 import { convergenceRoutes } from './routes/convergence.ts';
+import { type EventOptions, eventRoutes } from './routes/events.ts';
 import { groupMemberRoutes } from './routes/group-members.ts';
 import { hostRoutes } from './routes/hosts.ts';
 import { objectRoutes } from './routes/objects.ts';
 import { portLinkRoutes } from './routes/port-links.ts';
 import { rootRoutes } from './routes/root.ts';
 import { tableRoutes } from './routes/tables.ts';
+import { tenantRoutes } from './routes/tenants.ts';
 
 export interface ApiOptions {
   readonly nsdb: Nsdb;
@@ -26,6 +30,14 @@ export interface ApiOptions {
   readonly token?: string;
   /** Where the token is kept instead; made at the first start. */
   readonly tokenFile?: string;
+  /** Identity providers, lifetime of tokens, CORS. */
+  readonly auth?: AuthConfig;
+  /** Where the audit log goes: see `auditFile`. Default: nowhere. */
+  readonly auditLog?: Logger;
+  /** Log every request to `logger`. */
+  readonly requestLog?: boolean;
+  /** Limits of the stream of changes. */
+  readonly events?: EventOptions;
 }
 
 export interface Api {
@@ -33,6 +45,8 @@ export interface Api {
   readonly fastify: FastifyInstance;
   /** Opens a door; may be called several times. Resolves with the address: a URL, or the path of the socket. */
   listen(options: ListenOptions): Promise<string>;
+  /** Reads certificates and keys of all TLS doors again; where that fails the old ones stay, and the log says why. */
+  reloadTls(): void;
   /** Closes the doors, cutting open connections, and frees what the API holds; the database stays open. */
   close(): Promise<void>;
 }
@@ -41,13 +55,16 @@ const BODY_LIMIT = 1024 * 1024;
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const;
 
 /** Builds the REST API over a state database. */
-export async function createApi({ nsdb, logger, token, tokenFile }: ApiOptions): Promise<Api> {
+export async function createApi(options: ApiOptions): Promise<Api> {
+  const { nsdb, logger, token, tokenFile, events } = options;
   const secret = token ?? (tokenFile === undefined ? undefined : tokenFromFile(tokenFile));
   if (secret !== undefined && secret.length < 16) {
     throw new ApiError(500, 'WEFT_API_NO_TOKEN', 'The token must have at least 16 characters.');
   }
   const fastify = Fastify({
     ...(logger ? { loggerInstance: logger as FastifyBaseLogger } : {}),
+    // Who writes logs of requests decides what is in them: see `audit`.
+    disableRequestLogging: true,
     bodyLimit: BODY_LIMIT,
     forceCloseConnections: true,
     routerOptions: { maxParamLength: 200 },
@@ -61,13 +78,8 @@ export async function createApi({ nsdb, logger, token, tokenFile }: ApiOptions):
   fastify.setErrorHandler(sendError);
   acceptJson(fastify);
 
-  const admitted = secret === undefined ? () => false : tokenCheck(secret);
-  const guarded = new WeakSet<object>();
-  fastify.addHook('onRequest', async (request) => {
-    if (guarded.has(request.raw) && !admitted(request.raw)) {
-      throw new ApiError(401, 'WEFT_API_UNAUTHORIZED', 'Send the token as Authorization: Bearer or X-Auth-Token.');
-    }
-  });
+  const access = controlAccess(fastify, { nsdb, secret, auth: options.auth });
+  audit(fastify, options.auditLog, options.requestLog === true);
 
   fastify.addHook('onSend', async (_request, reply) => {
     const media = asDocumented(reply.getHeader('content-type'));
@@ -81,7 +93,12 @@ export async function createApi({ nsdb, logger, token, tokenFile }: ApiOptions):
     methods.set(url, known);
   });
 
-  const context: Context = { nsdb, creators: [] };
+  const context: Context = {
+    nsdb: access.nsdb,
+    database: nsdb,
+    tenantOf: ({ principal }) => principal?.tenantId,
+    creators: [],
+  };
   await registerOpenApi(fastify);
   rootRoutes(fastify, context);
   objectRoutes(fastify, context);
@@ -89,8 +106,11 @@ export async function createApi({ nsdb, logger, token, tokenFile }: ApiOptions):
   groupMemberRoutes(fastify, context);
   hostRoutes(fastify, context);
   tableRoutes(fastify, context);
+  tenantRoutes(fastify, context);
   bulkRoutes(fastify, context);
+  eventRoutes(fastify, context, events);
   convergenceRoutes(fastify, context);
+  access.routes();
   fastify.get('/openapi.json', { schema: { hide: true } as object }, async () => fastify.swagger());
   refuseOtherMethods(fastify, methods);
   fastify.setNotFoundHandler(() => {
@@ -109,14 +129,25 @@ export async function createApi({ nsdb, logger, token, tokenFile }: ApiOptions):
       const door: Door = await openDoor(
         options,
         (request, response) => {
-          if (!('unixSocket' in options)) guarded.add(request);
+          if (!('unixSocket' in options)) access.guard(request);
           fastify.routing(request, response);
         },
-        secret !== undefined,
+        await access.admitsSomebody(),
       );
       doors.push(door);
       fastify.log.info({ event: 'api.listening', address: door.address }, 'listening');
       return door.address;
+    },
+    reloadTls() {
+      for (const { address, reloadTls } of doors) {
+        if (reloadTls === undefined) continue;
+        try {
+          reloadTls();
+          fastify.log.info({ event: 'api.tls_reloaded', address }, 'certificate read again');
+        } catch (err) {
+          fastify.log.error({ event: 'api.tls_reload_failed', address, err }, 'certificate not read again');
+        }
+      }
     },
     async close() {
       await Promise.all(doors.splice(0).map(({ server }) => closeServer(server)));
@@ -125,7 +156,7 @@ export async function createApi({ nsdb, logger, token, tokenFile }: ApiOptions):
   };
 }
 
-function closeServer(server: Server): Promise<void> {
+function closeServer(server: Door['server']): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve());
     server.closeAllConnections();

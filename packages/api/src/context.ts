@@ -13,6 +13,10 @@ export const MAX_PAGE = 10_000;
 
 export interface Context {
   readonly nsdb: Nsdb;
+  /** The whole database whoever asks: for the stream of changes, which asks `tenantOf` what may be told to whom. */
+  readonly database: Nsdb;
+  /** The tenant that the sender of a request is limited to; undefined: not limited. */
+  tenantOf(request: FastifyRequest): string | undefined;
   /** All that POST can make; filled while the routes are registered. */
   readonly creators: Creator[];
 }

@@ -84,7 +84,7 @@ function answer(
   message: string,
   violations: readonly Violation[] = [],
 ): FastifyReply {
-  if (status === 401) reply.header('WWW-Authenticate', 'Bearer');
+  if (status === 401 && !reply.hasHeader('WWW-Authenticate')) reply.header('WWW-Authenticate', 'Bearer');
   if (status === 503) reply.header('Retry-After', '1');
   return reply
     .code(status)

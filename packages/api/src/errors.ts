@@ -13,14 +13,30 @@ export const ERRORS = {
     'The store has not reached this revision yet. Ask for a revision that a write answered with.',
   WEFT_API_GENERATION:
     'The revision belongs to another generation of the store (it was restored or moved). Read again.',
-  WEFT_API_UNAUTHORIZED: 'This door needs a token. Send it as Authorization: Bearer or X-Auth-Token.',
+  WEFT_API_UNAUTHORIZED: 'This door needs a valid token. Send it as Authorization: Bearer or X-Auth-Token.',
+  WEFT_API_LOGIN_FAILED:
+    'Name, password or project of the login are not right. Send Authorization: Basic, and X-Auth-Project with your own tenant or not at all.',
+  WEFT_API_TOO_MANY_LOGINS: 'Too many logins failed lately. Wait as long as Retry-After says.',
+  WEFT_API_FORBIDDEN: 'The sender of the request may not do this. Ask an administrator, or use another account.',
+  WEFT_API_BUSY: 'More logins wait than can be checked soon. Try again in a moment.',
+  WEFT_API_IDENTITY_AWAY:
+    'The identity provider that issued the token cannot be asked. Check that it runs and can be reached from here, then try again.',
+  WEFT_API_AUTH_CONFIG: 'The settings of authentication cannot be used. Correct what the message names.',
+  WEFT_API_TLS: 'Certificate or key of a TLS door cannot be used. Correct what the message names.',
   WEFT_API_DOOR_REFUSED:
-    'Without TLS the API listens on a Unix socket or a loopback address only. Choose one of these.',
-  WEFT_API_NO_TOKEN: 'A TCP address is served only with a token. Give a token or the path of a token file.',
+    'Without TLS the API listens on a Unix socket or a loopback address only. Choose one of these, or name certificate and key.',
+  WEFT_API_NO_TOKEN:
+    'A TCP address is served only if somebody can get in: give a token file, create an account, or name an identity provider.',
   WEFT_API_TOKEN_FILE:
     'The token file is not a private, regular file with a usable token. Remove it to have a new one made.',
   WEFT_API_SOCKET_IN_USE:
     'Another process serves this socket, or the path is taken by another kind of file. Choose another.',
+  WEFT_API_EVENTS_FULL: 'As many clients listen to changes as this process serves. Try again later.',
+  WEFT_API_EVENTS_LOST:
+    'The changes since the Last-Event-ID are no longer known. Read again what you keep; the stream goes on from now.',
+  WEFT_API_EVENTS_BEHIND:
+    'The stream was ended because its reader fell behind. Connect again, and read again what you keep.',
+  WEFT_API_EVENTS_AGED: 'The stream was ended because of its age. Connect again with Last-Event-ID: nothing is lost.',
   WEFT_API_INTERNAL: 'The server failed in a way that it does not know. Its log has the details under the request id.',
 } as const;
 

@@ -10,14 +10,15 @@ type JsonSchema = Record<string, unknown>;
 
 const ERROR_TEXT: Readonly<Record<number, string>> = {
   400: 'The request is invalid',
-  401: 'The token is missing or wrong (TCP only)',
-  403: 'Not allowed in this state',
+  401: 'The token is missing or does not count',
+  403: 'Not allowed to this sender, or in this state',
   404: 'Not found',
   406: 'No such representation',
   409: 'Contradicts other objects',
   412: 'Not at the version that If-Match names',
   413: 'Too large',
   415: 'The body is not JSON',
+  429: 'Too many attempts; Retry-After says when to try again',
   503: 'The state database cannot be reached',
 };
 
@@ -37,7 +38,7 @@ export function answers(
   errors: readonly number[],
 ): Record<string, JsonSchema> {
   const all: Record<string, JsonSchema> = { ...own };
-  for (const status of new Set([400, 401, ...errors, 406, 503])) {
+  for (const status of new Set([400, 401, 403, ...errors, 406, 503])) {
     all[status] ??= { description: ERROR_TEXT[status], $ref: 'Error#' };
   }
   return all;
@@ -153,9 +154,11 @@ export async function registerOpenApi(app: FastifyInstance): Promise<void> {
         securitySchemes: {
           bearer: { type: 'http', scheme: 'bearer' },
           token: { type: 'apiKey', in: 'header', name: 'X-Auth-Token' },
+          cookie: { type: 'apiKey', in: 'cookie', name: 'sessionId' },
+          basic: { type: 'http', scheme: 'basic', description: 'For /login only' },
         },
       },
-      security: [{ bearer: [] }, { token: [] }],
+      security: [{ bearer: [] }, { token: [] }, { cookie: [] }],
     },
     refResolver: { buildLocalReference: (json, _base, _fragment, i) => String(json.$id ?? `def-${i}`) },
   });
