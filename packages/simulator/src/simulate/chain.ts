@@ -63,6 +63,20 @@ export const MAX_JUMPS = 256;
 const stack = new Int32Array(MAX_DEPTH + 1);
 let jumps = 0;
 
+/**
+ * Number of the evaluation under way. Within one, the packet and the ports are the same, so that a test that several rules have
+ * is carried out once.
+ */
+let evaluation = 0;
+/** By NEEDS_…: what `missingFor` says of the packet; NOT_ASKED before. */
+const missing = new Int32Array(NEEDS_ADDRESSES + 1);
+const NOT_ASKED = -1;
+
+function beginEvaluation(): void {
+  evaluation++;
+  missing.fill(NOT_ASKED);
+}
+
 /** Something is missing: the packet is postponed. */
 export const ACTION_POSTPONED = 0;
 
@@ -73,6 +87,7 @@ export const ACTION_POSTPONED = 0;
 export function runFilter(w: Walk, chain: number, inPort: number, outPort: number): number {
   if (chain === 0) return ACTION_ACCEPT;
   jumps = 0;
+  beginEvaluation();
   if (w.rec !== null) tellFilter(w, w.rec, chain, inPort, outPort);
   const verdict = run(w, chain, inPort, outPort, 0);
   return verdict === ACTION_CONTINUE || verdict === ACTION_RETURN ? ACTION_ACCEPT : verdict;
@@ -94,7 +109,7 @@ function run(w: Walk, handle: number, inPort: number, outPort: number, depth: nu
   stack[depth] = handle;
   const { rules } = chain;
   for (let r = 0; r < rules.length; r += RULE_STRIDE) {
-    if (!ruleMatches(w, chain, r, inPort, outPort)) continue;
+    if (!matches(w, chain, r, inPort, outPort)) continue;
     let action = rules[r];
     hit(w, rules[r + 6], action);
     if (action === ACTION_JUMP) {
@@ -144,14 +159,26 @@ function onStack(handle: number, depth: number): boolean {
 
 /** Whether the rule at word `r` of the chain's rules matches. Exported for explanations, which ask about single conditions. */
 export function ruleMatches(w: Walk, chain: SimChain, r: number, inPort: number, outPort: number): boolean {
-  const { rules, tests } = chain;
-  const last = (rules[r + 2] + rules[r + 3]) * TEST_STRIDE;
+  beginEvaluation();
+  return matches(w, chain, r, inPort, outPort);
+}
+
+function matches(w: Walk, chain: SimChain, r: number, inPort: number, outPort: number): boolean {
+  const { rules, order, evaluated, passed } = chain;
+  const last = rules[r + 2] + rules[r + 3];
   let matched = true;
   let failedAt = 0;
-  for (let t = rules[r + 2] * TEST_STRIDE; t < last; t += TEST_STRIDE) {
-    if (testHolds(w, chain, t, inPort, outPort) === (tests[t + 1] === 1)) {
+  for (let i = rules[r + 2]; i < last; i++) {
+    const test = order[i];
+    if (evaluated[test] !== evaluation) {
+      const t = test * TEST_STRIDE;
+      const inverted = chain.tests[t + 1] === 1;
+      passed[test] = testHolds(w, chain, t, inPort, outPort) === inverted ? 0 : 1;
+      evaluated[test] = evaluation;
+    }
+    if (passed[test] === 0) {
       matched = false;
-      failedAt = tests[t + 5];
+      failedAt = chain.tests[test * TEST_STRIDE + 5];
       break;
     }
   }
@@ -175,9 +202,9 @@ function testHolds(w: Walk, chain: SimChain, t: number, inPort: number, outPort:
   const needs = tests[t + 6];
   let read = tests[t + 7];
   if (needs !== NEEDS_NOTHING) {
-    const missing = missingFor(key, needs);
-    if (missing !== EXISTS) {
-      w.read(missing);
+    if (missing[needs] === NOT_ASKED) missing[needs] = missingFor(key, needs);
+    if (missing[needs] !== EXISTS) {
+      w.read(missing[needs]);
       return false;
     }
     read |= needs === NEEDS_L4 ? F_ETHER_TYPE | F_IP_PROTO | F_IP_FRAG : F_ETHER_TYPE;

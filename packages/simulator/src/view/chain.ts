@@ -81,7 +81,7 @@ export const NEEDS_L4 = 4;
 /** IPv4, IPv6 or ARP. */
 export const NEEDS_ADDRESSES = 5;
 
-/** Words of a rule: action, jump target, first test, tests, inverted, fragment classes allowed (bits), handle. */
+/** Words of a rule: action, jump target, first entry of `order`, entries, inverted, fragment classes allowed (bits), handle. */
 export const RULE_STRIDE = 8;
 /** Words of a test: op, inverted, key offset, a, b, the field it is about, needs, fields read before it is carried out. */
 export const TEST_STRIDE = 8;
@@ -104,12 +104,17 @@ export interface SimChain {
   /** Which decisions a logger wants to know: LOG_…. */
   readonly logs: number;
   readonly rules: Int32Array;
+  /** Numbers of the tests of each rule, in their order. */
+  readonly order: Int32Array;
   readonly tests: Int32Array;
   /** Port handles of the port sets, each run ascending. */
   readonly sets: Int32Array;
   /** Values and masks of OP_BYTES. */
   readonly values: Uint8Array;
   readonly masks: Uint8Array;
+  /** By test: the last evaluation that carried it out, and whether it let the rule go on. Working memory of the simulator. */
+  readonly evaluated: Float64Array;
+  readonly passed: Uint8Array;
 }
 
 /** Tests that read no more than they have to, by themselves. */
@@ -117,10 +122,21 @@ const READS_ITSELF: ReadonlySet<number> = new Set([OP_ADDRESS_GROUP, OP_ICMP_DAT
 
 class Program {
   readonly rules: number[] = [];
+  readonly order: number[] = [];
   readonly tests: number[] = [];
   readonly sets: number[] = [];
   readonly values: number[] = [];
   readonly masks: number[] = [];
+  /** Rules of a chain resemble each other: what is the same is there, and is carried out, once. */
+  private readonly known = new Map<string, number>();
+
+  /** Where a run of `values` (or `sets`) with this content starts. */
+  private intern(kind: string, content: readonly number[], append: () => number): number {
+    const key = `${kind} ${content}`;
+    let at = this.known.get(key);
+    if (at === undefined) this.known.set(key, (at = append()));
+    return at;
+  }
 
   test(
     op: number,
@@ -131,7 +147,8 @@ class Program {
     fields: number,
     needs: number,
   ): void {
-    this.tests.push(op, inverted ? 1 : 0, offset, a, b, fields, needs, READS_ITSELF.has(op) ? 0 : fields);
+    const words = [op, inverted ? 1 : 0, offset, a, b, fields, needs, READS_ITSELF.has(op) ? 0 : fields];
+    this.order.push(this.intern('test', words, () => this.tests.push(...words) / TEST_STRIDE - 1));
   }
 
   /** Compares `count` key bytes under a mask. */
@@ -145,19 +162,26 @@ class Program {
   ): void {
     let count = value.length;
     while (count > 0 && mask[count - 1] === 0) count--;
-    const at = this.values.length;
-    for (let i = 0; i < count; i++) {
-      this.values.push(value[i] & mask[i]);
-      this.masks.push(mask[i]);
-    }
+    const at = this.masked(value.subarray(0, count), mask.subarray(0, count));
     this.test(OP_BYTES, inverted, offset, at, count, count === 0 ? 0 : fields, needs);
+  }
+
+  private masked(value: Uint8Array, mask: Uint8Array): number {
+    return this.intern('bytes', [...value, ...mask], () => {
+      this.masks.push(...mask);
+      return this.values.push(...value.map((byte, i) => byte & mask[i])) - value.length;
+    });
   }
 
   ports(op: number, ids: readonly string[] | undefined, inverted: boolean | undefined, handles: Handles): void {
     // An empty list matches: it says nothing.
     if (ids === undefined || ids.length === 0) return;
-    const at = this.sets.length;
-    this.sets.push(...ids.map((id) => handles.of(id)).sort((a, b) => a - b));
+    const set = ids.map((id) => handles.of(id)).sort((a, b) => a - b);
+    const at = this.intern('set', set, () => {
+      const from = this.sets.length;
+      for (const handle of set) this.sets.push(handle);
+      return from;
+    });
     this.test(op, inverted, 0, at, ids.length, 0, NEEDS_NOTHING);
   }
 
@@ -179,9 +203,7 @@ class Program {
   icmpData(text: string | undefined, inverted: boolean | undefined, which: number): void {
     if (text === undefined) return;
     const { value, mask } = parsePrefix(text);
-    const at = this.values.length;
-    this.values.push(...value);
-    this.masks.push(...mask);
+    const at = this.masked(value, mask);
     this.test(OP_ICMP_DATA, inverted, which, at, value.length, F_PAYLOAD, NEEDS_NOTHING);
   }
 
@@ -220,7 +242,7 @@ class Program {
 
   rule(rule: Rule, handles: Handles): void {
     if (rule.type === 'jump' && rule.jumpChainId === undefined) throw new RangeError('a jump to nowhere');
-    const first = this.tests.length / TEST_STRIDE;
+    const first = this.order.length;
     const fragments = FRAGMENT_BITS[rule.fragmentPolicy ?? 'any'] ?? 7;
     this.ports(OP_IN_PORT, rule.inPorts, rule.invInPorts, handles);
     this.ports(OP_OUT_PORT, rule.outPorts, rule.invOutPorts, handles);
@@ -256,7 +278,7 @@ class Program {
       actionOf(rule.type),
       handles.of(rule.jumpChainId ?? ''),
       first,
-      this.tests.length / TEST_STRIDE - first,
+      this.order.length - first,
       rule.conjunctionInv ? 1 : 0,
       fragments,
       handles.of(rule.id),
@@ -291,25 +313,29 @@ export function compileChain(
   const program = new Program();
   for (const value of rules) {
     const rule = value as unknown as Rule;
-    const tests = program.tests.length;
+    const tests = program.order.length;
     try {
       program.rule(rule, handles);
     } catch {
-      program.tests.length = tests;
+      program.order.length = tests;
       // The store validated it, so this is a newer version's rule: a filter that is not understood lets nothing through.
       program.rule({ id: rule.id, chainId: id, type: 'drop', fragmentPolicy: 'any' }, handles);
     }
   }
+  const testCount = program.tests.length / TEST_STRIDE;
   return {
     handle: handles.of(id),
     id,
     ruleCount: program.rules.length / RULE_STRIDE,
     logs,
     rules: Int32Array.from(program.rules),
+    order: Int32Array.from(program.order),
     tests: Int32Array.from(program.tests),
     sets: Int32Array.from(program.sets),
     values: Uint8Array.from(program.values),
     masks: Uint8Array.from(program.masks),
+    evaluated: new Float64Array(testCount),
+    passed: new Uint8Array(testCount),
   };
 }
 
@@ -318,6 +344,7 @@ export function sameChain(a: SimChain, b: SimChain): boolean {
   return (
     a.logs === b.logs &&
     sameWords(a.rules, b.rules) &&
+    sameWords(a.order, b.order) &&
     sameWords(a.tests, b.tests) &&
     sameWords(a.sets, b.sets) &&
     sameWords(a.values, b.values) &&
