@@ -76,6 +76,8 @@ async function measure(figure: ThroughputFigure, context: BenchContext): Promise
   try {
     for (const path of paths) {
       setSuperPackets(path, superPackets);
+      // As network cards receive, and as the agent sets a veth that is its underlay.
+      setReceiveMerging(path, true);
       await useCubic(path);
       await proveOnWire(path);
     }
@@ -101,13 +103,12 @@ async function measure(figure: ThroughputFigure, context: BenchContext): Promise
       peer_retransmits: retransmits(main.taken.get(kernel.overlay.name)!),
     };
     if (!superPackets) {
-      // A network card merges what it receives; a veth does so only when it is asked to.
-      for (const path of paths) setReceiveMerging(path, true);
-      const merged = await series();
-      also.with_gro = round(merged.own.median);
-      also.peer_with_gro = round(merged.peer.median);
-      also.ratio_with_gro = round(merged.own.median / merged.peer.median);
-      also.ratio_to_underlay_with_gro = round(merged.own.median / merged.bare.median);
+      for (const path of paths) setReceiveMerging(path, false);
+      const unmerged = await series();
+      also.without_gro = round(unmerged.own.median);
+      also.peer_without_gro = round(unmerged.peer.median);
+      also.ratio_without_gro = round(unmerged.own.median / unmerged.peer.median);
+      also.ratio_to_underlay_without_gro = round(unmerged.own.median / unmerged.bare.median);
     }
     const samples = { [weft.name]: main.own, [kernel.overlay.name]: main.peer, [kernel.bare.name]: main.bare };
     return [
@@ -128,7 +129,7 @@ async function measure(figure: ThroughputFigure, context: BenchContext): Promise
   } finally {
     for (const path of paths) {
       setSuperPackets(path, true);
-      setReceiveMerging(path, false);
+      setReceiveMerging(path, true);
     }
   }
 }

@@ -28,7 +28,7 @@ import type {
 } from '../contract.ts';
 import { DatapathError } from '../errors.ts';
 import { ClassFilters } from './class-filters.ts';
-import { bringUp, cutOff, cutUdpSuperPackets, ensureGroDevice, ensureHelper, groName, helperNames } from './devices.ts';
+import { bringUp, cutOff, ensureGroDevice, ensureHelper, groName, helperNames, prepareUnderlay } from './devices.ts';
 import { Executor } from './exec.ts';
 import { Flows } from './flows.ts';
 import {
@@ -283,7 +283,7 @@ export class EbpfDatapath implements Datapath {
   attachUnderlay(ifindex: number): void {
     this.#within(() => {
       this.#links.attach('underlay', ifindex, this.#object.program.weft_underlay);
-      if (this.options.encap === 'vxlan') cutUdpSuperPackets(this.#nl, ifindex);
+      prepareUnderlay(this.#nl, ifindex, this.options.encap);
       this.#links.sweepForeign(this.options.stateDir);
     });
   }
