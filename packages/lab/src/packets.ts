@@ -8,6 +8,8 @@ export interface IpOptions {
   readonly payload: Uint8Array;
   /** TTL or hop limit; default 64. */
   readonly ttl?: number;
+  /** IPv4: identification; default 0. */
+  readonly id?: number;
   /** IPv4: flags and fragment offset as one number; default 0. */
   readonly fragment?: number;
   /** Added to the length that the header claims. */
@@ -23,6 +25,7 @@ export function ipPacket(options: IpOptions): Uint8Array {
   if (source.length === 4) {
     header[0] = 0x45;
     header.writeUInt16BE(20 + payload.length + lengthError, 2);
+    header.writeUInt16BE(options.id ?? 0, 4);
     header.writeUInt16BE(fragment, 6);
     header[8] = ttl;
     header[9] = protocol;

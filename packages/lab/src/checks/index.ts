@@ -9,6 +9,7 @@ import { doors } from './doors.ts';
 import { exactlyOnce } from './exactly-once.ts';
 import { flood } from './flood.ts';
 import { floodFiltered } from './flood-filtered.ts';
+import { fragments } from './fragments.ts';
 import { frames } from './frames.ts';
 import { gsoUdp } from './gso-udp.ts';
 import { hostStack } from './host-stack.ts';
@@ -42,6 +43,7 @@ export const CHECK_KINDS: readonly CheckKind[] = [
   burstOrder,
   doors,
   flood,
+  fragments,
   frames,
   hostStack,
   isolation,
