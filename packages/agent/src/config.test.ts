@@ -11,6 +11,17 @@ test('an empty configuration has every default', () => {
   assert.equal(config.controlSocket, '/run/weft/agent.sock');
 });
 
+test('metrics are served by TCP only where that is said, on loopback', () => {
+  assert.equal(parseConfig({}).metrics, null);
+  const tokenFile = '/etc/weft/metrics.token';
+  for (const [listen, host] of [
+    ['127.0.0.2:9464', '127.0.0.2'],
+    ['[::1]:9464', '::1'],
+  ]) {
+    assert.deepEqual(parseConfig({ metrics: { listen, tokenFile } }).metrics, { host, port: 9464, tokenFile });
+  }
+});
+
 for (const [what, raw, field] of [
   ['an unknown field', { nmae: 'x' }, 'nmae'],
   ['an unknown limit', { limits: { maxFlow: 1 } }, 'maxFlow'],
@@ -20,6 +31,9 @@ for (const [what, raw, field] of [
   ['a limit of zero', { limits: { maxFlows: 0 } }, 'maxFlows'],
   ['a long instance name', { instance: 'far-too-long' }, 'instance'],
   ['an id that is none', { hostId: 'me' }, 'hostId'],
+  ['metrics for everybody', { metrics: { listen: '0.0.0.0:9464', tokenFile: '/t' } }, 'listen'],
+  ['a port that there is not', { metrics: { listen: '127.0.0.1:99999', tokenFile: '/t' } }, 'listen'],
+  ['metrics without a token', { metrics: { listen: '127.0.0.1:9464' } }, 'tokenFile'],
   ['something that is no object', [], 'object'],
 ] as const) {
   test(`${what} is refused by name`, () => {

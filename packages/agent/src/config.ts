@@ -24,6 +24,8 @@ export interface AgentConfig {
   /** Unix socket on which the agent answers. */
   readonly controlSocket: string;
   readonly log: { readonly level: string; readonly file: string | null };
+  /** Metrics over TCP on a loopback address; null: on the control socket only. */
+  readonly metrics: { readonly host: string; readonly port: number; readonly tokenFile: string } | null;
   readonly limits: AgentLimits;
 }
 
@@ -109,12 +111,28 @@ export function parseConfig(raw: unknown, where = 'configuration'): AgentConfig 
       level: log.choice('level', 'info', ['trace', 'debug', 'info', 'warn', 'error']),
       file: log.string('file', '', /^.*$/, 'a path') || null,
     },
+    metrics: readMetrics(read.object('metrics'), `${where}: metrics`),
     limits: limits as unknown as AgentLimits,
   };
   log.done();
   limitsReader.done();
   read.done();
   return config;
+}
+
+/** An address with a port: `127.0.0.1:9464`, `[::1]:9464`. Others would need TLS. */
+const LOOPBACK = /^(?:(127(?:\.\d{1,3}){3})|\[(::1)\]):(\d{1,5})$/;
+
+function readMetrics(raw: unknown, where: string): AgentConfig['metrics'] {
+  const read = new FieldReader(raw, where);
+  const what = 'a loopback address with a port, like 127.0.0.1:9464 or [::1]:9464';
+  const listen = read.string('listen', '', new RegExp(`^$|${LOOPBACK.source}`), what);
+  const tokenFile = listen === '' ? '' : read.path('tokenFile', '');
+  read.done();
+  if (listen === '') return null;
+  const [, v4, v6, port] = LOOPBACK.exec(listen)!;
+  if (Number(port) > 65_535) throw new AgentError('WEFT_AGENT_CONFIG', `${where}: listen must be ${what}`);
+  return { host: v4 ?? v6!, port: Number(port), tokenFile };
 }
 
 /** Takes fields out of an object one by one; what is left at `done` was not meant. */

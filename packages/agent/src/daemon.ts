@@ -11,6 +11,9 @@ import { AgentError } from './errors.ts';
 import { eventRow, type Log } from './events.ts';
 import { openControl } from './host/control.ts';
 import { hostIdentity, privateDirectory } from './host/host-id.ts';
+import { receivedPerInterface } from './host/interface-counters.ts';
+import { renderMetrics } from './host/metrics.ts';
+import { openMetricsDoor } from './host/metrics-door.ts';
 import { PacketWorker } from './host/packet-worker.ts';
 import { PublishedState } from './host/published-state.ts';
 import { AGENT_VERSION } from './version.ts';
@@ -98,28 +101,45 @@ class RunningAgent implements Agent {
     const control = await openControl({
       socket: this.config.controlSocket,
       worker: this.worker,
-      daemonStatus: () => ({
-        hostId: this.hostId,
-        name: this.config.name,
-        pid: process.pid,
-        version: AGENT_VERSION,
-        uptimeMs: performance.now(),
-        // What the wall clock has gained on the steady one since the process began.
-        clockStepMs: Date.now() - (performance.timeOrigin + performance.now()),
-        encap: this.config.encap,
-        datapath: this.config.datapath,
-        storeUp: this.storeUp,
-        session: this.published.isOpen,
-        bytesReceived: this.subscription.bytesReceived,
-        rssBytes: process.memoryUsage().rss,
-      }),
+      daemonStatus: () => this.status(),
       doctor: (status) => diagnose(this.config, { askAgent: async () => (await status()) as unknown as AgentStatus }),
       stop: (leave) => this.stop(leave),
     });
+    await this.openMetrics();
     this.published.put('versions/agents', this.hostId, AGENT_VERSION);
     void this.ended.catch(() => {}).then(() => control.close());
     this.log('agent.ready');
     return this;
+  }
+
+  /** What `/status` shows beside the worker's numbers. */
+  private status(): Record<string, unknown> {
+    return {
+      hostId: this.hostId,
+      name: this.config.name,
+      pid: process.pid,
+      version: AGENT_VERSION,
+      uptimeMs: performance.now(),
+      // What the wall clock has gained on the steady one since the process began.
+      clockStepMs: Date.now() - (performance.timeOrigin + performance.now()),
+      encap: this.config.encap,
+      datapath: this.config.datapath,
+      storeUp: this.storeUp,
+      session: this.published.isOpen,
+      bytesReceived: this.subscription.bytesReceived,
+      rssBytes: process.memoryUsage().rss,
+    };
+  }
+
+  /** The door for collectors, if one is configured. */
+  private async openMetrics(): Promise<void> {
+    const { metrics } = this.config;
+    if (metrics === null) return;
+    const render = async () =>
+      renderMetrics({ ...this.status(), ...(await this.worker.status()) }, receivedPerInterface());
+    const door = await openMetricsDoor({ ...metrics, render });
+    void this.ended.catch(() => {}).then(() => door.close());
+    this.log('metrics.listening', { address: door.address });
   }
 
   private onBatch(batch: Batch): Promise<void> {
