@@ -6,7 +6,7 @@ import type { Revision, StoredObject, Transaction } from '@weft/nsdb';
 import { addRule, type ObjectValue } from '@weft/topology';
 import type { FastifyInstance } from 'fastify';
 import { baseUri, bodyOf, type Context, isStrict, ROOT, write } from './context.ts';
-import { negotiate, vendorTypes } from './media.ts';
+import { negotiate } from './media.ts';
 import { asMedia, represent } from './represent.ts';
 import type { Resource } from './resources.ts';
 
@@ -28,9 +28,8 @@ export interface Preparation {
 export interface Creator {
   /** Path of the collection below the root, with parameters: `/bridges/:id/ports`. */
   readonly path: string;
-  /** Name and versions of the media type. */
-  readonly media: string;
-  readonly versions: readonly number[];
+  /** Media types of what is made, beside plain JSON. */
+  readonly types: readonly string[];
   /** What the body says, checked as far as that goes without other objects; `strict`: unknown properties are refused. */
   prepare(params: Readonly<Record<string, string>>, body: ObjectValue, strict: boolean): Preparation;
 }
@@ -40,9 +39,8 @@ const addAtOnce: RuleAdder = (tx, rule, position) => addRule(tx, rule, position)
 /** Registers the POST route of a creator, and the creator for bulk requests. */
 export function postRoute(app: FastifyInstance, context: Context, creator: Creator, schema: object): void {
   context.creators.push(creator);
-  const offered = vendorTypes(creator.media, creator.versions);
   app.post(ROOT + creator.path, { schema }, async (request, reply) => {
-    const media = negotiate(request.headers.accept, offered);
+    const media = negotiate(request.headers.accept, creator.types);
     const prepared = creator.prepare(request.params as Record<string, string>, bodyOf(request), isStrict(request));
     const { result, revision } = await write(context, reply, (tx) => prepared.run(tx, addAtOnce));
     const base = baseUri(request);

@@ -2,8 +2,9 @@
  * Where MidoNet's JSON spells a field differently from the object model. Its clients' spelling is understood and written
  * beside the model's own; where both are sent, the model's own wins.
  */
-import { formatIp, type ObjectValue, parseCidr } from '@weft/topology';
+import { formatIp, OBJECT_TYPES, type ObjectValue, parseCidr } from '@weft/topology';
 import Type, { type TSchema } from 'typebox';
+import { invalid } from './errors.ts';
 
 export interface Dialect {
   /** Additional or differently spelled properties, for OpenAPI. */
@@ -97,6 +98,12 @@ export const ROUTE_DIALECT: Dialect = {
   },
 };
 
+/** Prefixes of rules, which MidoNet spells in two properties each. */
+const RULE_PREFIXES = ['nwSrc', 'nwDst', 'icmpDataSrcIp', 'icmpDataDstIp'] as const;
+
+/** Conditions that narrow a MidoNet rule: to ignore them, as other unknown properties are, would widen it. */
+const NARROWING = ['matchForwardFlow', 'matchReturnFlow'] as const;
+
 export const RULE_DIALECT: Dialect = {
   fields: {
     position: Type.Optional(
@@ -107,11 +114,19 @@ export const RULE_DIALECT: Dialect = {
     nwSrcLength: length('Prefix length of nwSrc'),
     nwDstAddress: text('Address of nwDst'),
     nwDstLength: length('Prefix length of nwDst'),
+    icmpDataSrcIpAddress: text('Address of icmpDataSrcIp'),
+    icmpDataSrcIpLength: length('Prefix length of icmpDataSrcIp'),
+    icmpDataDstIpAddress: text('Address of icmpDataDstIp'),
+    icmpDataDstIpLength: length('Prefix length of icmpDataDstIp'),
   },
   read(body) {
     if (!isSet(body.conjunctionInv)) body.conjunctionInv = body.condInvert;
-    for (const end of ['nwSrc', 'nwDst']) {
-      if (!isSet(body[end])) body[end] = prefix(body, `${end}Address`, `${end}Length`);
+    for (const field of RULE_PREFIXES) {
+      if (!isSet(body[field])) body[field] = prefix(body, `${field}Address`, `${field}Length`);
+    }
+    for (const field of NARROWING) {
+      if (field in OBJECT_TYPES.Rule.schema.properties || (body[field] !== true && body[field] !== 'true')) continue;
+      throw invalid([{ property: field, message: 'cannot be matched yet' }]);
     }
     // An empty list is how clients write "no constraint".
     for (const list of ['inPorts', 'outPorts']) {
@@ -120,9 +135,9 @@ export const RULE_DIALECT: Dialect = {
   },
   write(value) {
     if (value.conjunctionInv !== undefined) value.condInvert = value.conjunctionInv;
-    for (const end of ['nwSrc', 'nwDst']) {
-      const split = splitPrefix(value[end]);
-      if (split) [value[`${end}Address`], value[`${end}Length`]] = split;
+    for (const field of RULE_PREFIXES) {
+      const split = splitPrefix(value[field]);
+      if (split) [value[`${field}Address`], value[`${field}Length`]] = split;
     }
   },
 };

@@ -1,5 +1,6 @@
 /** Media types: plain JSON, or the versioned types of MidoNet's clients, whichever the client prefers. */
 import { ApiError } from './errors.ts';
+import type { Resource } from './resources.ts';
 
 const VENDOR = 'application/vnd.org.midonet.';
 export const JSON_TYPE = 'application/json';
@@ -12,6 +13,14 @@ export function vendorTypes(media: string, versions: readonly number[], collecti
   const types = versions.map((version) => `${VENDOR}${collection ? 'collection.' : ''}${media}-v${version}+json`);
   for (const type of types) SPELLING.set(type.toLowerCase(), type);
   return types;
+}
+
+/** The media types of a resource, with its other names. */
+export function typesOf(
+  { media, versions, alsoMedia = [] }: Pick<Resource, 'media' | 'versions' | 'alsoMedia'>,
+  collection = false,
+): string[] {
+  return [media, ...alsoMedia].flatMap((name) => vendorTypes(name, versions, collection));
 }
 
 /** Fastify writes content types in lower case and adds a charset; clients that compare strings want them as documented. */

@@ -22,6 +22,8 @@ export interface Resource {
   /** Name in media types, and its versions, newest first. */
   readonly media: string;
   readonly versions: readonly number[];
+  /** Further names in media types. */
+  readonly alsoMedia?: readonly string[];
   /** Name in the root document; its plural names the collection. */
   readonly name: string;
   readonly plural: string;
@@ -251,6 +253,7 @@ export const RESOURCES: readonly Resource[] = [
     type: 'TunnelZoneHost',
     media: 'TunnelZoneHost',
     versions: [1],
+    alsoMedia: ['GreTunnelZoneHost'],
     name: 'tunnelZoneHost',
     plural: 'tunnelZoneHosts',
     verbs: [],

@@ -82,8 +82,7 @@ function portGroupRoutes(app: FastifyInstance, context: Context): void {
   };
   const creator: Creator = {
     path: '/port_groups/:id/ports',
-    media: 'PortGroupPort',
-    versions: [1],
+    types: vendorTypes('PortGroupPort', [1]),
     prepare(given, body) {
       const groupId = idFrom('PortGroup', given.id!);
       const portId = portIdOf(body);
@@ -185,8 +184,7 @@ function addressRoutes(app: FastifyInstance, context: Context): void {
   };
   const creator: Creator = {
     path: '/ip_addr_groups/:id/ip_addrs',
-    media: 'IpAddrGroupAddr',
-    versions: [1],
+    types: vendorTypes('IpAddrGroupAddr', [1]),
     prepare(given, body) {
       const groupId = idFrom('IpAddrGroup', given.id!);
       const addr = addressOf(body);

@@ -65,8 +65,7 @@ function bindingRoutes(app: FastifyInstance, context: Context): void {
   };
   const creator: Creator = {
     path: '/hosts/:id/ports',
-    media: 'HostInterfacePort',
-    versions: [1],
+    types: vendorTypes('HostInterfacePort', [1]),
     prepare(params, { portId, interfaceName }) {
       const hostId = idFrom('Host', params.id!);
       const violations = Object.entries({ portId, interfaceName })

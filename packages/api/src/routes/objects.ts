@@ -12,7 +12,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { baseUri, bodyOf, type Context, existing, idFrom, isStrict, pageOf, queryOf, ROOT, write } from '../context.ts';
 import { type Creator, postRoute } from '../creators.ts';
 import { ApiError, invalid } from '../errors.ts';
-import { negotiate, vendorTypes } from '../media.ts';
+import { negotiate, typesOf } from '../media.ts';
 import { describe } from '../openapi.ts';
 import { aliveHosts, asMedia, readBody, represent } from '../represent.ts';
 import { type Place, RESOURCES, type Resource, resourceOf } from '../resources.ts';
@@ -41,11 +41,10 @@ export function objectRoutes(app: FastifyInstance, context: Context): void {
 }
 
 function createRoute(app: FastifyInstance, context: Context, resource: Resource, path: string, place?: Place): void {
-  const { type, media, versions } = resource;
+  const { type } = resource;
   const creator: Creator = {
     path,
-    media,
-    versions,
+    types: typesOf(resource),
     prepare(params, body, strict) {
       const input = readBody(resource, body, strict);
       const parentId = place && idFrom(place.parent, params.id!);
@@ -91,8 +90,9 @@ function validated({ type }: Resource, input: ObjectValue, strict: boolean): Obj
 
 function listRoute(app: FastifyInstance, context: Context, resource: Resource, url: string, place?: Place): void {
   const { type } = resource;
+  const listTypes = typesOf(resource, true);
   app.get(url, { schema: describe(resource, 'list', place) }, async (request, reply) => {
-    const media = negotiate(request.headers.accept, vendorTypes(resource.media, resource.versions, true));
+    const media = negotiate(request.headers.accept, listTypes);
     let page: readonly StoredObject[];
     if (place) {
       const parentId = idFrom(place.parent, (request.params as Params).id!);
@@ -143,9 +143,10 @@ function itemRoutes(
   idOf: (params: Params) => string,
 ): void {
   const { type } = resource;
+  const types = typesOf(resource);
   if (verbs.includes('G')) {
     app.get(url, { schema: describe(resource, 'get') }, async (request, reply) => {
-      const media = negotiate(request.headers.accept, vendorTypes(resource.media, resource.versions));
+      const media = negotiate(request.headers.accept, types);
       const stored = await existing(context.nsdb, type, idOf(request.params as Params));
       const [shown] = asMedia(media, resource, await represent(context, baseUri(request), resource, [stored]));
       return reply.header('ETag', etag(stored)).type(media).send(shown);

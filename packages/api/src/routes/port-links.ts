@@ -24,8 +24,7 @@ export function portLinkRoutes(app: FastifyInstance, context: Context): void {
   const body = { $ref: 'PortLink#' };
   const creator: Creator = {
     path: '/ports/:id/link',
-    media: 'PortLink',
-    versions: [1],
+    types: vendorTypes('PortLink', [1]),
     prepare({ id }, { peerId }) {
       const portId = idFrom('Port', id!);
       if (typeof peerId !== 'string') throw invalid([{ property: 'peerId', message: 'is required: the id of a port' }]);

@@ -185,8 +185,7 @@ function createRoute(app: FastifyInstance, context: Context, table: TableKind): 
   const schema = { ...describeTable(table, 'Seed an entry', false), body: ref, response };
   const creator: Creator = {
     path: pathOf(table),
-    media: table.media,
-    versions: [table.version],
+    types: vendorTypes(table.media, [table.version]),
     prepare(params, body) {
       const vlan = vlanFrom(params as Params);
       const ownerId = idFrom(table.owner, params.id!);
