@@ -5,7 +5,19 @@
 #   weft-bench.bpf.o  traffic for measurements
 #   weft-sabotage.bpf.o  the programs without the owner check, for the test that shows what it is for
 set -eu
-cd "$(dirname "$0")/../packages/datapath/bpf"
+script=$(readlink -f "$0")
+cd "$(dirname "$script")/../packages/datapath/bpf"
+
+# Nothing to do when every object is newer than every source: then it needs neither clang nor write access (`make clean` forces).
+stale() {
+	for object in weft weft-probe weft-bench weft-sabotage; do
+		[ -f "build/$object.bpf.o" ] || return 0
+		[ -z "$(find . "$script" -path ./build -prune -o -type f -newer "build/$object.bpf.o" -print | head -n 1)" ] || return 0
+	done
+	return 1
+}
+stale || exit 0
+
 CLANG=${CLANG:-clang}
 command -v "$CLANG" >/dev/null || { echo "build-bpf: no $CLANG: install clang (>= 14) or set CLANG" >&2; exit 1; }
 mkdir -p build

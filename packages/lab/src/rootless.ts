@@ -155,10 +155,13 @@ export async function runAsOwnRoot(argv: readonly string[], create: boolean): Pr
   const inside = await withLock(join(LABS_DIRECTORY, 'holder.lock'), async () => {
     const [known] = insiders();
     return known ?? (create ? await startHolder() : undefined);
+  }).catch((error) => {
+    if (labsOnDisk().length === 0) rmSync(LABS_DIRECTORY, { recursive: true, force: true });
+    throw error;
   });
   if (!inside) {
     // The namespaces went with their last process, and everything in the kernel with them: only files can be left.
-    for (const lab of labsOnDisk()) rmSync(join(LABS_DIRECTORY, lab), { recursive: true, force: true });
+    rmSync(LABS_DIRECTORY, { recursive: true, force: true });
     return undefined;
   }
   const nsenter = ['-t', String(inside.pid), '--user', '--net', '--mount', '--preserve-credentials', '--'];
