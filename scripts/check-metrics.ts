@@ -1,8 +1,8 @@
 /**
  * Checks that docs/METRICS.md lists exactly the agent's metrics (name, kind, help) and every reason for a drop, in the order of
- * the code.
+ * the code, and that the dashboards in docs/grafana ask only for metrics and reasons that there are, counters by their rate.
  */
-import { readFileSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 
 const root = resolve(import.meta.dirname, '..');
@@ -47,6 +47,53 @@ compare(
   DROP_REASONS.filter((reason) => reason !== 'none'),
   tableOf('Drop reasons').map(([reason]) => reason!),
 );
+
+const kinds = new Map(METRICS.map(([name, kind]) => [name, kind]));
+
+/** What is wrong with one expression of a dashboard. */
+function expressionProblems(expr: string): string[] {
+  const found: string[] = [];
+  for (const { 0: written, index } of expr.matchAll(/\bweft_[a-z_]+/g)) {
+    const name = kinds.has(written) ? written : written.replace(/_(bucket|sum|count)$/, '');
+    const kind = kinds.get(name);
+    if (kind === undefined || (kind === 'histogram') !== (name !== written)) {
+      found.push(`no such metric: ${written}`);
+      continue;
+    }
+    if ((kind !== 'gauge') !== /(?:rate|increase)\($/.test(expr.slice(0, index))) found.push(`${written} is a ${kind}`);
+  }
+  for (const [, pattern] of expr.matchAll(/\breason=~"([^"]*)"/g)) {
+    for (const one of pattern!.split('|')) {
+      if (!DROP_REASONS.some((reason) => new RegExp(`^(?:${one})$`).test(reason))) found.push(`no such reason: ${one}`);
+    }
+  }
+  for (const [open, close] of ['()', '{}', '[]']) {
+    if (expr.split(open!).length !== expr.split(close!).length) found.push(`unbalanced ${open}${close}`);
+  }
+  return found;
+}
+
+interface Panel {
+  readonly id: number;
+  readonly title: string;
+  readonly targets?: readonly { readonly expr: string }[];
+}
+
+for (const path of globSync('docs/grafana/*.json', { cwd: root }).sort()) {
+  const dashboard = JSON.parse(readFileSync(resolve(root, path), 'utf8')) as {
+    readonly schemaVersion: number;
+    readonly uid: string;
+    readonly panels: readonly Panel[];
+  };
+  const { schemaVersion, uid, panels } = dashboard;
+  if (!(schemaVersion >= 39) || !uid) problems.push(`${path}: needs a uid and schemaVersion 39 or later`);
+  if (new Set(panels.map(({ id }) => id)).size !== panels.length) problems.push(`${path}: two panels have one id`);
+  for (const { title, targets = [] } of panels) {
+    for (const { expr } of targets) {
+      for (const problem of expressionProblems(expr)) problems.push(`${path}: "${title}": ${problem} in ${expr}`);
+    }
+  }
+}
 
 if (problems.length > 0) {
   console.error(`check-metrics: ${problems.length} problems\n${problems.join('\n')}`);
