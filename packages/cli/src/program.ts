@@ -4,6 +4,7 @@ import type { ApiOptions } from './api/connect.ts';
 import { addApiOptions } from './api/options.ts';
 import { agentCommand } from './commands/agent.ts';
 import { apiCommand } from './commands/api.ts';
+import { completionCommand } from './commands/completion.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { flowsCommand } from './commands/flows.ts';
 import { labCommand } from './commands/lab.ts';
@@ -40,6 +41,7 @@ Examples:
     doctorCommand(),
     storeCommand(),
     shellCommand(),
+    completionCommand(),
   ]) {
     program.addCommand(inherit(command));
   }
