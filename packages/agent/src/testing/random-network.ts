@@ -35,6 +35,8 @@ export class RandomNetwork {
   private readonly random: () => number;
   private readonly extraRoutes: string[] = [];
   private readonly chains: string[] = [];
+  private readonly addressGroups: string[] = [];
+  private readonly portGroups: string[] = [];
 
   constructor(random: () => number) {
     this.random = random;
@@ -44,6 +46,10 @@ export class RandomNetwork {
     this.member(LOCAL_HOST, '192.0.2.1');
     this.member(REMOTE_HOST, '192.0.2.2');
     this.router = world.put('Router', {});
+    for (let g = 0; g < 2; g++) {
+      this.addressGroups.push(world.put('IpAddrGroup', { name: `g${g}` }));
+      this.portGroups.push(world.put('PortGroup', {}));
+    }
     const nets = 1 + this.below(3);
     for (let n = 0; n < nets; n++) {
       const bridgeId = world.put('Bridge', {});
@@ -122,6 +128,30 @@ export class RandomNetwork {
     return Uint8Array.from(mac.split(':').map((x) => Number.parseInt(x, 16)));
   }
 
+  /** A rule of any kind about something that there is. */
+  private rule(vm: Vm): Record<string, unknown> {
+    const inverted = this.random() < 0.3;
+    const condition = this.pick([
+      { nwProto: 6 },
+      { nwProto: 17, tpDst: { start: 53, end: 53 } },
+      { dlSrc: vm.mac },
+      { nwSrc: `${vm.ip4}/32` },
+      { ipAddrGroupSrc: this.pick(this.addressGroups), invIpAddrGroupSrc: inverted },
+      { ipAddrGroupDst: this.pick(this.addressGroups), invIpAddrGroupDst: inverted },
+      { portGroup: this.pick(this.portGroups), invPortGroup: inverted },
+      { inPortGroup: this.pick(this.portGroups) },
+      { outPortGroup: this.pick(this.portGroups), invOutPortGroup: inverted },
+      { traversedDevice: this.pick([this.router, ...this.bridges]), invTraversedDevice: inverted },
+      { icmpDataDstIp: '10.0.0.0/16' },
+      {},
+    ]);
+    const type = this.pick(['accept', 'drop', 'reject', 'return', 'continue', 'jump']);
+    if (type !== 'jump') return { type, ...condition };
+    return this.chains.length > 0
+      ? { type, jumpChainId: this.pick(this.chains), ...condition }
+      : { type: 'accept', ...condition };
+  }
+
   /** One random change of the topology or the tables. @returns what it was */
   change(): string {
     const { world } = this;
@@ -129,7 +159,7 @@ export class RandomNetwork {
     const net = this.below(this.bridges.length);
     const flip = (type: 'Port' | 'Bridge' | 'Router', id: string): void =>
       world.patch(type, id, { adminStateUp: !world.get(type, id)?.adminStateUp });
-    switch (this.below(14)) {
+    switch (this.below(17)) {
       case 0:
         flip('Port', vm.port);
         return 'port admin state';
@@ -164,19 +194,8 @@ export class RandomNetwork {
         return 'route removed';
       }
       case 6: {
-        const rule = this.pick([
-          { nwProto: 6 },
-          { nwProto: 17, tpDst: { start: 53, end: 53 } },
-          { dlSrc: vm.mac },
-          { nwSrc: `${vm.ip4}/32` },
-          {},
-        ]);
-        this.chains.push(
-          world.chain([
-            { type: this.pick(['accept', 'drop']), ...rule },
-            { type: 'drop', nwDst: vm.ip4 },
-          ]),
-        );
+        const rules = [this.rule(vm), this.rule(vm)];
+        this.chains.push(world.chain([...rules, { type: this.pick(['drop', 'reject']), nwDst: vm.ip4 }]));
         return 'chain made';
       }
       case 7: {
@@ -194,7 +213,8 @@ export class RandomNetwork {
       case 8: {
         const chainId = this.chains.length > 0 ? this.pick(this.chains) : undefined;
         if (!chainId) return 'nothing';
-        const rule = world.put('Rule', { chainId, type: 'drop', nwProto: 17 });
+        // The chain itself is among those that it may jump to.
+        const rule = world.put('Rule', { chainId, ...this.rule(vm) });
         const ruleIds = [rule, ...((world.get('Chain', chainId)?.ruleIds as string[]) ?? [])];
         world.patch('Chain', chainId, { ruleIds });
         return 'rule added';
@@ -211,7 +231,23 @@ export class RandomNetwork {
         if (!remote) world.entry(`active/${vm.port}`, REMOTE_HOST, '');
         return 'port rebound';
       }
-      case 12:
+      case 12: {
+        const member = this.pick([vm.ip4, vm.ip6, `10.0.${net}.0/24`, `fd00:${net}::/64`]);
+        const present = this.random() < 0.6;
+        world.entry(`addresses/${this.pick(this.addressGroups)}`, member, present ? '' : null);
+        return `${member} ${present ? 'in' : 'not in'} an address group`;
+      }
+      case 13:
+        world.patch('Port', vm.port, { portGroupIds: this.random() < 0.7 ? [this.pick(this.portGroups)] : undefined });
+        return 'groups of a port';
+      case 14: {
+        const chainId = this.chains.length > 0 ? this.pick(this.chains) : undefined;
+        if (!chainId) return 'nothing';
+        const [, ...ruleIds] = world.get('Chain', chainId)!.ruleIds as string[];
+        world.patch('Chain', chainId, { ruleIds });
+        return 'rule removed';
+      }
+      case 15:
         if (world.get('TunnelZoneHost', `${uuid(0x700)}:${REMOTE_HOST}`))
           world.remove('TunnelZoneHost', `${uuid(0x700)}:${REMOTE_HOST}`);
         else this.member(REMOTE_HOST, this.pick(['192.0.2.2', '192.0.2.3']));
