@@ -16,7 +16,10 @@ import {
 import type { Batch } from '@weft/nsdb';
 import { Simulator, VirtualTopology } from '@weft/simulator';
 import type { AgentLimits } from '../config.ts';
+import type { AgentError } from '../errors.ts';
 import { EventLimit } from '../event-limit.ts';
+import type { Trace, TraceRequest } from '../explain/trace.ts';
+import { Tracer } from '../explain/tracer.ts';
 import { Bindings } from './bindings.ts';
 import { type Core, newWorkerCounters } from './core.ts';
 import type { Effects } from './effects.ts';
@@ -85,6 +88,7 @@ export class Engine {
   private readonly path: PacketPath;
   private readonly revalidator: Revalidator;
   private readonly feed: TopologyFeed;
+  private readonly tracer: Tracer;
   private readonly clock: () => number;
   private readonly inbox: Batch[] = [];
   private readonly onTaken: (() => void)[] = [];
@@ -191,6 +195,7 @@ export class Engine {
     this.path = new PacketPath(this.core);
     this.revalidator = new Revalidator(this.core, this.path);
     this.feed = new TopologyFeed(this.core, (ifindex) => this.dropFlowsOf(ifindex));
+    this.tracer = new Tracer(this.core, view, () => this.revision);
     datapath.readCounters(this.core.packets, this.core.bytes);
     this.revalidator.adopt(this.clock());
     this.feed.start();
@@ -222,6 +227,7 @@ export class Engine {
     openings.flush();
     this.latency.done();
     now = this.clock();
+    this.tracer.tick(now);
     if (this.revalidator.pending > 0) this.revalidator.run(this.core.limits.revalidateBatch, now);
     if (now >= this.nextTick) this.timers(now);
     this.takeOwn(now);
@@ -325,6 +331,11 @@ export class Engine {
   /** Nothing is left to do but packets: all batches applied, all flows simulated since. */
   get idle(): boolean {
     return this.inbox.length === 0 && this.own.length === 0 && this.revalidator.pending === 0;
+  }
+
+  /** Says what would become of a packet. `done` is called at once, or in a later turn when data has to be fetched. */
+  trace(request: TraceRequest, done: (answer: Trace | AgentError) => void): void {
+    this.tracer.trace(request, this.clock(), done);
   }
 
   /** Installed flows in words, at most `limit`. */

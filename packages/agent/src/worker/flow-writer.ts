@@ -92,6 +92,20 @@ export class FlowWriter {
   }
 
   /**
+   * The flow that `install` would write, and nothing else: for explanations.
+   * @returns mask class, action (of the writer's own buffer, valid until the next call) and tags (the same)
+   */
+  preview(
+    sim: Simulation,
+    output: Output,
+    key: Uint8Array,
+    inPort: number,
+  ): { cls: number; action: Uint8Array; tags: readonly number[] } {
+    const cls = this.compile(sim, output, key, inPort);
+    return { cls, action: this.action, tags: this.tags(sim, output, inPort) };
+  }
+
+  /**
    * Compiles the action. @returns the mask class: what was read, and what the rewrite takes for granted of the packet's old fields
    * (checksum deltas).
    */

@@ -61,10 +61,17 @@ export class Translator {
   private readonly view: VirtualTopologyView;
   private readonly bindings: Bindings;
   private readonly tunnels: Tunnels;
-  private readonly lists: ReplicateLists;
+  private readonly lists: Pick<ReplicateLists, 'intern'>;
   private readonly hostId: string;
 
-  constructor(view: VirtualTopologyView, bindings: Bindings, tunnels: Tunnels, lists: ReplicateLists, hostId: string) {
+  /** @param lists where replicate lists get their numbers; a trace gives its own, so that none is made in the datapath */
+  constructor(
+    view: VirtualTopologyView,
+    bindings: Bindings,
+    tunnels: Tunnels,
+    lists: Pick<ReplicateLists, 'intern'>,
+    hostId: string,
+  ) {
     this.view = view;
     this.bindings = bindings;
     this.tunnels = tunnels;

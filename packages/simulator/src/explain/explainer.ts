@@ -22,6 +22,7 @@ import {
 } from './nearest.ts';
 import { type Place, tell } from './sentences.ts';
 import { StepRecorder } from './step-recorder.ts';
+import { tagWords } from './tag-words.ts';
 
 /** Rules that did not match whose reasons are worked out, per explanation. */
 const MAX_REASONS = 512;
@@ -63,6 +64,11 @@ export class Explainer {
     this.simulator.simulateGenerated(frame, port, now, out);
     if (this.recorder.count > 0) this.original.set(this.recorder.key(0));
     return this.tell(out, { original: this.original, frame, length: frame.length, origin: 0 });
+  }
+
+  /** What the tags of the packet explained last stand for, as far as its recording tells. */
+  tags(): Map<number, string> {
+    return tagWords(this.recorder, this.names);
   }
 
   /** What a router answers to a packet that does not fit; false if nothing may be sent. See `PacketSimulator.tooBig`. */

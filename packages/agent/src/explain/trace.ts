@@ -1,0 +1,71 @@
+/** What a trace says: plain data, fit for JSON; docs/AGENT.md documents it. */
+import type { Explanation, Ref } from '@weft/simulator';
+import type { Filled } from './build-packet.ts';
+
+export interface TraceRequest {
+  /** Port id (or the beginning of one), or name of an interface of this host. */
+  readonly port: string;
+  /** Description of the packet; or the frame itself, in hexadecimal. */
+  readonly packet?: string;
+  readonly frame?: string;
+  /** Bytes of the packet where `frame` is only its beginning. */
+  readonly length?: number;
+  /** Show the frame's bytes. */
+  readonly payload?: boolean;
+}
+
+/** Where a copy of the packet physically goes. */
+export interface Destination {
+  readonly via: 'interface' | 'tunnel';
+  /** The port that it is for; null: the flood key of a bridge, for all its ports there. */
+  readonly port: Ref | null;
+  /** Interface of this host, by name; '' if the binding is gone. */
+  readonly interface?: string;
+  /** Host at the other end, its address on the underlay, and the tunnel key. */
+  readonly host?: string;
+  readonly remote?: string;
+  readonly key?: number;
+  readonly text: string;
+}
+
+/** A flow in words. */
+export interface FlowInWords {
+  readonly match: string;
+  readonly maskClass: string;
+  readonly action: string;
+  /** What it stands on: a change of any of it has it simulated anew. */
+  readonly tags: readonly string[];
+}
+
+/** A frame that a device would send, and its way. */
+export interface GeneratedTrace {
+  readonly packet: string;
+  readonly explanation: Explanation;
+  readonly destinations: readonly Destination[];
+}
+
+export interface Trace {
+  readonly hostId: string;
+  /** Revision of the topology that it was simulated on. */
+  readonly revision: number;
+  readonly port: Ref;
+  readonly interface: string;
+  /** The packet in words; its bytes only when asked for. */
+  readonly packet: string;
+  readonly frame?: string;
+  /** What the description left open. */
+  readonly filled: readonly Filled[];
+  /** How long data was waited for. */
+  readonly waitedMs: number;
+  readonly explanation: Explanation;
+  /** forward or drop, with the reason, once the physical side has had its say; postpone. */
+  readonly verdict: string;
+  readonly reason: string;
+  readonly destinations: readonly Destination[];
+  /** The flow that the packet would install; null with the reason why there is none. */
+  readonly flow: FlowInWords | null;
+  readonly noFlow: string;
+  /** The installed flow that takes this packet now, and whether it does what the trace says. */
+  readonly installed: (FlowInWords & { readonly id: number; readonly agrees: boolean }) | null;
+  readonly generated: readonly GeneratedTrace[];
+}

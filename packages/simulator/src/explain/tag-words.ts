@@ -1,0 +1,115 @@
+/**
+ * Flow tags in words. A tag is a hash and cannot be read back; but what a simulation may have consulted can be enumerated from
+ * its recording, hashed in turn, and found again.
+ */
+import {
+  addressTag,
+  K_ETH_DST,
+  K_ETH_SRC,
+  K_IP_DST,
+  K_IP_SRC,
+  K_VLAN,
+  ROUTE_TAG_LENGTHS,
+  readU16,
+  TAG_ACTIVE,
+  TAG_BRIDGE,
+  TAG_CHAIN,
+  TAG_FLOOD,
+  TAG_PORT,
+  TAG_PORT_GROUPS,
+  TAG_ROUTE,
+  TAG_ROUTER,
+  tag,
+} from '@weft/flow';
+import { ipFormat, ipParse, macFormat } from '@weft/packet';
+import * as S from '../simulate/steps.ts';
+import { macTag } from '../view/macs.ts';
+import { neighbourTag } from '../view/neighbours.ts';
+import type { Names } from './names.ts';
+import type { StepRecorder } from './step-recorder.ts';
+
+/** What each tag of a recorded simulation stands for, as far as the recording tells: tag → words. */
+export function tagWords(rec: StepRecorder, names: Names): Map<number, string> {
+  const words = new Map<number, string>();
+  const say = (value: number, text: () => string): void => {
+    if (!words.has(value)) words.set(value, text());
+  };
+  for (let n = 0; n < rec.count; n++) {
+    const key = rec.key(n);
+    for (const handle of [rec.at[n], handleIn(rec, n)]) if (handle !== 0) ownTags(handle, names, say);
+    if (rec.kind[n] === S.STEP_BRIDGE) {
+      const bridge = rec.at[n];
+      const vlan = readU16(key, K_VLAN) & 0xfff;
+      for (const offset of [K_ETH_SRC, K_ETH_DST]) {
+        say(macTag(bridge, vlan, key, offset), () => `where ${macFormat(key, offset)} is on ${names.ref(bridge).name}`);
+      }
+    }
+    addressTags(rec, n, names, say);
+  }
+  return words;
+}
+
+type Say = (value: number, text: () => string) => void;
+
+/** The step's second handle, 0 if it has none. */
+function handleIn(rec: StepRecorder, n: number): number {
+  switch (rec.kind[n]) {
+    case S.STEP_LEARN:
+    case S.STEP_MAC:
+    case S.STEP_SUPPRESS:
+    case S.STEP_OUTPUT:
+    case S.STEP_JUMP:
+      return rec.a[n];
+    default:
+      return 0;
+  }
+}
+
+function ownTags(handle: number, names: Names, say: Say): void {
+  const { name } = names.ref(handle);
+  say(tag(TAG_PORT, handle), () => name);
+  say(tag(TAG_BRIDGE, handle), () => name);
+  say(tag(TAG_ROUTER, handle), () => name);
+  say(tag(TAG_CHAIN, handle), () => name);
+  say(tag(TAG_FLOOD, handle), () => `the ports of ${name}`);
+  say(tag(TAG_ACTIVE, handle), () => `whether ${name} is active`);
+  say(tag(TAG_PORT_GROUPS, handle), () => `the groups of ${name}`);
+}
+
+function addressTags(rec: StepRecorder, n: number, names: Names, say: Say): void {
+  const kind = rec.kind[n];
+  const handle = rec.at[n];
+  const key = rec.key(n);
+  if (kind === S.STEP_ROUTER) {
+    for (const length of ROUTE_TAG_LENGTHS) {
+      say(
+        addressTag(TAG_ROUTE, handle, key, K_IP_DST, length),
+        () =>
+          `routes of ${names.ref(handle).name} towards ${ipFormat(key, K_IP_DST)}, /${length} of its 128 bits or longer`,
+      );
+    }
+  }
+  if (kind !== S.STEP_BRIDGE && kind !== S.STEP_ROUTER && kind !== S.STEP_NEIGHBOUR) return;
+  const addresses: Uint8Array[] = [K_IP_SRC, K_IP_DST].map((offset) => key.slice(offset, offset + 16));
+  const gateway = gatewayBefore(rec, n, names);
+  if (gateway !== null) addresses.push(gateway);
+  // The neighbour may be looked up at the router, at its port (link-local), or at the bridge on the other side.
+  const owners = new Set([handle]);
+  for (let i = 0; i < rec.count; i++) {
+    if (rec.kind[i] === S.STEP_ROUTER || rec.kind[i] === S.STEP_BRIDGE) owners.add(rec.at[i]);
+  }
+  for (const owner of owners) {
+    for (const ip of addresses) {
+      say(neighbourTag(owner, ip, 0), () => `the MAC of ${ipFormat(ip)} at ${names.ref(owner).name}`);
+    }
+  }
+}
+
+function gatewayBefore(rec: StepRecorder, n: number, names: Names): Uint8Array | null {
+  for (let i = n - 1; i >= 0; i--) {
+    if (rec.kind[i] !== S.STEP_ROUTE || rec.a[i] === 0) continue;
+    const hop = names.object('Route', names.ref(rec.a[i]).id)?.nextHopGateway;
+    return typeof hop === 'string' ? ipParse(hop) : null;
+  }
+  return null;
+}
