@@ -25,8 +25,9 @@ export const tcp = defineKind({
     const { bytes: sent = 0 } = report.end?.sum_sent ?? {};
     const { bytes: received = 0, bits_per_second: rate = 0 } = report.end?.sum_received ?? {};
     return {
-      // The server counts only until the client says that it has sent all: what is then on its way goes uncounted.
-      ok: report.error === undefined && sent >= megabytes * 2 ** 20 && received > sent / 2,
+      // The server counts only until the client says that it has sent all: what is then on its way, or in the server's buffers,
+      // goes uncounted, and on a busy machine that is most of a short transfer.
+      ok: report.error === undefined && sent >= megabytes * 2 ** 20 && received > 0,
       expected: `${megabytes} MiB from ${from} to ${address} over TCP`,
       seen: report.error ?? `${(sent / 2 ** 20).toFixed(1)} MiB at ${megabits(rate)}`,
     };
