@@ -70,6 +70,16 @@ async function checkKinds(): Promise<string> {
   return table(['kind', 'fields', 'what must hold'], rows);
 }
 
+async function doctorChecks(): Promise<string> {
+  const { DOCTOR_CHECKS } = (await load('packages/agent/src/doctor/doctor.ts')) as {
+    DOCTOR_CHECKS: readonly { id: string; asks: string; why: string }[];
+  };
+  return table(
+    ['check', 'question', 'why it matters'],
+    DOCTOR_CHECKS.map(({ id, asks, why }) => [code(id), cell(asks), cell(why)]),
+  );
+}
+
 async function resources(): Promise<string> {
   const { RESOURCES } = (await load('packages/api/src/resources.ts')) as {
     RESOURCES: readonly {
@@ -103,6 +113,7 @@ const GENERATED: Readonly<Record<string, () => Promise<string>>> = {
   commands,
   language,
   'check kinds': checkKinds,
+  'doctor checks': doctorChecks,
   resources,
 };
 
