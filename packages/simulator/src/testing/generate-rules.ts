@@ -26,12 +26,12 @@ export type GroupPlan = typeof groupPlan extends fc.Arbitrary<infer T> ? T : nev
 export const MEMBERS = [
   '10.0.1.10',
   '10.0.2.11',
-  '10.0.1.0/24',
-  '10.0.0.0/15',
+  '10.0.1.11',
+  '10.0.2.12',
+  '10.0.2.0/24',
   'fd00:1::a',
-  'fd00:2::/64',
+  'fd00:1::b',
   '::/0',
-  '8.8.8.8',
 ];
 
 /** Two address groups and two port groups. Called before there are rules. */
