@@ -26,6 +26,17 @@ const SEARCH_ROUNDS = 10;
 const BUFFER = 2048;
 
 const ACCEPT = 0x40000;
+/** Source ports that may be used, as tunnels use them; probers that run side by side must not share any. */
+const PORTS = { first: 49_152, count: 16_384 } as const;
+let taken = Math.floor(Math.random() * PORTS.count);
+
+/** First of FLOWS ports that nobody in this process has had lately. */
+function takePorts(): number {
+  taken = taken + FLOWS > PORTS.count ? 0 : taken;
+  const first = PORTS.first + taken;
+  taken += FLOWS;
+  return first;
+}
 
 /** Outcome of one interface towards one peer. Sizes are L3 bytes on the underlay. */
 export interface PathResult {
@@ -73,7 +84,7 @@ class PathProber {
     this.#family = ipIsV4(remote) ? 4 : 6;
     this.#remote = this.#family === 4 ? remote.subarray(12) : remote;
     this.#ifindex = ifindex;
-    this.#firstId = 49_152 + Math.floor(Math.random() * (16_384 - FLOWS));
+    this.#firstId = takePorts();
     try {
       this.#sender = this.#open(openIpSender(this.#family, ifindex));
       this.#tcp = this.#open(openIpReceiver(this.#family, 6, resetFilter(this.#family, target.port)));

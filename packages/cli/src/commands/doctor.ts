@@ -46,10 +46,13 @@ async function doctor(options: Options): Promise<void> {
 }
 
 async function look(file: string | undefined): Promise<Report> {
-  const [{ diagnose, loadConfig, parseConfig }, { exchange }] = await Promise.all([
+  const [{ diagnose, loadConfig, parseConfig }, { exchange, LabError }] = await Promise.all([
     import('@weft/agent'),
     import('@weft/lab'),
   ]);
+  if (process.geteuid?.() !== 0) {
+    throw new LabError('WEFT_NEEDS_ROOT', 'the doctor looks at programs and sends raw packets: repeat this as root');
+  }
   const known = file ?? (existsSync(DEFAULT_CONFIG) ? DEFAULT_CONFIG : undefined);
   const config = known === undefined ? parseConfig({}) : loadConfig(known);
   return diagnose(config, {
