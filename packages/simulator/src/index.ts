@@ -7,4 +7,13 @@ export { Names, type Ref, type RefKind } from './explain/names.ts';
 export { newSimulation } from './simulate/simulation.ts';
 export { Simulator } from './simulate/simulator.ts';
 export * from './simulate/steps.ts';
+/** What rules do, in `ruleHits`, `ruleLogs` and the steps of recorders. */
+export {
+  ACTION_ACCEPT,
+  ACTION_CONTINUE,
+  ACTION_DROP,
+  ACTION_JUMP,
+  ACTION_REJECT,
+  ACTION_RETURN,
+} from './view/chain.ts';
 export { VirtualTopology } from './view/topology.ts';
