@@ -52,7 +52,8 @@ export interface Api {
 }
 
 const BODY_LIMIT = 1024 * 1024;
-const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const;
+/** Methods that are answered with 405 where they do nothing; QUERY is one that Fastify does not know by itself. */
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'QUERY'] as const;
 
 /** Builds the REST API over a state database. */
 export async function createApi(options: ApiOptions): Promise<Api> {
@@ -77,6 +78,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   fastify.setSerializerCompiler(() => (data) => JSON.stringify(data));
   fastify.setErrorHandler(sendError);
   acceptJson(fastify);
+  fastify.addHttpMethod('QUERY');
 
   const access = controlAccess(fastify, { nsdb, secret, auth: options.auth });
   audit(fastify, options.auditLog, options.requestLog === true);
