@@ -2,6 +2,7 @@
  * The contract of a datapath driver as tests: `describeDatapath(factory)` declares them all with node:test. A driver is
  * done when they pass. Needs root; each group lives in namespaces of its own (`wdp-…`), removed afterwards.
  */
+import { arrivalTests } from './arrivals.ts';
 import { flowTests } from './flows.ts';
 import { fragmentTests } from './fragments.ts';
 import { lifecycleTests } from './lifecycle.ts';
@@ -25,5 +26,6 @@ export function describeDatapath(factory: DriverFactory): void {
   upcallTests(factory);
   fragmentTests(factory);
   tunnelTests(factory);
+  arrivalTests(factory);
   lifecycleTests(factory);
 }

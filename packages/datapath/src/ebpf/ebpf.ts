@@ -28,27 +28,19 @@ import type {
 } from '../contract.ts';
 import { DatapathError } from '../errors.ts';
 import { ClassFilters } from './class-filters.ts';
+import { addFlowCounters, perCpuSums } from './counters.ts';
 import { bringUp, cutOff, ensureGroDevice, ensureHelper, groName, helperNames, prepareUnderlay } from './devices.ts';
 import { Executor } from './exec.ts';
 import { Flows } from './flows.ts';
 import {
   BUDGET_SIZE,
   decodePort,
-  decodeTunnel,
   encodeEgress,
   encodeFragmentKey,
-  encodeHop,
   encodePort,
   encodePortInfo,
-  encodeTunnel,
-  encodeTunnelInfo,
   FRAGMENT_SLOTS,
-  HOP_SIZE,
-  hopNumber,
-  MAX_HOPS,
   PORT_INFO_SIZE,
-  TUNNEL_INFO_SIZE,
-  tunnelHops,
   u32At,
   u32Key,
 } from './layout.ts';
@@ -63,6 +55,7 @@ import {
   RING_BYTES,
   removePins,
 } from './object.ts';
+import { Tunnels } from './tunnels.ts';
 import { Upcalls } from './upcalls.ts';
 
 const UPCALL_REASONS = 16;
@@ -107,7 +100,7 @@ export class EbpfDatapath implements Datapath {
   readonly #epoll = new Epoll(4);
   readonly #wake = new EventFd();
   readonly #ports = new Map<number, PortSpec>();
-  readonly #tunnels = new Map<number, TunnelSpec>();
+  readonly #tunnels: Tunnels;
   readonly #egress = new Map<number, readonly number[]>();
   readonly #locals = new Set<string>();
   readonly #adopted: Adopted;
@@ -154,6 +147,7 @@ export class EbpfDatapath implements Datapath {
       undo.push(() => this.#links.close());
       this.#flows = new Flows(map.weft_flows, new ClassFilters(this.#object.filters));
       this.#lists = new Lists(map.weft_lists, map.weft_replicas);
+      this.#tunnels = new Tunnels(map);
       this.#adopted = this.#adopt();
       this.#links.attach('helper', helper.far, program.weft_helper);
       bringUp(this.#nl, helper.far);
@@ -205,18 +199,6 @@ export class EbpfDatapath implements Datapath {
       else if (map.weft_port_info.lookup(key, info)) this.#ports.set(ifindex, decodePort(value, info));
     });
     for (const ifindex of gone) this.#forgetPort(ifindex);
-    const host = new Uint8Array(TUNNEL_INFO_SIZE);
-    map.weft_tunnels.forEach((key, value) => {
-      host.fill(0);
-      map.weft_tunnel_info.lookup(key, host);
-      const peer = u32At(key, 0);
-      const hops: Uint8Array[] = [];
-      for (let i = 0; i < tunnelHops(value); i++) {
-        const hop = new Uint8Array(HOP_SIZE);
-        if (map.weft_hops.lookup(u32Key(hopNumber(peer, i)), hop)) hops.push(hop);
-      }
-      this.#tunnels.set(peer, decodeTunnel(value, host, hops));
-    });
     map.weft_egress.forEach((key, value) => {
       const port = u32At(value, 4);
       const number = u32At(key, 0);
@@ -227,7 +209,7 @@ export class EbpfDatapath implements Datapath {
     });
     return {
       ports: [...this.#ports.values()],
-      tunnels: [...this.#tunnels.values()],
+      tunnels: this.#tunnels.specs(),
       egress: [...this.#egress].map(([key, ports]) => ({ key, ports: [...ports] })),
       lists: this.#lists.adopted(),
       forEachFlow: (visit) => this.#flows.forEach(visit),
@@ -307,35 +289,11 @@ export class EbpfDatapath implements Datapath {
   }
 
   setTunnel(spec: TunnelSpec): void {
-    const { map } = this.#object;
-    const old = this.#tunnels.get(spec.peer);
-    map.weft_tunnel_info.update(u32Key(spec.peer), encodeTunnelInfo(spec));
-    // Ways before the tunnel that counts them.
-    const hops = Math.min(spec.ifindexes.length, MAX_HOPS);
-    for (let i = 0; i < hops; i++) map.weft_hops.update(u32Key(hopNumber(spec.peer, i)), encodeHop(spec, i));
-    map.weft_tunnels.update(u32Key(spec.peer), encodeTunnel(spec));
-    const peer = u32Key(spec.peer).slice();
-    map.weft_peers.update(spec.remote, peer);
-    this.#tunnels.set(spec.peer, spec);
-    if (old && hex(old.remote) !== hex(spec.remote)) this.#forgetRemote(old.remote);
-  }
-
-  /** Two peers may share an address for a moment while hosts swap theirs: only the last one's goes. */
-  #forgetRemote(remote: Uint8Array): void {
-    const text = hex(remote);
-    for (const spec of this.#tunnels.values()) if (hex(spec.remote) === text) return;
-    this.#object.map.weft_peers.delete(remote);
+    this.#tunnels.set(spec);
   }
 
   deleteTunnel(peer: number): void {
-    const { map } = this.#object;
-    const old = this.#tunnels.get(peer);
-    if (!old) return;
     this.#tunnels.delete(peer);
-    map.weft_tunnels.delete(u32Key(peer));
-    for (let i = 0; i < MAX_HOPS; i++) map.weft_hops.delete(u32Key(hopNumber(peer, i)));
-    map.weft_tunnel_info.delete(u32Key(peer));
-    this.#forgetRemote(old.remote);
   }
 
   setEgress(spec: EgressSpec): void {
@@ -369,17 +327,7 @@ export class EbpfDatapath implements Datapath {
   }
 
   readCounters(packets: Float64Array, bytes: Float64Array): void {
-    const { counters, cpus } = this.#object;
-    const words = new Uint32Array(counters.buffer);
-    const slots = this.options.maxFlows;
-    const n = Math.min(slots, packets.length, bytes.length);
-    for (let cpu = 0; cpu < cpus; cpu++) {
-      let at = cpu * slots * 4;
-      for (let slot = 0; slot < n; slot++, at += 4) {
-        packets[slot] += words[at] + words[at + 1] * 0x1_0000_0000;
-        bytes[slot] += words[at + 2] + words[at + 3] * 0x1_0000_0000;
-      }
-    }
+    addFlowCounters(this.#object, this.options.maxFlows, packets, bytes);
   }
 
   poll(timeoutMs: number, max: number, handler: (upcall: Upcall) => void): number {
@@ -402,22 +350,11 @@ export class EbpfDatapath implements Datapath {
     this.#sendFailures += this.#exec.execute(batch);
   }
 
-  #perCpu(map: 'weft_drops' | 'weft_upcalls', out: Float64Array): Float64Array {
-    const table = this.#object.map[map];
-    const value = new Uint8Array(table.valueBytes);
-    const words = new Uint32Array(value.buffer);
-    for (let i = 0; i < out.length; i++) {
-      if (!table.lookup(u32Key(i), value)) continue;
-      for (let w = 0; w < words.length; w += 2) out[i] += words[w] + words[w + 1] * 0x1_0000_0000;
-    }
-    return out;
-  }
-
   stats(): DatapathStats {
-    const drops = this.#perCpu('weft_drops', new Float64Array(DROP_REASONS.length));
+    const drops = perCpuSums(this.#object.map.weft_drops, DROP_REASONS.length);
     drops[STALE_RECORD] += this.#upcalls.stale;
     drops[REDIRECT_FAILED] += this.#sendFailures;
-    const upcalls = this.#perCpu('weft_upcalls', new Float64Array(UPCALL_REASONS));
+    const upcalls = perCpuSums(this.#object.map.weft_upcalls, UPCALL_REASONS);
     return { drops, upcalls, flows: this.#flows.size };
   }
 

@@ -12,7 +12,6 @@ import {
   Epoll,
   EventFd,
   isErrno,
-  linkSet,
   monotonicUs,
   NetlinkSocket,
   openPacketSocket,
@@ -42,13 +41,12 @@ import { attachFilter, tunnelFilter } from './filter.ts';
 import { isolate, removeDropProgram } from './isolate.ts';
 import { PortSender } from './port-sender.ts';
 import { openQuietSockets } from './quiet-sockets.ts';
+import { limitSuperPackets } from './super-packets.ts';
 import { PortEntry, Tables } from './tables.ts';
 import { UnderlaySender } from './underlay-sender.ts';
 import { UpcallQueue } from './upcall-queue.ts';
 
 const RX_SLOTS = 32;
-/** A super-packet longer than this could not be sent on: outer headers would pass 64 KiB. */
-const GSO_MAX = 65_000;
 const D_SEND = dropReason('redirect_failed');
 const D_MALFORMED = dropReason('malformed');
 const D_RING_FULL = dropReason('ring_full');
@@ -152,20 +150,11 @@ export class UserspaceDatapath implements Datapath {
     const before = this.#tables.ports.get(spec.ifindex);
     if (before === undefined) {
       this.#isolated.set(spec.ifindex, isolate(this.#netlink, spec.ifindex, spec.name));
-      this.#limitSuperPackets(spec.ifindex);
+      limitSuperPackets(this.#netlink, spec.ifindex);
       const fd = openPacketSocket({ ifindex: spec.ifindex, vnetHeader: true, promiscuous: true });
       this.#receive(fd, spec.ifindex, false);
     }
     this.#tables.ports.set(spec.ifindex, new PortEntry(spec));
-  }
-
-  #limitSuperPackets(ifindex: number): void {
-    try {
-      linkSet(this.#netlink, ifindex, { gsoMaxSize: GSO_MAX, gsoIpv4MaxSize: GSO_MAX });
-    } catch (error) {
-      // Kernels before 6.3 have no limit of IPv4's own; then 64 KiB is the default anyway.
-      if (!isErrno(error, 'EINVAL', 'EOPNOTSUPP', 'ENOTSUPP')) throw error;
-    }
   }
 
   detachPort(ifindex: number): void {

@@ -19,14 +19,11 @@ import {
   extractKey,
   FLOW_STATE_KEY,
   FLOW_VALUE_SIZE,
-  FRAG_LATER,
   FRAG_NONE,
   K_ETHER_TYPE,
   K_IP_FRAG,
   K_IP_PROTO,
   K_IP_TTL,
-  KEY_SIZE,
-  newFrameLayout,
   OUT_DROP,
   OUT_LIST,
   OUT_PORT,
@@ -45,7 +42,6 @@ import {
   UPCALL_TOO_BIG,
   UPCALL_TTL,
 } from '@weft/flow';
-import { VNET_HEADER_SIZE } from '@weft/sys';
 import type { ListSpec, Upcall } from '../contract.ts';
 import {
   applyRewrite,
@@ -63,7 +59,7 @@ import {
   Segmenter,
   segmentLength,
   u16le,
-  WorkFrame,
+  type WorkFrame,
   wayOf,
   writeOuter,
 } from '../oracle/index.ts';
@@ -80,6 +76,7 @@ import {
   UPCALL_REFUSED,
   UPCALL_WHOLE,
 } from './budget.ts';
+import { Context, endsConnection } from './context.ts';
 import { FlowTable } from './flow-table.ts';
 import type { Tables, TunnelEntry } from './tables.ts';
 
@@ -112,30 +109,6 @@ export interface EngineSink {
   /** An outer IP packet `bytes[from … end)` for the tunnel's remote address, by the interface given. */
   toUnderlay(ifindex: number, tunnel: TunnelEntry, bytes: Uint8Array, from: number, end: number): void;
   upcall(upcall: Upcall): void;
-}
-
-/** A packet in work with its key; one for arrivals, one for executions, which may happen inside an upcall's handler. */
-class Context {
-  readonly frame = new WorkFrame();
-  readonly key = new Uint8Array(KEY_SIZE);
-  readonly keyWords = new Uint32Array(this.key.buffer);
-  readonly layout = newFrameLayout();
-  readonly up = new WorkFrame();
-  readonly upcall: Upcall = {
-    reason: 0,
-    inPort: 0,
-    key: new Uint8Array(KEY_SIZE),
-    frame: this.up.body,
-    length: 0,
-    segmentLength: 0,
-    vnetHeader: new Uint8Array(VNET_HEADER_SIZE),
-    time: 0,
-    peer: 0,
-    mtu: 0,
-  };
-  /** Offsets of L3 and L4 in `frame.bytes`. */
-  l3 = 0;
-  l4 = 0;
 }
 
 export class Engine {
@@ -401,10 +374,4 @@ export class Engine {
 
 function exceeds(tunnel: TunnelEntry, size: number, tag: number): boolean {
   return size > tunnel.spec.mtu - tag;
-}
-
-/** An unfragmented or first TCP segment with FIN or RST. */
-function endsConnection(x: Context): boolean {
-  if (x.l4 === 0 || x.key[K_IP_PROTO] !== 6 || x.key[K_IP_FRAG] === FRAG_LATER) return false;
-  return x.l4 + 14 <= x.frame.end && (x.frame.bytes[x.l4 + 13] & 0x05) !== 0;
 }

@@ -1,0 +1,34 @@
+/** What the programs count: flows in one mapped array [cpu][slot], drops and upcalls in per-CPU arrays. */
+import type { BpfMap } from '@weft/sys';
+import { u32Key } from './layout.ts';
+import type { EbpfObject } from './object.ts';
+
+/** Adds packets and bytes of the first `slots` slots over all CPUs. Numbers are exact up to 2^53. */
+export function addFlowCounters(
+  { counters, cpus }: EbpfObject,
+  slots: number,
+  packets: Float64Array,
+  bytes: Float64Array,
+): void {
+  const words = new Uint32Array(counters.buffer);
+  const n = Math.min(slots, packets.length, bytes.length);
+  for (let cpu = 0; cpu < cpus; cpu++) {
+    let at = cpu * slots * 4;
+    for (let slot = 0; slot < n; slot++, at += 4) {
+      packets[slot] += words[at] + words[at + 1] * 0x1_0000_0000;
+      bytes[slot] += words[at + 2] + words[at + 3] * 0x1_0000_0000;
+    }
+  }
+}
+
+/** Sums of the first `length` 64-bit counters of a per-CPU array. */
+export function perCpuSums(table: BpfMap, length: number): Float64Array {
+  const out = new Float64Array(length);
+  const value = new Uint8Array(table.valueBytes);
+  const words = new Uint32Array(value.buffer);
+  for (let i = 0; i < length; i++) {
+    if (!table.lookup(u32Key(i), value)) continue;
+    for (let w = 0; w < words.length; w += 2) out[i] += words[w] + words[w + 1] * 0x1_0000_0000;
+  }
+  return out;
+}
