@@ -6,6 +6,7 @@ import { addApiOptions } from '../api/options.ts';
 export function shellCommand(): Command {
   const command = new Command('shell')
     .description('the topology language at a prompt, or line by line from standard input')
+    .option('--json', 'print objects as the API sends them')
     .option('--keep-going', 'from standard input: go on behind a line that fails');
   return addApiOptions(command)
     .addHelpText(

@@ -34,10 +34,8 @@ export class Completion {
 
   /** The candidates for the last word of `line`, and that word: what readline asks for. Never throws. */
   async complete(line: string): Promise<[candidates: string[], word: string]> {
-    const [, before = '', last = ''] =
-      /^((?:\s|'[^']*'|"(?:[^"\\]|\\.)*"|\\.|[^\s'"\\])*?)((?:'[^']*'?|"(?:[^"\\]|\\.)*"?|\\.|[^\s'"\\])*)$/.exec(
-        line.slice(0, 4096),
-      ) ?? [];
+    const at = lastWord(line);
+    const [before, last] = [line.slice(0, at), line.slice(at)];
     try {
       const words = await this.#candidates(splitWords(before), last);
       const fitting = [...new Set(words)].filter((word) => word.startsWith(last)).sort(byNumber);
@@ -235,6 +233,20 @@ function walk(words: readonly string[]): Position | undefined {
     if (type.children.length === 0 && position.verb === undefined) return position;
   }
   return position;
+}
+
+/** Where the last word begins; at the end of the line when a new one may begin there. */
+function lastWord(line: string): number {
+  let start = 0;
+  let quote = '';
+  for (let i = 0; i < line.length; i++) {
+    const char = line[i]!;
+    if (char === '\\' && quote !== "'") i++;
+    else if (quote !== '') quote = char === quote ? '' : quote;
+    else if (char === '"' || char === "'") quote = char;
+    else if (/\s/.test(char)) start = i + 1;
+  }
+  return start;
 }
 
 /** port2 before port10. */

@@ -66,6 +66,11 @@ class Lines {
     });
   }
 
+  /** There will be no more than those that wait. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   /** undefined: there will be none any more. */
   async next(): Promise<string | undefined> {
     while (this.#waiting.length === 0 && !this.#closed) {
@@ -94,14 +99,15 @@ async function converse(session: Session): Promise<void> {
   // ^C gives up the line, not the session.
   reader.on('SIGINT', () => {
     process.stdout.write('^C\n');
-    reader.write(null, { ctrl: true, name: 'e' });
-    reader.write(null, { ctrl: true, name: 'u' });
+    Object.assign(reader, { line: '', cursor: 0 });
     reader.prompt();
   });
   const lines = new Lines(reader);
   for (;;) {
-    reader.setPrompt(PROMPT);
-    reader.prompt();
+    if (!lines.closed) {
+      reader.setPrompt(PROMPT);
+      reader.prompt();
+    }
     const line = await lines.next();
     if (line === undefined) {
       process.stdout.write('\n');
@@ -130,7 +136,7 @@ async function page(text: string, reader: Interface, lines: Lines): Promise<void
     const part = all.slice(at, at + rows);
     process.stdout.write(`${part.join('\n')}\n`);
     at += part.length;
-    if (at >= all.length) return;
+    if (at >= all.length || lines.closed) return;
     reader.setPrompt(`-- ${at} of ${all.length} lines; Enter: more, q: enough -- `);
     reader.prompt();
     const answer = await lines.next();

@@ -1,0 +1,63 @@
+/** The command tree as a whole: what every command owes its user. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { resolve } from 'node:path';
+import { test } from 'node:test';
+import type { Command } from 'commander';
+import { createProgram } from './program.ts';
+
+const weft = resolve(import.meta.dirname, '../../../weft');
+
+/** The commands that do something, with their full names. */
+function* leaves(command: Command, path: string): IterableIterator<[string, Command]> {
+  if (command.commands.length === 0) yield [path, command];
+  for (const child of command.commands) yield* leaves(child, `${path} ${child.name()}`);
+}
+
+function helpOf(command: Command): string {
+  let text = '';
+  command.configureOutput({ writeOut: (part) => (text += part) });
+  command.outputHelp();
+  return text;
+}
+
+test('the help of every command says what it does, explains every option and has an example of it', () => {
+  for (const [path, command] of leaves(createProgram(), 'weft')) {
+    const help = helpOf(command);
+    assert.notEqual(command.description(), '', path);
+    for (const option of command.options) assert.notEqual(option.description, '', `${path} ${option.flags}`);
+    assert.match(help, /\nExamples?:\n/, path);
+    assert.ok(help.split(/\nExamples?:\n/)[1]!.includes(path), `the example of ${path} is of another command`);
+  }
+});
+
+test('what lists something has --json', () => {
+  const lists = ['weft flows', 'weft lab check', 'weft lab status', 'weft store status', 'weft shell'];
+  const withJson = [...leaves(createProgram(), 'weft')].flatMap(([path, command]) =>
+    command.options.some((option) => option.long === '--json') ? [path] : [],
+  );
+  for (const path of lists) assert.ok(withJson.includes(path), path);
+});
+
+test('status and message of what is not understood', () => {
+  const refusals: [args: string[], message: RegExp][] = [
+    [['frobnicate'], /unknown command|too many arguments/],
+    [['lab', 'frobnicate'], /unknown command/],
+    [['--frobnicate'], /unknown option.*\n.*--help/],
+    [['-e', 'list unicorn'], /^weft: WEFT_CLI_SYNTAX: /],
+    [['-e', 'list bridge', '--api-url', 'gopher://x'], /^weft: WEFT_CLI_CONFIG: .*neither http: nor https:/],
+    [['-e', 'list bridge', '--api-url', 'http://192.0.2.1', '-u', 'a', '-p', 'b'], /^weft: WEFT_CLI_INSECURE: /],
+  ];
+  for (const [args, message] of refusals) {
+    const { status, stderr } = spawnSync(weft, args, { encoding: 'utf8', env: { ...process.env, WEFT_CONFIG: '' } });
+    assert.equal(status, 2, args.join(' '));
+    assert.match(stderr, message);
+  }
+});
+
+test('an API that does not answer is named', () => {
+  const args = ['-e', 'list bridge', '--api-socket', '/nonexistent/api.sock'];
+  const { status, stderr } = spawnSync(weft, args, { encoding: 'utf8', env: { ...process.env, WEFT_CONFIG: '' } });
+  assert.equal(status, 1);
+  assert.match(stderr, /^weft: WEFT_CLI_NO_API: no API answers at \/nonexistent\/api\.sock: /);
+});
