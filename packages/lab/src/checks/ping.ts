@@ -3,6 +3,9 @@ import { inNetns, tryRun } from '../exec.ts';
 import { nftFault } from '../faults/fault.ts';
 import { defineKind } from './kind.ts';
 
+/** Tells these echo requests from those of other checks: a fault of this kind is no other's. */
+const ECHO_ID = 0x5771;
+
 export const ping = defineKind({
   kind: 'ping',
   summary: 'every ICMP echo request from one VM to another is answered; `ttl` is what the answers arrive with',
@@ -19,8 +22,8 @@ export const ping = defineKind({
   async run(context, { from, to, family, count, ttl, size }) {
     const source = context.vm(from);
     const address = context.address(context.vm(to), family);
-    const argv = ['ping', `-${family}`, '-n', '-c', count, '-i', '0.02', '-W', '2', '-s', size, address].map(String);
-    const { stdout, stderr } = await tryRun(inNetns(source.namespace, argv));
+    const argv = ['ping', `-${family}`, '-n', '-e', ECHO_ID, '-c', count, '-i', '0.02', '-W', '2', '-s', size, address];
+    const { stdout, stderr } = await tryRun(inNetns(source.namespace, argv.map(String)));
     const summary = readPing(stdout);
     const ttls = [...new Set(summary.ttls)].join(' and ');
     return {
@@ -36,11 +39,12 @@ export const ping = defineKind({
   sabotage(context, { from, to, family }) {
     const source = context.vm(from);
     const address = context.address(context.vm(to), family);
-    const match = family === 4 ? `ip daddr ${address} icmp type` : `ip6 daddr ${address} icmpv6 type`;
+    const icmp = family === 4 ? 'icmp' : 'icmpv6';
+    const match = `${family === 4 ? 'ip' : 'ip6'} daddr ${address} ${icmp} type echo-request ${icmp} id ${ECHO_ID}`;
     return nftFault(
       `${from} loses its echo requests to ${address}`,
       source.namespace,
-      `chain out { type filter hook output priority 0; ${match} echo-request drop; }`,
+      `chain out { type filter hook output priority 0; ${match} drop; }`,
     );
   },
 });
