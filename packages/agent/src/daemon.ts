@@ -100,6 +100,8 @@ class RunningAgent implements Agent {
     this.worker.ended.catch((error) => this.fail(error));
     const control = await openControl({
       socket: this.config.controlSocket,
+      hostId: this.hostId,
+      vxlanPort: this.config.vxlanPort,
       worker: this.worker,
       daemonStatus: () => this.status(),
       doctor: (status) => diagnose(this.config, { askAgent: async () => (await status()) as unknown as AgentStatus }),

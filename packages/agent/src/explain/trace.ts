@@ -10,8 +10,37 @@ export interface TraceRequest {
   readonly frame?: string;
   /** Bytes of the packet where `frame` is only its beginning. */
   readonly length?: number;
+  /** Bytes of payload of each segment of a super-packet, as the kernel says; 0 or absent: it is none. */
+  readonly gsoSize?: number;
   /** Show the frame's bytes. */
   readonly payload?: boolean;
+}
+
+/** A tunnel packet that has arrived: from an address of the underlay, under a key. */
+export interface ArrivalRequest {
+  /** '' if not known: only the key is asked about. */
+  readonly source: string;
+  readonly key: number;
+}
+
+/** What becomes of it. */
+export interface Arrival {
+  readonly hostId: string;
+  readonly key: number;
+  /** The host that sent it, '' if no tunnel leads to that address. */
+  readonly from: string;
+  readonly ports: readonly { readonly port: Ref; readonly interface: string }[];
+  readonly verdict: 'delivered' | 'drop';
+  readonly reason: string;
+  readonly text: string;
+}
+
+/** What is known of the link behind a port. */
+export interface PortLink {
+  readonly port: Ref;
+  readonly interface: string;
+  readonly ifindex: number;
+  readonly stations: readonly { readonly mac: string; readonly ips: readonly string[] }[];
 }
 
 /** Where a copy of the packet physically goes. */

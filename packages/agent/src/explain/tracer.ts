@@ -16,7 +16,7 @@ import {
   OUT_DROP,
   readU32le,
 } from '@weft/flow';
-import { describe, fromHex, toHex } from '@weft/packet';
+import { describe, fromHex, ipFormat, toHex } from '@weft/packet';
 import {
   Explainer,
   type Explanation,
@@ -36,7 +36,16 @@ import { buildPacket, type Filled } from './build-packet.ts';
 import { FlowWords } from './flow-words.ts';
 import { MAX_LENGTH, parsePacket } from './packet-language.ts';
 import { missingAround, surroundingsOf } from './surroundings.ts';
-import type { Destination, FlowInWords, GeneratedTrace, Trace, TraceRequest } from './trace.ts';
+import type {
+  Arrival,
+  ArrivalRequest,
+  Destination,
+  FlowInWords,
+  GeneratedTrace,
+  PortLink,
+  Trace,
+  TraceRequest,
+} from './trace.ts';
 
 /** Traces that wait for data at the same time. */
 const MAX_PENDING = 64;
@@ -81,6 +90,7 @@ export class Tracer {
   private readonly masked = new Uint8Array(KEY_SIZE);
   private readonly layout = newFrameLayout();
   private readonly pending: Pending[] = [];
+  private simulated: ReadonlyMap<number, string> = new Map();
   /** Members of the list that the translator made up last. */
   private list: ListSpec | undefined;
 
@@ -155,7 +165,7 @@ export class Tracer {
       );
     }
     const input = { key, frame, length, port: handle, now };
-    const explained = this.explain(input, bound.ifindex, length - this.layout.l3);
+    const explained = this.explain(input, bound.ifindex, this.segmentLength(request, frame, length));
     if (explained.needs.length > 0 && waitedMs < core.limits.waitingMs) {
       want(core, explained.needs);
       return null;
@@ -173,6 +183,14 @@ export class Tracer {
       ...told,
       installed: this.installed(key, explained.flow),
     };
+  }
+
+  /** L3 bytes of the largest piece of the packet on the wire. */
+  private segmentLength({ gsoSize = 0 }: TraceRequest, frame: Uint8Array, length: number): number {
+    const { l3, l4 } = this.layout;
+    if (gsoSize === 0 || l4 === 0 || l4 + 13 > frame.length) return length - l3;
+    const tcp = frame[l3] >>> 4 === 4 ? frame[l3 + 9] === 6 : frame[l3 + 6] === 6;
+    return l4 - l3 + (tcp ? (frame[l4 + 12] >>> 4) * 4 : 8) + gsoSize;
   }
 
   private packetOf(request: TraceRequest, port: number): { frame: Uint8Array; filled: Filled[] } {
@@ -202,9 +220,33 @@ export class Tracer {
     return found;
   }
 
-  /** Handle and interface of a port of this host; for the live trace. */
-  portAt(ifindex: number): { portId: string; interfaceName: string } | undefined {
-    return this.core.bindings.list().find((binding) => binding.ifindex === ifindex);
+  /** Who is known behind a port of this host. @throws AgentError WEFT_AGENT_NO_PORT */
+  link(port: string): PortLink {
+    const bound = this.bindingOf(port);
+    const { stations } = surroundingsOf(this.view, this.view.handle(bound.portId));
+    const { interfaceName, ifindex, portId } = bound;
+    return { port: this.explainer.names.of(portId), interface: interfaceName, ifindex, stations };
+  }
+
+  /** What becomes of a tunnel packet that arrives here. */
+  arrival({ key, source }: ArrivalRequest): Arrival {
+    const { bindings, tunnels, hostId } = this.core;
+    const ports = bindings.egressPorts(key).map((ifindex) => {
+      const bound = bindings.list().find((binding) => binding.ifindex === ifindex);
+      return { port: this.explainer.names.of(bound?.portId ?? ''), interface: bound?.interfaceName ?? String(ifindex) };
+    });
+    const peer = source === '' ? undefined : tunnels.list().find(({ remote }) => ipFormat(remote) === source);
+    const from = peer?.hostId ?? '';
+    const stranger = source !== '' && peer === undefined;
+    const reason = stranger ? 'outer_unknown_peer' : ports.length === 0 ? 'outer_unknown_key' : '';
+    const hex = `0x${key.toString(16)}`;
+    const names = ports.map(({ port }) => port.name).join(', ');
+    const text = stranger
+      ? `dropped: outer_unknown_peer (no tunnel leads to ${source})`
+      : ports.length === 0
+        ? `dropped: outer_unknown_key (no port of this host has key ${hex})`
+        : `key ${hex} is delivered to ${names}`;
+    return { hostId, key, from, ports, verdict: reason === '' ? 'delivered' : 'drop', reason, text };
   }
 
   /**
@@ -216,6 +258,7 @@ export class Tracer {
     this.list = undefined;
     const explanation = explainer.explain(input, sim);
     const simulated = explainer.tags();
+    this.simulated = simulated;
     if (sim.verdict === VERDICT_POSTPONE) {
       return {
         explanation,
@@ -270,7 +313,8 @@ export class Tracer {
     };
   }
 
-  private tagWords(tags: Iterable<number>, simulated: ReadonlyMap<number, string>): string[] {
+  /** Tags in words; by default as the packet explained last tells them. */
+  tagWords(tags: Iterable<number>, simulated: ReadonlyMap<number, string> = this.simulated): string[] {
     const own = this.words.ownTags();
     const out: string[] = [];
     let other = 0;

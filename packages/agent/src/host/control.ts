@@ -5,7 +5,10 @@
  * |---|---|
  * | GET /status | numbers of the worker and the daemon |
  * | GET /ports | bound ports |
- * | GET /flows?limit=N | installed flows in words |
+ * | GET /flows?limit=N | installed flows in words; `port`, `host`, `address` choose, `explain=1` says why |
+ * | POST /trace | what would become of a packet: `{"port", "packet"}` or `{"port", "frame"}` |
+ * | POST /trace/live | the same for the next real packets, a line of JSON each: `{"port", "packet", "count", "seconds"}` |
+ * | GET /arrival?key=N | which ports a tunnel key leads to; `source`: from which address |
  * | GET /counters | drops by reason, upcalls by reason |
  * | GET /metrics | Prometheus text |
  * | GET /doctor | what the doctor finds on this host; probes the tunnels' paths, so it takes seconds |
@@ -15,15 +18,20 @@ import { chmodSync, unlinkSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { AgentError } from '../errors.ts';
+import type { FlowQuery } from '../explain/flow-dump.ts';
 import { receivedPerInterface } from './interface-counters.ts';
+import { type LiveEvent, liveTrace } from './live-trace.ts';
 import { renderMetrics } from './metrics.ts';
 import type { PacketWorker } from './packet-worker.ts';
+import { liveRequest, traceRequest } from './trace-requests.ts';
 
 const MAX_BODY = 65_536;
 const MAX_FLOWS = 100_000;
 
 export interface ControlOptions {
   readonly socket: string;
+  readonly hostId: string;
+  readonly vxlanPort: number;
   readonly worker: PacketWorker;
   /** Fields of the daemon that `/status` shows beside the worker's. */
   readonly daemonStatus: () => Record<string, unknown>;
@@ -36,9 +44,7 @@ export interface ControlOptions {
 export async function openControl(options: ControlOptions): Promise<Server> {
   await removeDeadSocket(options.socket);
   const server = createServer((request, response) => {
-    handle(options, request, response).catch((error) =>
-      send(response, 500, { code: 'WEFT_AGENT_CONTROL', message: (error as Error).message }),
-    );
+    handle(options, request, response).catch((error) => refuse(response, error as Error));
   });
   const mask = process.umask(0o177);
   try {
@@ -69,6 +75,16 @@ async function removeDeadSocket(path: string): Promise<void> {
   }
 }
 
+/** What was asked wrongly is told as such; a stream that has begun can only end. */
+function refuse(response: ServerResponse, error: Error): void {
+  const { code, message } =
+    error instanceof AgentError ? error : { code: 'WEFT_AGENT_CONTROL', message: error.message };
+  if (response.headersSent) response.end(`${JSON.stringify({ event: 'error', code, message })}\n`);
+  else send(response, error instanceof AgentError ? (STATUS[code] ?? 400) : 500, { code, message });
+}
+
+const STATUS: Readonly<Record<string, number>> = { WEFT_AGENT_NO_PORT: 404, WEFT_AGENT_WORKER: 503 };
+
 async function handle(options: ControlOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const url = new URL(request.url ?? '/', 'http://agent');
   const { worker } = options;
@@ -89,7 +105,14 @@ async function handle(options: ControlOptions, request: IncomingMessage, respons
           message: `limit must be a whole number from 1 to ${MAX_FLOWS}`,
         });
       }
-      return send(response, 200, { flows: await worker.flows(limit) });
+      return send(response, 200, await worker.flows(flowQuery(url.searchParams, limit)));
+    }
+    if (url.pathname === '/arrival') {
+      const key = Number(url.searchParams.get('key') ?? Number.NaN);
+      if (!Number.isInteger(key) || key < 0 || key > 0xff_ffff) {
+        throw new AgentError('WEFT_AGENT_CONTROL', 'key must be a tunnel key, a whole number from 0 to 16777215');
+      }
+      return send(response, 200, await worker.arrival({ key, source: url.searchParams.get('source') ?? '' }));
     }
     if (url.pathname === '/metrics') {
       response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' });
@@ -105,10 +128,39 @@ async function handle(options: ControlOptions, request: IncomingMessage, respons
     options.stop(body.leave === true);
     return;
   }
+  if (request.method === 'POST' && url.pathname === '/trace') {
+    return send(response, 200, await worker.trace(traceRequest(await readBody(request))));
+  }
+  if (request.method === 'POST' && url.pathname === '/trace/live') {
+    return streamTrace(options, await readBody(request), response);
+  }
   send(response, 404, {
     code: 'WEFT_AGENT_CONTROL',
     message: `no ${request.method} ${url.pathname}; see weft agent --help`,
   });
+}
+
+/** Explanations as they come, one line of JSON each, until the client goes or there have been enough. */
+async function streamTrace(
+  { worker, hostId, vxlanPort }: ControlOptions,
+  body: Record<string, unknown>,
+  response: ServerResponse,
+): Promise<void> {
+  const gone = new AbortController();
+  response.on('close', () => gone.abort());
+  const tell = (event: LiveEvent): void => {
+    if (!response.headersSent) response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+    response.write(`${JSON.stringify(event)}\n`);
+  };
+  await liveTrace(worker, hostId, vxlanPort, liveRequest(body), tell, gone.signal);
+  response.end();
+}
+
+function flowQuery(params: URLSearchParams, limit: number): FlowQuery {
+  const query: Record<string, unknown> = { limit };
+  for (const name of ['port', 'host', 'address']) if (params.has(name)) query[name] = params.get(name);
+  if (params.get('explain') === '1') query.explain = true;
+  return query as unknown as FlowQuery;
 }
 
 async function readBody(request: IncomingMessage): Promise<Record<string, unknown>> {

@@ -3,8 +3,10 @@ import { writeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import type { Batch } from '@weft/nsdb';
 import type { AgentConfig } from '../config.ts';
-import { AgentError } from '../errors.ts';
-import type { FromWorker, ToWorker, WorkerData } from '../worker/protocol.ts';
+import { AgentError, type AgentErrorCode } from '../errors.ts';
+import type { FlowList, FlowQuery } from '../explain/flow-dump.ts';
+import type { Arrival, ArrivalRequest, PortLink, Trace, TraceRequest } from '../explain/trace.ts';
+import type { FromWorker, Question, ToWorker, WorkerData } from '../worker/protocol.ts';
 
 /** Three semi-spaces of 2 MiB. */
 const YOUNG_MB = 6;
@@ -67,13 +69,32 @@ export class PacketWorker {
   }
 
   status(): Promise<Record<string, unknown>> {
-    return this.send((ticket) => ({ type: 'ask', ask: 'status', limit: 0, ticket })) as Promise<
-      Record<string, unknown>
-    >;
+    return this.ask({ kind: 'status' }) as Promise<Record<string, unknown>>;
   }
 
-  flows(limit: number): Promise<unknown[]> {
-    return this.send((ticket) => ({ type: 'ask', ask: 'flows', limit, ticket })) as Promise<unknown[]>;
+  flows(query: FlowQuery): Promise<FlowList> {
+    return this.ask({ kind: 'flows', query }) as Promise<FlowList>;
+  }
+
+  /** @throws AgentError WEFT_AGENT_PACKET, WEFT_AGENT_NO_PORT */
+  trace(request: TraceRequest): Promise<Trace> {
+    return this.ask({ kind: 'trace', request }) as Promise<Trace>;
+  }
+
+  arrival(arrival: ArrivalRequest): Promise<Arrival> {
+    return this.ask({ kind: 'arrival', arrival }) as Promise<Arrival>;
+  }
+
+  /** @throws AgentError WEFT_AGENT_NO_PORT */
+  link(port: string): Promise<PortLink> {
+    return this.ask({ kind: 'link', port }) as Promise<PortLink>;
+  }
+
+  private async ask(ask: Question): Promise<unknown> {
+    const answer = await this.send((ticket) => ({ type: 'ask', ask, ticket }));
+    const { refused } = answer as { refused?: { code: AgentErrorCode; message: string } };
+    if (refused !== undefined) throw new AgentError(refused.code, refused.message);
+    return answer;
   }
 
   private send(make: (ticket: number) => ToWorker): Promise<unknown> {

@@ -95,6 +95,11 @@ export class Bindings {
     return this.byIfindex.get(ifindex) ?? '';
   }
 
+  /** Interfaces to which frames with this tunnel key are delivered, as programmed into the datapath. */
+  egressPorts(key: number): number[] {
+    return (this.egress.get(key) ?? '').split(',').filter(Boolean).map(Number);
+  }
+
   /** MAC of the device behind the port, '' if unknown. */
   deviceMac(portId: string): string {
     return this.live.get(portId)?.mac ?? '';

@@ -3,22 +3,14 @@
  * what the state database sent, handles a batch of packets, simulates invalidated flows anew and runs timers.
  */
 import type { Datapath, Upcall } from '@weft/datapath';
-import {
-  DROP_REASONS,
-  FLOW_VALUE_SIZE,
-  KEY_SIZE,
-  printAction,
-  printKey,
-  TAG_INGRESS,
-  tag,
-  UPCALL_MISS,
-} from '@weft/flow';
+import { DROP_REASONS, TAG_INGRESS, tag, UPCALL_MISS } from '@weft/flow';
 import type { Batch } from '@weft/nsdb';
 import { Simulator, VirtualTopology } from '@weft/simulator';
 import type { AgentLimits } from '../config.ts';
 import type { AgentError } from '../errors.ts';
 import { EventLimit } from '../event-limit.ts';
-import type { Trace, TraceRequest } from '../explain/trace.ts';
+import { dumpFlows, type FlowList, type FlowQuery } from '../explain/flow-dump.ts';
+import type { Arrival, ArrivalRequest, PortLink, Trace, TraceRequest } from '../explain/trace.ts';
 import { Tracer } from '../explain/tracer.ts';
 import { Bindings } from './bindings.ts';
 import { type Core, newWorkerCounters } from './core.ts';
@@ -66,19 +58,6 @@ export interface EngineOptions {
   readonly clock: () => number;
   /** The clock of `Upcall.time`, ns; default CLOCK_MONOTONIC. */
   readonly monotonicNs?: () => number;
-}
-
-/** One installed flow, in words. */
-export interface FlowDump {
-  readonly id: number;
-  readonly match: string;
-  readonly action: string;
-  readonly port: string;
-  readonly packets: number;
-  readonly bytes: number;
-  readonly ageMs: number;
-  readonly idleMs: number;
-  readonly tags: number;
 }
 
 export class Engine {
@@ -338,32 +317,19 @@ export class Engine {
     this.tracer.trace(request, this.clock(), done);
   }
 
-  /** Installed flows in words, at most `limit`. */
-  flows(limit: number): FlowDump[] {
-    const { installer, bindings } = this.core;
-    this.core.packets.fill(0);
-    this.core.bytes.fill(0);
-    this.core.datapath.readCounters(this.core.packets, this.core.bytes);
-    const now = this.clock();
-    const out: FlowDump[] = [];
-    installer.table.forEach((slot) => {
-      if (out.length >= limit) return;
-      const key = installer.table.keys.subarray(slot * KEY_SIZE, (slot + 1) * KEY_SIZE);
-      const value = installer.table.values.subarray(slot * FLOW_VALUE_SIZE, (slot + 1) * FLOW_VALUE_SIZE);
-      const view = new DataView(value.buffer, value.byteOffset);
-      out.push({
-        id: view.getUint32(0, true) + view.getUint32(4, true) * 2 ** 32,
-        match: printKey(key, key[KEY_SIZE - 1]),
-        action: printAction(value),
-        port: bindings.portAt(view.getUint32(8, true)),
-        packets: this.core.packets[slot] - installer.basePackets[slot],
-        bytes: this.core.bytes[slot] - installer.baseBytes[slot],
-        ageMs: now - installer.createdAt[slot],
-        idleMs: now - installer.activeAt[slot],
-        tags: installer.tags.tagsOf(slot).length,
-      });
-    });
-    return out;
+  /** Installed flows in words. */
+  flows(query: FlowQuery): FlowList {
+    return dumpFlows(this.core, this.tracer, query, this.clock(), this.clock);
+  }
+
+  /** What becomes of a tunnel packet that arrives here. */
+  arrival(request: ArrivalRequest): Arrival {
+    return this.tracer.arrival(request);
+  }
+
+  /** Who is known behind a port of this host. @throws AgentError WEFT_AGENT_NO_PORT */
+  link(port: string): PortLink {
+    return this.tracer.link(port);
   }
 
   /** Numbers for status and metrics. */

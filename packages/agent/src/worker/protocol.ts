@@ -2,7 +2,8 @@
 import type { Batch } from '@weft/nsdb';
 import type { AgentConfig } from '../config.ts';
 import type { AgentEvent } from '../events.ts';
-import type { FlowDump } from './engine.ts';
+import type { FlowQuery } from '../explain/flow-dump.ts';
+import type { ArrivalRequest, TraceRequest } from '../explain/trace.ts';
 
 /** What the worker is started with. */
 export interface WorkerData {
@@ -10,9 +11,17 @@ export interface WorkerData {
   readonly hostId: string;
 }
 
+/** What the main thread asks of the worker; each kind has its own answer. */
+export type Question =
+  | { readonly kind: 'status' }
+  | { readonly kind: 'flows'; readonly query: FlowQuery }
+  | { readonly kind: 'trace'; readonly request: TraceRequest }
+  | { readonly kind: 'arrival'; readonly arrival: ArrivalRequest }
+  | { readonly kind: 'link'; readonly port: string };
+
 export type ToWorker =
   | { readonly type: 'batch'; readonly batch: Batch; readonly ticket: number }
-  | { readonly type: 'ask'; readonly ask: 'status' | 'flows'; readonly limit: number; readonly ticket: number }
+  | { readonly type: 'ask'; readonly ask: Question; readonly ticket: number }
   | { readonly type: 'stop' };
 
 /** An interface of this host, as published in the state table `interfaces/<host>`. */
@@ -31,7 +40,7 @@ export type FromWorker =
   | { readonly type: 'entry'; readonly table: string; readonly key: string; readonly value: string | null }
   | { readonly type: 'applied'; readonly revision: number }
   | { readonly type: 'interfaces'; readonly interfaces: readonly InterfaceReport[] }
-  | { readonly type: 'answer'; readonly ticket: number; readonly answer: Record<string, unknown> | FlowDump[] }
+  | { readonly type: 'answer'; readonly ticket: number; readonly answer: unknown }
   | {
       readonly type: 'log';
       readonly event: AgentEvent;

@@ -4,10 +4,11 @@
  */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { openDatapath } from '@weft/datapath';
+import { AgentError } from '../errors.ts';
 import type { Effects } from './effects.ts';
 import { Engine } from './engine.ts';
 import { PeerMacs } from './peer-macs.ts';
-import type { FromWorker, InterfaceReport, ToWorker, WorkerData } from './protocol.ts';
+import type { FromWorker, InterfaceReport, Question, ToWorker, WorkerData } from './protocol.ts';
 import { Underlay } from './underlay.ts';
 
 const { config, hostId } = workerData as WorkerData;
@@ -62,6 +63,24 @@ function reportInterfaces(): void {
   post({ type: 'interfaces', interfaces });
 }
 
+/** Answers a question of the main thread; a refusal is told by its code, since errors lose their class on the way. */
+function answer(ask: Question, ticket: number): void {
+  const reply = (said: unknown): void => {
+    const refusal = said instanceof AgentError ? { refused: { code: said.code, message: said.message } } : said;
+    post({ type: 'answer', ticket, answer: refusal });
+  };
+  try {
+    if (ask.kind === 'status') reply(engine.status());
+    else if (ask.kind === 'flows') reply(engine.flows(ask.query));
+    else if (ask.kind === 'arrival') reply(engine.arrival(ask.arrival));
+    else if (ask.kind === 'link') reply(engine.link(ask.port));
+    else engine.trace(ask.request, reply);
+  } catch (error) {
+    if (!(error instanceof AgentError)) throw error;
+    reply(error);
+  }
+}
+
 /** @returns false when the worker is to stop. */
 function readMessages(): boolean {
   for (;;) {
@@ -71,10 +90,7 @@ function readMessages(): boolean {
     if (message.type === 'stop') return false;
     if (message.type === 'batch') {
       engine.enqueue(message.batch, () => post({ type: 'taken', ticket: message.ticket }));
-    } else {
-      const answer = message.ask === 'status' ? engine.status() : engine.flows(message.limit);
-      post({ type: 'answer', ticket: message.ticket, answer });
-    }
+    } else answer(message.ask, message.ticket);
   }
 }
 
