@@ -25,7 +25,7 @@ export function auditFile(path: string): AuditLog {
 /** For tests and for streams that are kept elsewhere. */
 export function auditLogger(stream: { write(line: string): void }): Logger {
   const timestamp = () => `,"time":"${new Date().toISOString()}"`;
-  return pino({ base: null, timestamp, formatters: { level: () => ({}) } }, stream);
+  return pino({ base: null, timestamp, formatters: { level: () => ({ log: 'audit' }) } }, stream);
 }
 
 /** Refusals of senders that are not known are logged one by one at this rate; whoever floods the door must not fill the disk. */
