@@ -39,6 +39,15 @@ function run(argv: readonly string[]): { status: number; stdout: string; stderr:
   return { status: status ?? -1, stdout, stderr };
 }
 
+/** Labs go with an interrupted run, too. */
+const up = new Set<string>();
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    for (const name of up) run([weft, 'lab', 'down', '--name', name]);
+    process.exit(1);
+  });
+}
+
 function must(...argv: string[]): void {
   const { status, stderr } = run(argv);
   assert.equal(status, 0, `${argv.join(' ')}: ${stderr}`);
@@ -78,6 +87,7 @@ function describeBroken(
     let lab: Lab;
     const healthy = new Map<string, Set<string>>();
     before(async () => {
+      up.add(name);
       await labDown(name);
       ({ lab } = await labUp(scenario, { name, ...options }));
       for (const host of ['h1', 'h2']) healthy.set(host, new Set(doctor(name, host).map(key)));
@@ -286,6 +296,7 @@ describe('doctor on a host without a kernel feature', { skip }, () => {
   const name = 'doctor-k';
   let config = '';
   before(async () => {
+    up.add(name);
     await labDown(name);
     const { lab } = await labUp(scenario, { name });
     config = lab.plan.paths.host('h1').config;

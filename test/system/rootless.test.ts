@@ -73,6 +73,12 @@ describe('the lab without root', { skip: whyNot() }, () => {
     user('lab', 'down', '--name', NAME);
     rmSync(labs, { recursive: true, force: true });
   };
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      cleanUp();
+      process.exit(1);
+    });
+  }
   let made = '';
   before(() => {
     cleanUp();
