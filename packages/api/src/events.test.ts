@@ -203,6 +203,44 @@ test('a reader that falls behind is cut with a reason, and the server holds litt
   assert.deepEqual([last.event, last.data.error], ['end', 'WEFT_API_EVENTS_BEHIND']);
 });
 
+test('a tenant hears of its own only', async () => {
+  await t.create('/accounts', {
+    name: 'blue-user',
+    password: 'a long enough password',
+    role: 'tenant',
+    tenantId: 'blue',
+  });
+  const api = await createApi({ nsdb: t.nsdb, token: 'the token of the operator' });
+  after(() => api.close());
+  const { hostname, port } = new URL(await api.listen({ port: 0 }));
+  const authorization = `Basic ${Buffer.from('blue-user:a long enough password').toString('base64')}`;
+  const login = await fetch(`http://${hostname}:${port}/midonet-api/login`, {
+    method: 'POST',
+    headers: { authorization },
+  });
+  const { key } = (await login.json()) as { key: string };
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    const headers = { 'x-auth-token': key };
+    const call = request({ hostname, port, path: '/midonet-api/events?objects=true', headers }, resolve);
+    call.on('error', reject);
+    call.end();
+  });
+  assert.equal(response.statusCode, 200);
+  const blue = new Listener(response);
+  after(() => response.destroy());
+  await blue.next();
+  await t.create('/bridges', { tenantId: 'red' });
+  await t.create('/bridges', {});
+  const foreign = await t.create('/chains', {});
+  await t.host(uuidOf(0xc0), '192.0.2.7');
+  const bridge = await t.create('/bridges', { tenantId: 'blue', inboundFilterId: foreign.id });
+  const seen = await blue.next();
+  assert.deepEqual(short(seen), ['change', 'Bridge', 'created', bridge.id]);
+  assert.equal(seen.data.object.id, bridge.id);
+  assert.equal(seen.data.object.inboundFilterId, undefined, "the operator's chain is not shown");
+  blue.close();
+});
+
 test('streams are limited in number and age', async () => {
   const socket = join(t.dir, 'few.sock');
   const api = await createApi({ nsdb: t.nsdb, events: { maxStreams: 1, lifetime: 50 } });

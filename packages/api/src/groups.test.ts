@@ -118,3 +118,18 @@ test("MidoNet's media types say null where plain JSON says nothing", async () =>
   assert.equal((await t.call('PUT', `/ports/${body.id}`, body)).status, 204);
   assert.ok(!('peerId' in (await t.call('GET', `/ports/${body.id}`)).body));
 });
+
+test('tables come in pages', async () => {
+  const bridge = await t.create('/bridges', {});
+  const port = await t.create(`/bridges/${bridge.id}/ports`, {});
+  const macs = `/bridges/${bridge.id}/mac_table`;
+  for (let i = 0; i < 5; i++) await t.create(macs, { macAddr: `02:00:00:00:00:0${i}`, portId: port.id });
+  const seen: string[] = [];
+  for (let next: string | undefined = `${macs}?limit=2`; next !== undefined; ) {
+    const { body, headers } = await t.call('GET', next);
+    seen.push(...body.map((entry: { macAddr: string }) => entry.macAddr.slice(-1)));
+    const link = /<([^>]+)>/.exec(headers.link ?? '')?.[1];
+    next = link && below(link) + new URL(link).search;
+  }
+  assert.deepEqual(seen, ['0', '1', '2', '3', '4']);
+});

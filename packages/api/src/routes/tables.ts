@@ -7,11 +7,11 @@ import type { TableEntry } from '@weft/nsdb';
 import { canonicalIp, canonicalMac, isAssignableMac, type Port, type TypeName } from '@weft/topology';
 import type { FastifyInstance } from 'fastify';
 import Type, { type TProperties } from 'typebox';
-import { baseUri, type Context, existing, idFrom, MAX_PAGE, ROOT, write } from '../context.ts';
+import { baseUri, type Context, existing, idFrom, pageOf, ROOT, write } from '../context.ts';
 import { type Creator, postRoute } from '../creators.ts';
-import { ApiError, invalid, notFound } from '../errors.ts';
+import { invalid, notFound } from '../errors.ts';
 import { negotiate, vendorTypes } from '../media.ts';
-import { answers, BODY_ERRORS, params } from '../openapi.ts';
+import { answers, BODY_ERRORS, LIST_QUERY, params } from '../openapi.ts';
 import { resourceOf } from '../resources.ts';
 
 const origin = {
@@ -156,8 +156,8 @@ function shown(base: string, table: TableKind, ownerId: string, entry: TableEntr
 }
 
 function listRoute(app: FastifyInstance, context: Context, table: TableKind): void {
-  const response = answers({ 200: { type: 'array', items: { $ref: `${table.media}#` } } }, [404, 413]);
-  const schema = { ...describeTable(table, 'List the entries', false), response };
+  const response = answers({ 200: { type: 'array', items: { $ref: `${table.media}#` } } }, [404]);
+  const schema = { ...describeTable(table, 'List the entries', false), querystring: LIST_QUERY, response };
   app.get(urlOf(table), { schema }, async (request, reply) => {
     const media = negotiate(request.headers.accept, vendorTypes(table.media, [table.version], true));
     const vlan = vlanFrom(request.params as Params);
@@ -168,14 +168,7 @@ function listRoute(app: FastifyInstance, context: Context, table: TableKind): vo
     const list = entries
       .map((entry) => shown(base, table, ownerId, entry, vlan))
       .filter((entry) => entry !== undefined);
-    if (list.length > MAX_PAGE) {
-      throw new ApiError(
-        413,
-        'WEFT_API_BAD_REQUEST',
-        `The table has ${list.length} entries; at most ${MAX_PAGE} are listed.`,
-      );
-    }
-    return reply.type(media).send(list);
+    return reply.type(media).send(pageOf(request, reply, list, ({ uri }) => uri.slice(uri.lastIndexOf('/') + 1)));
   });
 }
 
