@@ -5,5 +5,8 @@ export { DOCTOR_CHECKS, diagnose } from './doctor/doctor.ts';
 export type { Finding, FindingStatus, Report } from './doctor/finding.ts';
 export type { AgentStatus } from './doctor/surroundings.ts';
 export { AgentError, type AgentErrorCode, ERRORS } from './errors.ts';
+export type { FlowDump, FlowList } from './explain/flow-dump.ts';
+export type { Arrival, Destination, PortLink, Trace } from './explain/trace.ts';
+export type { LiveEvent } from './host/live-trace.ts';
 export { METRICS } from './host/metrics.ts';
 export { runAgent } from './run.ts';

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import type { ApiOptions } from './api/connect.ts';
 import { addApiOptions } from './api/options.ts';
+import { accountCommand } from './commands/account.ts';
 import { agentCommand } from './commands/agent.ts';
 import { apiCommand } from './commands/api.ts';
 import { completionCommand } from './commands/completion.ts';
@@ -10,6 +11,7 @@ import { flowsCommand } from './commands/flows.ts';
 import { labCommand } from './commands/lab.ts';
 import { shellCommand } from './commands/shell.ts';
 import { storeCommand } from './commands/store.ts';
+import { traceCommand } from './commands/trace.ts';
 import { CliError } from './errors.ts';
 
 export function createProgram(): Command {
@@ -37,9 +39,11 @@ Examples:
     labCommand(),
     agentCommand(),
     apiCommand(),
+    traceCommand(),
     flowsCommand(),
     doctorCommand(),
     storeCommand(),
+    accountCommand(),
     shellCommand(),
     completionCommand(),
   ]) {

@@ -12,6 +12,7 @@ export { DEFAULT_SCENARIO, type Lab, labDown, labNames, labUp, openLab, requireV
 export { ipPacket, udpDatagram } from './packets.ts';
 export { labPaths } from './paths.ts';
 export type { HostPlan, LabOptions, LabPlan, VmPlan } from './plan.ts';
+export { labPort } from './ports.ts';
 export { exchange, RestClient, RestError } from './rest.ts';
 export { killAgent, killApi, restartAgent, restartApi } from './restart.ts';
 export { isUserNamespace, needsUserNamespace, runAsOwnRoot } from './rootless.ts';

@@ -2,7 +2,7 @@
 import { agentRequest } from './agent-control.ts';
 import { awaitConvergence } from './convergence.ts';
 import type { Lab } from './lab.ts';
-import type { HostPlan, VmPlan } from './plan.ts';
+import type { HostPlan, LabPlan, VmPlan } from './plan.ts';
 import { awaitValue } from './wait.ts';
 
 /** Unbinds a VM's (first) port and binds it again: no flow that entered by it is left. */
@@ -24,4 +24,12 @@ export async function awaitPorts(lab: Lab, host: HostPlan, timeoutMs = 20_000): 
     const { ports } = await agentRequest<{ ports: { live: boolean }[] }>(lab.plan, host, 'GET', '/status');
     return ports.filter((port) => port.live).length === wanted ? true : undefined;
   });
+}
+
+/** Host and interface there of a VM's port: `vm` (its first) or `vm:device`; undefined if the lab has no such VM. */
+export function labPort(plan: LabPlan, name: string): { host: string; port: string } | undefined {
+  const [vmName, device] = name.split(':');
+  const vm = plan.vms.find((candidate) => candidate.name === vmName);
+  const iface = vm?.interfaces.find((candidate) => device === undefined || candidate.device === device);
+  return vm === undefined || iface === undefined ? undefined : { host: vm.host, port: iface.tap };
 }

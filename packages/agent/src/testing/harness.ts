@@ -41,6 +41,8 @@ export class Harness {
   /** Errors and warnings that the engine logged. */
   readonly complaints: string[] = [];
   applied = 0;
+  /** Turns taken so far. */
+  turns = 0;
   private revision = 0;
   private readonly subscribed = new Set<string>();
   private readonly lastSent = new Map<string, string>();
@@ -126,6 +128,7 @@ export class Harness {
   }
 
   turn(): void {
+    this.turns++;
     this.engine.turn();
   }
 

@@ -1,48 +1,90 @@
-/** `weft flows`: what an agent has installed. */
+/** `weft flows`: what agents have installed, and why. */
+import type { FlowDump, FlowList } from '@weft/agent';
 import { Command } from 'commander';
-import { CliError } from '../errors.ts';
+import {
+  AGENT_OPTIONS,
+  type AgentDoor,
+  type AgentOptions,
+  askAgent,
+  findAgents,
+  findPort,
+  nameHosts,
+} from '../agents.ts';
 import { print, printJson } from '../output.ts';
+import { destinationsText } from '../trace-text.ts';
 
-interface Options {
-  readonly control?: string;
-  readonly lab: string;
-  readonly host?: string;
+interface Options extends AgentOptions {
+  readonly port?: string;
+  readonly to?: string;
+  readonly address?: string;
+  readonly limit: string;
+  readonly explain?: boolean;
   readonly json?: boolean;
 }
 
 export function flowsCommand(): Command {
-  return new Command('flows')
-    .description('list the flows that an agent has installed')
-    .option('--control <path>', "the agent's control socket", process.env.WEFT_CONTROL_SOCKET)
-    .option('--lab <name>', 'lab that --host belongs to', 'default')
-    .option('--host <name>', 'a host of the lab')
+  const command = new Command('flows').description('list installed flows in words, and say why they are');
+  for (const option of AGENT_OPTIONS()) command.addOption(option);
+  return command
+    .option('--port <port>', 'only those that entered by it: a port id, an interface, or a VM of the lab')
+    .option('--to <host>', 'only those that go through the tunnel to this host: its name, id or address')
+    .option('--address <address>', 'only those whose first packet has this IP or MAC address')
+    .option('--limit <number>', 'flows to list at most, per host', '1000')
+    .option(
+      '--explain',
+      'say what each stands on and which decisions made it, by simulating its first packet again now',
+    )
     .option('--json', 'as JSON')
-    .addHelpText('after', '\nExamples:\n  weft flows --host h1\n  weft flows --control /run/weft/agent.sock --json')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  weft flows --host h1\n  weft flows --port blue-a1 --explain\n  weft flows --address 10.2.0.13 --json',
+    )
     .action(listFlows);
 }
 
 async function listFlows(options: Options): Promise<void> {
-  const { exchange, labPaths } = await import('@weft/lab');
-  const socketPath =
-    options.control ??
-    (options.host === undefined ? '/run/weft/agent.sock' : labPaths(options.lab).host(options.host).controlSocket);
-  const answer = await exchange({ socketPath }, 'GET', '/flows').catch((error: Error) => {
-    throw new CliError('WEFT_CLI_NO_AGENT', `no agent answers at ${socketPath} (${error.message})`, 1);
-  });
-  if (answer.status !== 200) throw new CliError('WEFT_CLI_NO_AGENT', `${socketPath} answers ${answer.status}`, 1);
-  if (options.json) printJson(answer.body);
-  else for (const flow of (answer.body as { flows: FlowLine[] }).flows) print(describe(flow));
+  const agents = await findAgents(options);
+  const at = options.port === undefined ? undefined : await findPort(options.port, options, agents);
+  const lists: (FlowList & { host: string })[] = [];
+  for (const agent of at === undefined ? agents : [at.agent]) {
+    const query = new URLSearchParams({ limit: options.limit });
+    if (at !== undefined) query.set('port', at.port);
+    if (options.to !== undefined)
+      query.set('host', agents.find(({ name }) => name === options.to)?.hostId ?? options.to);
+    if (options.address !== undefined) query.set('address', options.address);
+    if (options.explain) query.set('explain', '1');
+    const list = await askAgent<FlowList>(agent.socketPath, 'GET', `/flows?${query}`, undefined, 60_000);
+    lists.push({ host: agent.name, ...list });
+  }
+  if (options.json) return printJson(lists.length === 1 ? lists[0] : { hosts: lists });
+  for (const list of lists) {
+    if (lists.length > 1) print(`${list.host}:`);
+    for (const flow of list.flows) print(describe(flow, agents));
+    print(footer(list));
+  }
 }
 
-/** The members of an agent's answer that are shown. */
-interface FlowLine {
-  readonly match: string;
-  readonly action: string;
-  readonly packets: number;
-  readonly bytes: number;
-  readonly ageMs: number;
+function describe(flow: FlowDump, agents: readonly AgentDoor[]): string {
+  const age = `age:${seconds(flow.ageMs)}, idle:${seconds(flow.idleMs)}`;
+  const lines = [
+    `${flow.match}, packets:${flow.packets}, bytes:${flow.bytes}, ${age}, in:${flow.interface}, tags:${flow.tags}, actions:${flow.action}`,
+  ];
+  if (flow.why !== undefined) {
+    const { explanation, standsOn, destinations, agrees } = flow.why;
+    lines.push(`  simulated again just now${agrees ? '' : '; THE OUTCOME DIFFERS, it waits to be replaced'}:`);
+    lines.push(...explanation.steps.map(({ depth, text }) => `    ${'  '.repeat(depth)}${text}`));
+    if (destinations.length > 0) lines.push(`  goes to ${destinationsText(destinations)}`);
+    lines.push(...explanation.summary.map((text) => `  ${text}`), `  stands on: ${standsOn.join('; ')}`);
+  }
+  return lines.map((line) => nameHosts(line, agents)).join('\n');
 }
 
-function describe(flow: FlowLine): string {
-  return `${flow.match}, packets:${flow.packets}, bytes:${flow.bytes}, age:${(flow.ageMs / 1000).toFixed(1)}s, actions:${flow.action}`;
+function footer({ flows, matching, total, unexplained }: FlowList): string {
+  const more = matching > flows.length ? `; ${matching - flows.length} more match, see --limit` : '';
+  const rest = unexplained > 0 ? `; ${unexplained} of them not explained, list fewer` : '';
+  return `${flows.length} of ${total} flows${more}${rest}`;
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)}s`;
 }
