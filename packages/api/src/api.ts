@@ -1,6 +1,6 @@
 /** Puts the API together: Fastify, routes, doors. */
 import type { Nsdb } from '@weft/nsdb';
-import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import type { Logger } from 'pino';
 import { controlAccess } from './access.ts';
 import { audit } from './audit/audit.ts';
@@ -65,7 +65,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   const fastify = Fastify({
     ...(logger ? { loggerInstance: logger as FastifyBaseLogger } : {}),
     // Who writes logs of requests decides what is in them: see `audit`.
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_LIMIT,
     forceCloseConnections: true,
     routerOptions: { maxParamLength: 200 },

@@ -1,5 +1,5 @@
 export { type Api, type ApiOptions, createApi } from './api.ts';
-export { type AuditLog, auditFile } from './audit/audit.ts';
+export { auditFile, processLogger } from './audit/audit.ts';
 export { type AuthConfig, authConfigFromFile } from './auth/config.ts';
 export { ROOT } from './context.ts';
 export type { ListenOptions } from './doors.ts';

@@ -22,6 +22,11 @@ export function auditFile(path: string): AuditLog {
   return { logger: auditLogger(stream), close: () => stream.end() };
 }
 
+/** The log of the process itself, on standard output: doors, failures, and requests where that is wanted. */
+export function processLogger(): Logger {
+  return pino({ base: null });
+}
+
 /** For tests and for streams that are kept elsewhere. */
 export function auditLogger(stream: { write(line: string): void }): Logger {
   const timestamp = () => `,"time":"${new Date().toISOString()}"`;

@@ -122,6 +122,11 @@ export class ApiClient {
     }
   }
 
+  /** Replaces what is not read, such as a password. */
+  async put(path: string, body: unknown): Promise<void> {
+    await this.#exchange('PUT', path, body);
+  }
+
   async delete(path: string): Promise<void> {
     await this.#exchange('DELETE', path);
   }

@@ -107,10 +107,11 @@ function refuseOpenRoad(door: Door): void {
   throw new CliError('WEFT_CLI_INSECURE', `a password or token would go to ${door.url} in the clear; use https:`);
 }
 
-async function askPassword(): Promise<string> {
-  if (!process.stdin.isTTY) throw new CliError('WEFT_CLI_CONFIG', '-p without a value asks at a terminal only');
+/** Asks at the terminal, without showing what is typed. */
+export async function askPassword(prompt = 'Password: '): Promise<string> {
+  if (!process.stdin.isTTY) throw new CliError('WEFT_CLI_CONFIG', 'a password is asked for at a terminal only');
   const [{ createInterface }, { Writable }] = await Promise.all([import('node:readline'), import('node:stream')]);
-  process.stderr.write('Password: ');
+  process.stderr.write(prompt);
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
   const reader = createInterface({ input: process.stdin, output: silent, terminal: true });
   try {

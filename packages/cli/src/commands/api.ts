@@ -10,7 +10,13 @@ interface Options {
   readonly socket: string;
   readonly apiSocket: string;
   readonly port?: string;
+  readonly host: string;
   readonly tokenFile?: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly authConfig?: string;
+  readonly auditLog?: string;
+  readonly requestLog?: boolean;
 }
 
 export function apiCommand(): Command {
@@ -19,14 +25,23 @@ export function apiCommand(): Command {
     .requiredOption('--store <directory>', 'directory of the embedded store (made with mode 0700)')
     .option('--socket <path>', 'Unix socket on which agents reach the store', '/run/weft/store.sock')
     .option('--api-socket <path>', 'Unix socket of the REST API', '/run/weft/api.sock')
-    .option('--port <port>', 'serve the REST API on 127.0.0.1 too; clients need the token')
-    .option('--token-file <path>', 'file of that token, made at the first start')
+    .option('--port <port>', 'serve the REST API by TCP too; clients need a token')
+    .option('--host <address>', 'address of that port; beyond this machine with TLS only', '127.0.0.1')
+    .option('--tls-cert <path>', 'certificate (PEM, with intermediates) for that port; read again on SIGHUP')
+    .option('--tls-key <path>', 'its private key (PEM, mode 0600)')
+    .option('--token-file <path>', "file of an administrator's token, made at the first start")
+    .option('--auth-config <path>', 'identity providers, lifetime of tokens, CORS (JSON; see docs/API.md)')
+    .option('--audit-log <path>', 'add a line for each change and each refusal to this file (mode 0600)')
+    .option('--request-log', 'log every request to standard output')
     .addHelpText(
       'after',
       `
 Examples:
   weft api --store /var/lib/weft/store
-  weft api --store /var/lib/weft/store --port 8181 --token-file /var/lib/weft/token`,
+  weft api --store /var/lib/weft/store --port 8181 --token-file /var/lib/weft/token
+  weft api --store /var/lib/weft/store --host 0.0.0.0 --port 8443 \\
+           --tls-cert /etc/weft/api.pem --tls-key /etc/weft/api.key --audit-log /var/log/weft/audit.log
+  weft account create ann --role admin      who may log in there`,
     )
     .action(runApi);
 }
@@ -36,11 +51,12 @@ async function runApi(options: Options): Promise<void> {
   if (port !== undefined && !(Number.isInteger(port) && port >= 0 && port <= 65_535)) {
     throw new CliError('WEFT_CLI_USAGE', `--port takes a number from 0 to 65535, not "${options.port}"`);
   }
-  const [{ openEmbedded, serve }, { createApi }, { peerCredentials }] = await Promise.all([
-    import('@weft/nsdb'),
-    import('@weft/api'),
-    import('@weft/sys'),
-  ]);
+  if ((options.tlsCert === undefined) !== (options.tlsKey === undefined)) {
+    throw new CliError('WEFT_CLI_USAGE', '--tls-cert and --tls-key belong together');
+  }
+  const tls = options.tlsCert === undefined ? {} : { tls: { certFile: options.tlsCert, keyFile: options.tlsKey! } };
+  const [{ openEmbedded, serve }, { auditFile, authConfigFromFile, createApi, processLogger }, { peerCredentials }] =
+    await Promise.all([import('@weft/nsdb'), import('@weft/api'), import('@weft/sys')]);
   process.umask(0o077);
   for (const socket of [options.socket, options.apiSocket])
     mkdirSync(dirname(socket), { recursive: true, mode: 0o700 });
@@ -51,10 +67,20 @@ async function runApi(options: Options): Promise<void> {
     const own = process.getuid!();
     const server = await serve(nsdb, { socket: options.socket, authorize: (fd) => peerCredentials(fd).uid === own });
     closers.unshift(() => server.close());
-    const api = await createApi({ nsdb, ...(options.tokenFile !== undefined && { tokenFile: options.tokenFile }) });
+    const audit = options.auditLog === undefined ? undefined : auditFile(options.auditLog);
+    if (audit) closers.unshift(async () => audit.close());
+    const api = await createApi({
+      nsdb,
+      logger: processLogger(),
+      ...(options.tokenFile !== undefined && { tokenFile: options.tokenFile }),
+      ...(options.authConfig !== undefined && { auth: authConfigFromFile(options.authConfig) }),
+      ...(audit && { auditLog: audit.logger }),
+      requestLog: options.requestLog === true,
+    });
     closers.unshift(() => api.close());
     const addresses = [await api.listen({ unixSocket: options.apiSocket })];
-    if (port !== undefined) addresses.push(await api.listen({ port }));
+    if (port !== undefined) addresses.push(await api.listen({ host: options.host, port, ...tls }));
+    process.on('SIGHUP', () => api.reloadTls());
     process.stderr.write(`weft api: store on ${options.socket}, REST API on ${addresses.join(' and ')}\n`);
     await untilTerminated();
   } finally {
