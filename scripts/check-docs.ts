@@ -88,6 +88,7 @@ async function resources(): Promise<string> {
       verbs: readonly string[];
       places: readonly { parent: string; segment: string; verbs: readonly string[] }[];
       filters: Readonly<Record<string, string>>;
+      listedBy?: Readonly<Record<string, unknown>>;
     }[];
   };
   const pathOf = new Map(RESOURCES.map((r) => [r.type, r.path ?? '']));
@@ -100,11 +101,17 @@ async function resources(): Promise<string> {
       ...(item.length > 0 ? [`${code(`/${path}/{id}`)} ${item.join(', ')}`] : []),
     ];
   };
-  const rows = RESOURCES.map(({ type, path, verbs, places, filters }) => {
+  const rows = RESOURCES.map(({ type, path, verbs, places, filters, listedBy = {} }) => {
     const paths = path === undefined ? [] : describe(path, verbs);
     for (const place of places)
       paths.push(...describe(`${pathOf.get(place.parent)}/{id}/${place.segment}`, place.verbs));
-    return [type, paths.join('<br>'), Object.keys(filters).map(code).join(', ')];
+    return [
+      type,
+      paths.join('<br>'),
+      Object.keys({ ...filters, ...listedBy })
+        .map(code)
+        .join(', '),
+    ];
   });
   return table(['object', 'below `/midonet-api`', 'filters of lists'], rows);
 }

@@ -35,6 +35,17 @@ test('every route is described and every description is a route', () => {
   assert.ok(described.length > 50, String(described.length));
 });
 
+test('every operation has a name of its own', () => {
+  const names = Object.values(t.openApi.paths).flatMap((operations) =>
+    Object.values(operations).map((operation) => (operation as { operationId?: string }).operationId),
+  );
+  assert.equal(new Set(names).size, names.length, names.sort().join(' '));
+  for (const name of ['createBridges', 'listBridgePorts', 'getBridge', 'updatePort', 'deleteRule', 'getEvents']) {
+    assert.ok(names.includes(name), name);
+  }
+  assert.ok(!names.includes(undefined));
+});
+
 test('every object type has a resource, every field of the model is in its schema', () => {
   const shown = Object.values(OBJECT_TYPES).flatMap((spec) => (spec.private ? [] : [spec.name]));
   assert.deepEqual(RESOURCES.map((r) => r.type).sort(), shown.sort());

@@ -1,7 +1,7 @@
 /** Descriptions of routes for OpenAPI, generated from the table of resources; served as `/openapi.json`. */
 import swagger from '@fastify/swagger';
 import type { FastifyInstance } from 'fastify';
-import { MAX_PAGE } from './context.ts';
+import { MAX_PAGE, ROOT } from './context.ts';
 import { ErrorSchema } from './error-reply.ts';
 import { restSchema } from './represent.ts';
 import { type Place, RESOURCES, type Resource, resourceOf } from './resources.ts';
@@ -135,8 +135,30 @@ const IF_MATCH = {
 
 const NO_CONTENT = { 204: { type: 'null', description: 'Done' } };
 
+const VERBS: Readonly<Record<string, string>> = { POST: 'create', PUT: 'update', DELETE: 'delete' };
+
+/** A name for generated clients: `GET /bridges/:id/ports` is `listBridgePorts`. */
+function operationId(method: string, url: string, response: Readonly<Record<string, JsonSchema>>): string {
+  const parts = url.replace(ROOT, '').split('/').filter(Boolean);
+  const words = parts.flatMap((part, i) => {
+    if (part.startsWith(':')) return [];
+    // One of them, where an id follows.
+    const one = parts[i + 1]?.startsWith(':') ? part.replace(/([^s])s$/, '$1') : part;
+    return one.split('_').map((word) => word.charAt(0).toUpperCase() + word.slice(1));
+  });
+  const verb = VERBS[method] ?? (response[200]?.type === 'array' ? 'list' : 'get');
+  return `${verb}${words.join('') || 'Root'}`;
+}
+
 /** Registers the schemas and the generator; before the routes. */
 export async function registerOpenApi(app: FastifyInstance): Promise<void> {
+  app.addHook('onRoute', ({ method, url, schema }) => {
+    const described = schema as
+      | { hide?: boolean; operationId?: string; response?: Record<string, JsonSchema> }
+      | undefined;
+    if (!described?.response || described.hide || typeof method !== 'string') return;
+    described.operationId ??= operationId(method, url, described.response);
+  });
   app.addSchema(ErrorSchema);
   for (const resource of RESOURCES) {
     app.addSchema(restSchema(resource, 'output'));
