@@ -1,4 +1,5 @@
 /** traceroute(8) shows each router once: TTL falls by one per router, and each answers when it reaches zero. */
+import { parseIp } from '@weft/topology';
 import { inNetns, tryRun } from '../exec.ts';
 import { nftFault } from '../faults/fault.ts';
 import { defineKind } from './kind.ts';
@@ -37,8 +38,13 @@ export const trace = defineKind({
     return { ok: seen === expected, expected, seen };
   },
 
-  sabotage(context, { from, family, hops }) {
-    const match = family === 4 ? 'icmp type time-exceeded' : 'icmpv6 type time-exceeded';
+  sabotage(context, { from, to, family, hops }) {
+    // Only of packets to that destination: it stands in the header that the error quotes, 16 or 24 bytes into it.
+    const address = Buffer.from(parseIp(context.address(context.vm(to), family))!).toString('hex');
+    const match =
+      family === 4
+        ? `icmp type time-exceeded @th,${8 * (8 + 16)},32 0x${address}`
+        : `icmpv6 type time-exceeded @th,${8 * (8 + 24)},128 0x${address}`;
     return nftFault(
       `${from} does not hear ${hops[0]} say that the TTL has run out`,
       context.vm(from).namespace,
