@@ -47,6 +47,7 @@ export interface HostPlan {
 }
 
 export interface VmInterfacePlan extends VmInterface {
+  /** Unused without a network: the lab makes no port then. */
   readonly portId: string;
   /** Name in the host's namespace. */
   readonly tap: string;
@@ -90,12 +91,19 @@ export function planLab(scenario: Scenario, options: LabOptions = {}): LabPlan {
     tenant.vms.map((vm): VmPlan => {
       const host = hostNames[scenario.hosts.indexOf(vm.host) % hostNames.length]!;
       const interfaces = vm.interfaces.map((iface, i) => {
-        const network = tenant.networks.find((candidate) => candidate.name === iface.network)!;
-        return {
+        const named = {
           ...iface,
           portId: labUuid('port', tenant.name, vm.name, String(i)),
           tap: tapName(vm.name, i),
           device: `eth${i}`,
+        };
+        const network = tenant.networks.find((candidate) => candidate.name === iface.network);
+        if (network === undefined) {
+          const cidrs = iface.addresses.map((address, a) => `${address}/${iface.lengths[a]}`);
+          return { ...named, cidrs, gateways: iface.gateway };
+        }
+        return {
+          ...named,
           cidrs: iface.addresses.map((address) => withLength(address, subnetOf(address, network)!)),
           gateways: network.router === undefined ? [] : network.gateway.map((gateway) => gateway.split('/')[0]!),
         };

@@ -111,6 +111,7 @@ async function createVmPorts(plan: LabPlan, api: RestClient): Promise<void> {
   for (const vm of plan.vms) {
     const tenant = plan.scenario.tenants.find((candidate) => candidate.name === vm.tenant)!;
     for (const iface of vm.interfaces) {
+      if (iface.network === '') continue;
       const bridge = bridgeId(vm.tenant, iface.network);
       await ensure(api, `/bridges/${bridge}/ports`, `/ports/${iface.portId}`, {
         id: iface.portId,

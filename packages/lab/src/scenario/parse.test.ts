@@ -1,11 +1,13 @@
 /** Scenario files: what is read, and that whatever is wrong is named by line and field. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { prepareChecks } from '../checks/index.ts';
 import { LabError } from '../errors.ts';
 import { DEFAULT_SCENARIO } from '../lab.ts';
+import { planLab } from '../plan.ts';
 import { parseScenario } from './parse.ts';
 
 const GOOD = `name: demo
@@ -95,6 +97,32 @@ describe('what is wrong is named by line and field', () => {
       );
     });
   }
+
+  test('an interface without a network: addresses with lengths, gateways, nothing of a port', () => {
+    const vm = (fields: string) => {
+      const text = `hosts: [h1]\ntenants:\n  - { name: t, networks: [], vms: [{ name: a, host: h1, ${fields} }] }\n`;
+      return parseScenario(text, 'demo.yaml');
+    };
+    const mac = "mac: '02:00:00:00:00:01'";
+    const scenario = vm(`${mac}, addresses: [10.1.0.11/24, 'fd00::5/64'], gateway: [10.1.0.1]`);
+    const [iface] = scenario.tenants[0]!.vms[0]!.interfaces;
+    assert.equal(iface!.network, '');
+    assert.equal(iface!.known, false);
+    const [planned] = planLab(scenario).vms[0]!.interfaces;
+    assert.deepEqual(planned!.cidrs, ['10.1.0.11/24', 'fd00::5/64']);
+    assert.deepEqual(planned!.gateways, ['10.1.0.1']);
+    assert.throws(() => vm(`${mac}, addresses: [10.1.0.11]`), /addresses\[0\] must have a prefix length/);
+    assert.throws(() => vm(`${mac}, addresses: [10.1.0.11/24], known: true`), /known has no meaning without a network/);
+    const other = GOOD.replace('network: left, mac', 'network: left, gateway: [10.1.0.1], mac');
+    assert.throws(() => parse(other), /gateway follows from the network/);
+  });
+
+  test('the scenarios that Weft comes with are read', () => {
+    for (const file of ['default.yaml', 'empty.yaml']) {
+      const path = resolve(import.meta.dirname, '../../scenarios', file);
+      assert.ok(parseScenario(readFileSync(path, 'utf8'), file).hosts.length > 0);
+    }
+  });
 
   test('overlapping networks on one router', () => {
     const text = GOOD.replace(

@@ -116,7 +116,17 @@ function readNetwork(reader: Reader): Network {
   };
 }
 
-const INTERFACE_FIELDS = ['network', 'mac', 'addresses', 'known', 'inboundFilter', 'outboundFilter'] as const;
+const INTERFACE_FIELDS = [
+  'network',
+  'mac',
+  'addresses',
+  'gateway',
+  'known',
+  'inboundFilter',
+  'outboundFilter',
+] as const;
+/** What only a port of a network has. */
+const NETWORK_FIELDS = ['known', 'inboundFilter', 'outboundFilter'] as const;
 
 function readVm(reader: Reader): Vm {
   const fields = reader.map(['name', 'host', 'interfaces', 'routes', 'forward', 'mtu', ...INTERFACE_FIELDS]);
@@ -146,13 +156,32 @@ function readVm(reader: Reader): Vm {
 }
 
 function readInterface(fields: ReturnType<Reader['map']>): VmInterface {
-  return {
-    network: readName(fields.get('network')),
-    mac: fields.get('mac').canonical(canonicalMac, 'must be a MAC address such as 02:00:00:00:00:01'),
-    addresses: fields
+  const mac = fields.get('mac').canonical(canonicalMac, 'must be a MAC address such as 02:00:00:00:00:01');
+  const address = (item: Reader) => item.canonical(canonicalIp, 'must be an IPv4 or IPv6 address');
+  if (!fields.has('network')) {
+    for (const name of NETWORK_FIELDS) if (fields.has(name)) fields.get(name).fail('has no meaning without a network');
+    const cidrs = fields
       .get('addresses')
       .list()
-      .map((item) => item.canonical(canonicalIp, 'must be an IPv4 or IPv6 address')),
+      .map((item) => item.canonical(canonicalAddressWithPrefix, 'must have a prefix length, as 10.0.0.5/24'));
+    return {
+      network: '',
+      mac,
+      addresses: cidrs.map((cidr) => cidr.split('/')[0]!),
+      lengths: cidrs.map((cidr) => Number(cidr.split('/')[1])),
+      gateway: fields.optional('gateway', (list) => list.list().map(address), []),
+      known: false,
+      inboundFilter: undefined,
+      outboundFilter: undefined,
+    };
+  }
+  if (fields.has('gateway')) fields.get('gateway').fail('follows from the network');
+  return {
+    network: readName(fields.get('network')),
+    mac,
+    addresses: fields.get('addresses').list().map(address),
+    lengths: [],
+    gateway: [],
     known: fields.optional('known', (field) => field.boolean(), true),
     inboundFilter: fields.optional('inboundFilter', readName),
     outboundFilter: fields.optional('outboundFilter', readName),

@@ -84,6 +84,7 @@ function checkTenant(scenario: Scenario, tenant: Tenant, at: At): void {
     vm.interfaces.forEach((iface, i) => {
       const path = at('vms', v).openMap().has('interfaces') ? ['vms', v, 'interfaces', i] : ['vms', v];
       filters(iface, ...path);
+      if (iface.network === '') return;
       const network =
         networks.get(iface.network) ?? at(...path, 'network').fail(`"${iface.network}" is not a network of the tenant`);
       iface.addresses.forEach((address, a) => {

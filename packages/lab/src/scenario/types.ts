@@ -71,9 +71,13 @@ export interface Vm {
 }
 
 export interface VmInterface {
+  /** Empty: the interface is there, but belongs to no network yet; whoever uses the lab makes port and binding. */
   readonly network: string;
   readonly mac: string;
   readonly addresses: readonly string[];
+  /** Without a network: prefix lengths of the addresses, in their order, and the routers that the VM believes in. */
+  readonly lengths: readonly number[];
+  readonly gateway: readonly string[];
   /** The bridge is told MAC and addresses when the VM is made, as a cloud platform does. Else it has to learn them. */
   readonly known: boolean;
   readonly inboundFilter: string | undefined;
