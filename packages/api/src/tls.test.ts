@@ -11,12 +11,13 @@ import { TestApi } from './testing.ts';
 const TOKEN = 'a-token-for-the-tests';
 const t = await TestApi.start({ token: TOKEN });
 const path = (name: string) => join(t.dir, name);
-const openssl = spawnSync('openssl', ['version']).status === 0 ? {} : { skip: 'openssl is not installed' };
+const OPENSSL: string = 'openssl';
+const openssl = spawnSync(OPENSSL, ['version']).status === 0 ? {} : { skip: 'openssl is not installed' };
 
 /** A self-signed certificate of `name`. */
 function certificate(name: string, days = '2'): { certFile: string; keyFile: string } {
   const [certFile, keyFile] = [path(`${name}.pem`), path(`${name}.key`)];
-  const made = spawnSync('openssl', [
+  const made = spawnSync(OPENSSL, [
     ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', days],
     ...[
       '-subj',
