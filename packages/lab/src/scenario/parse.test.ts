@@ -111,7 +111,7 @@ describe('what is wrong is named by line and field', () => {
     const [planned] = planLab(scenario).vms[0]!.interfaces;
     assert.deepEqual(planned!.cidrs, ['10.1.0.11/24', 'fd00::5/64']);
     assert.deepEqual(planned!.gateways, ['10.1.0.1']);
-    assert.throws(() => vm(`${mac}, addresses: [10.1.0.11]`), /addresses\[0\] must have a prefix length/);
+    assert.throws(() => vm(`${mac}, addresses: [10.1.0.11]`), /addresses\[0\] must be an address with prefix length/);
     assert.throws(() => vm(`${mac}, addresses: [10.1.0.11/24], known: true`), /known has no meaning without a network/);
     const other = GOOD.replace('network: left, mac', 'network: left, gateway: [10.1.0.1], mac');
     assert.throws(() => parse(other), /gateway follows from the network/);

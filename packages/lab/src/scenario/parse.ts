@@ -163,7 +163,7 @@ function readInterface(fields: ReturnType<Reader['map']>): VmInterface {
     const cidrs = fields
       .get('addresses')
       .list()
-      .map((item) => item.canonical(canonicalAddressWithPrefix, 'must have a prefix length, as 10.0.0.5/24'));
+      .map((item) => item.canonical(withLength, 'must be an address with prefix length such as 10.0.0.5/24'));
     return {
       network: '',
       mac,
@@ -186,6 +186,11 @@ function readInterface(fields: ReturnType<Reader['map']>): VmInterface {
     inboundFilter: fields.optional('inboundFilter', readName),
     outboundFilter: fields.optional('outboundFilter', readName),
   };
+}
+
+/** A bare address would be a subnet of its own. */
+function withLength(text: string): string | undefined {
+  return text.includes('/') ? canonicalAddressWithPrefix(text) : undefined;
 }
 
 /** Understood by the agent itself, which refuses what it does not know. */
