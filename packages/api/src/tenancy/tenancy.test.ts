@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
+import { request } from 'node:http';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { OBJECT_TYPES } from '@weft/topology';
 import { issueToken } from '../auth/tokens.ts';
 import { TestApi, uuidOf } from '../testing.ts';
@@ -140,4 +143,38 @@ test('accounts and tokens are in no list, no event and no address', async () => 
   const accounts = await t.call('GET', '/accounts');
   assert.ok(accounts.body.length >= 2);
   assert.ok(!JSON.stringify(accounts.body).includes('passwordHash'));
+});
+
+test('a stream of changes shows each listener its part, whoever woke it', async () => {
+  const socketPath = join(t.dir, 'events.sock');
+  await t.api.listen({ unixSocket: socketPath });
+  const listen = (headers: Record<string, string>) =>
+    new Promise<{ text(): string; stop(): void }>((resolve, reject) => {
+      let text = '';
+      const call = request({ socketPath, path: '/midonet-api/events?objects=true', headers }, (response) => {
+        response.setEncoding('utf8').on('data', (chunk: string) => {
+          text += chunk;
+          if (text.includes('event: ready')) resolve({ text: () => text, stop: () => call.destroy() });
+        });
+        response.on('error', () => {});
+      });
+      call.on('error', reject);
+      call.end();
+    });
+  // The administrator's stream is the first: the one subscription for all is made in its request.
+  const all = await listen({});
+  const own = await listen(blue);
+  const foreign = await listen(red);
+  const bridge = await create(blue, '/bridges', { name: 'watched' });
+  const port = await create(blue, `/bridges/${bridge.id}/ports`);
+  const host = await t.host(uuidOf(77), '192.0.2.77');
+  await t.call('POST', `/hosts/${host}/ports`, { portId: port.id, interfaceName: 'tap77' });
+  await t.create('/routers', { tenantId: 'red', name: 'last' });
+  await t.create('/routers', { tenantId: 'blue', name: 'last' });
+  for (const stream of [all, own, foreign]) while (!stream.text().includes('"name":"last"')) await sleep(5);
+  for (const stream of [all, own, foreign]) stream.stop();
+  assert.ok(all.text().includes('tap77') && all.text().includes(host));
+  assert.ok(own.text().includes(bridge.id) && own.text().includes(port.id));
+  assert.ok(!own.text().includes('tap77') && !own.text().includes(host), 'what the operator set is not shown');
+  assert.ok(!foreign.text().includes(bridge.id) && !foreign.text().includes(port.id) && !foreign.text().includes(host));
 });
