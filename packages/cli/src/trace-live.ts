@@ -14,6 +14,9 @@ interface LiveOptions extends AgentOptions {
   readonly json?: boolean;
 }
 
+/** How long hosts go on watching for arrivals after the last packet was sent. */
+const ARRIVAL_MS = 1_000;
+
 /** `port` absent: all ports of the hosts meant. A port that reads like a packet (`udp`, `icmp,…`, `ip_dst=…`) is one. */
 export async function traceLive(
   first: string | undefined,
@@ -67,8 +70,11 @@ export async function traceLive(
       const list = await Promise.race([sources, ended.then(() => [])]);
       for (const agent of others) watches.push(watch(agent, { ingress: false, arrivals: true, sources: list }));
     }
+    // When the sender's part is over, what it sent has arrived or will not.
+    void ended.finally(() => setTimeout(() => stop.abort(), ARRIVAL_MS)).catch(() => {});
   } else for (const agent of others) watches.push(watch(agent, {}));
   await Promise.all(watches);
+  stop.abort();
 }
 
 function isPacket(text: string): boolean {

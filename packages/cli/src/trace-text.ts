@@ -29,7 +29,7 @@ export function traceLines(
     lines.push(...answer.destinations.map(({ text }) => `  goes to ${text}`));
   }
   lines.push('', ...told.destinations.map(({ text }) => `goes to ${text}`));
-  for (const { host: at, key, text } of egress) lines.push(`at ${at}: key 0x${key.toString(16)}: ${text}`);
+  for (const { host: at, text } of egress) lines.push(`at ${at}: ${text}`);
   lines.push(...flowLines(told));
   lines.push(`verdict ${told.verdict}${told.reason === '' ? '' : `: ${told.reason}`}`, ...explanation.summary);
   return lines.map((line) => nameHosts(line, agents));

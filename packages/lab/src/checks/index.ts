@@ -7,6 +7,7 @@ import { burstOrder } from './burst-order.ts';
 import { change } from './change.ts';
 import { doors } from './doors.ts';
 import { exactlyOnce } from './exactly-once.ts';
+import { explain } from './explain.ts';
 import { flood } from './flood.ts';
 import { floodFiltered } from './flood-filtered.ts';
 import { fragments } from './fragments.ts';
@@ -40,6 +41,7 @@ export const CHECK_KINDS: readonly CheckKind[] = [
   gsoUdp,
   floodFiltered,
   exactlyOnce,
+  explain,
   burstOrder,
   doors,
   flood,

@@ -4,6 +4,7 @@
  */
 import {
   addressTag,
+  isV4Mapped,
   K_ETH_DST,
   K_ETH_SRC,
   K_IP_DST,
@@ -84,8 +85,7 @@ function addressTags(rec: StepRecorder, n: number, names: Names, say: Say): void
     for (const length of ROUTE_TAG_LENGTHS) {
       say(
         addressTag(TAG_ROUTE, handle, key, K_IP_DST, length),
-        () =>
-          `routes of ${names.ref(handle).name} towards ${ipFormat(key, K_IP_DST)}, /${length} of its 128 bits or longer`,
+        () => `routes of ${names.ref(handle).name} towards ${block(key, length)}`,
       );
     }
   }
@@ -103,6 +103,12 @@ function addressTags(rec: StepRecorder, n: number, names: Names, say: Say): void
       say(neighbourTag(owner, ip, 0), () => `the MAC of ${ipFormat(ip)} at ${names.ref(owner).name}`);
     }
   }
+}
+
+/** The block of addresses around the destination that a route tag stands for, as a prefix of its family. */
+function block(key: Uint8Array, length: number): string {
+  const v4 = isV4Mapped(key, K_IP_DST) && length >= 96;
+  return `${ipFormat(key, K_IP_DST)}/${v4 ? length - 96 : length}`;
 }
 
 function gatewayBefore(rec: StepRecorder, n: number, names: Names): Uint8Array | null {
