@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { type IncomingMessage, request } from 'node:http';
 import { test } from 'node:test';
 import { ERRORS as STORE } from '@weft/nsdb';
 import { ERRORS as MODEL } from '@weft/topology';
@@ -263,4 +264,19 @@ test('a store that is away is a 503', async () => {
     [503, 'WEFT_STORE_AWAY', '1'],
   );
   await api.close();
+});
+
+test('methods that a resource does not have are a 405 with those that it has', async () => {
+  const socketPath = await t.api.listen({ unixSocket: `${t.dir}/methods.sock` });
+  for (const method of ['HEAD', 'PATCH', 'OPTIONS', 'TRACE', 'QUERY']) {
+    const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+      const options = { socketPath, path: `/midonet-api/ports/${uuidOf(1)}/link`, method };
+      request(method === 'HEAD' ? { ...options, path: '/midonet-api/bulk' } : options, resolve)
+        .on('error', reject)
+        .end();
+    });
+    answer.resume();
+    assert.equal(answer.statusCode, 405, method);
+    assert.match(answer.headers.allow!, /POST/);
+  }
 });
