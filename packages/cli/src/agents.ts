@@ -102,8 +102,25 @@ async function openDoor(socketPath: string): Promise<AgentDoor> {
   return { socketPath, name: status.name, hostId: status.hostId, ports: status.ports };
 }
 
+/** A host and what people call it. */
+export interface KnownHost {
+  readonly hostId: string;
+  readonly name: string;
+}
+
+/** The hosts whose names are known: those of the lab that is meant, else those that answered. */
+export async function knownHosts(
+  { control, lab }: AgentOptions,
+  agents: readonly AgentDoor[],
+): Promise<readonly KnownHost[]> {
+  if (control !== undefined) return agents;
+  const { openLab } = await import('@weft/lab');
+  const opened = await openLab(lab).catch(() => undefined);
+  return opened?.plan.hosts.map(({ id, name }) => ({ hostId: id, name })) ?? agents;
+}
+
 /** What agents call hosts by id, with the names that are known. */
-export function nameHosts(text: string, agents: readonly AgentDoor[]): string {
+export function nameHosts(text: string, agents: readonly KnownHost[]): string {
   return text.replace(/\bhost ([0-9a-f]{8})\b( \([^)]*\)| at \S+,)?/g, (whole, id: string, rest = '') => {
     const agent = agents.find(({ hostId }) => hostId.startsWith(id));
     return agent === undefined ? whole : `host ${agent.name}${rest.startsWith(' at') ? rest : ''}`;

@@ -1,6 +1,6 @@
 /** `weft trace --live`: the next real packets, on every host that they cross. */
 import type { LiveEvent } from '@weft/agent';
-import { type AgentDoor, type AgentOptions, findPort, streamAgent } from './agents.ts';
+import { type AgentDoor, type AgentOptions, findPort, knownHosts, streamAgent } from './agents.ts';
 import { CliError } from './errors.ts';
 import { print } from './output.ts';
 import { untilTerminated } from './signals.ts';
@@ -31,6 +31,7 @@ export async function traceLive(
   if (found === undefined && packet === '') {
     throw new CliError('WEFT_CLI_USAGE', 'name a port, a filter, or both: weft trace --live PORT [FILTER]');
   }
+  const hosts = await knownHosts(options, agents);
   const stop = new AbortController();
   void untilTerminated().then(() => stop.abort());
   const common = {
@@ -41,7 +42,7 @@ export async function traceLive(
   };
   const show = (agent: AgentDoor, event: LiveEvent): void => {
     if (options.json) print(JSON.stringify({ host: agent.name, ...event }));
-    else print(eventLines(agent.name, event, agents).join('\n'));
+    else print(eventLines(agent.name, event, hosts).join('\n'));
   };
   const watch = (agent: AgentDoor, body: object, heed: (event: LiveEvent) => void = () => {}): Promise<void> =>
     streamAgent(

@@ -1,6 +1,6 @@
 /** Traces and explanations as lines for people. */
 import type { Destination, LiveEvent, Trace } from '@weft/agent';
-import { type AgentDoor, nameHosts } from './agents.ts';
+import { type KnownHost, nameHosts } from './agents.ts';
 
 /** What a host at the other end of a tunnel says of a key. */
 export interface Egress {
@@ -14,7 +14,7 @@ export function traceLines(
   host: string,
   told: Trace,
   egress: readonly Egress[],
-  agents: readonly AgentDoor[],
+  agents: readonly KnownHost[],
 ): string[] {
   const { explanation } = told;
   const lines = [`${told.port.name} (interface ${told.interface} of ${host}), revision ${told.revision}`];
@@ -31,7 +31,7 @@ export function traceLines(
   lines.push('', ...told.destinations.map(({ text }) => `goes to ${text}`));
   for (const { host: at, text } of egress) lines.push(`at ${at}: ${text}`);
   lines.push(...flowLines(told));
-  lines.push(`verdict ${told.verdict}${told.reason === '' ? '' : `: ${told.reason}`}`, ...explanation.summary);
+  lines.push(`verdict ${told.verdict}${told.reason === '' ? '' : `: ${told.reason}`}`, ...told.summary);
   return lines.map((line) => nameHosts(line, agents));
 }
 
@@ -52,7 +52,7 @@ function flowLines({ flow, noFlow, installed }: Trace): string[] {
 }
 
 /** One event of a live trace, as seen at `host`. */
-export function eventLines(host: string, event: LiveEvent, agents: readonly AgentDoor[]): string[] {
+export function eventLines(host: string, event: LiveEvent, agents: readonly KnownHost[]): string[] {
   switch (event.event) {
     case 'watching':
       return [`${host}: watching ${event.interfaces.join(', ') || 'tunnels'}`];

@@ -1,12 +1,13 @@
 /**
  * The simulator alone: ns per packet. `node packages/simulator/bench/sim.ts [--json]`.
  * sim_l2: one bridge, known MAC. sim_l3: bridge, router, bridge. sim_chain20: as sim_l3, with 20 L4 rules of which the last
- * matches. chain_1k: as sim_l3, with 1,000 rules of which the last matches; each looks at protocol, ports and one of ten address
+ * matches; …_recorded: the same with a recorder. chain_1k: as sim_l3, with 1,000 rules of which the last matches; each looks at protocol, ports and one of ten address
  * groups with 10,000 addresses and 100 prefixes of 8 lengths, every fifth at a port group. Each iteration takes the next of 64 packets with other ports, so that nothing is the same twice in a row.
  */
 import { tcpFrame } from '@weft/packet';
 import { bench, run } from 'mitata';
 import { VERDICT_FORWARD } from '../src/contract.ts';
+import { StepRecorder } from '../src/explain/step-recorder.ts';
 import { LEFT_MAC, MAC_A, MAC_B, type RoutedNetwork, routed } from '../src/testing/networks.ts';
 import { Workbench } from '../src/testing/workbench.ts';
 
@@ -14,7 +15,7 @@ const PACKETS = 64;
 
 type Rules = Record<string, unknown>[] | ((net: RoutedNetwork) => Record<string, unknown>[]);
 
-function prepare(ethDst: string, given: Rules, sameBridge: boolean): () => number {
+function prepare(ethDst: string, given: Rules, sameBridge: boolean, recorder?: StepRecorder): () => number {
   const net = routed();
   const rules = Array.isArray(given) ? given : given(net);
   if (rules.length > 0) net.world.patch('Router', net.router, { inboundFilterId: net.world.chain(rules) });
@@ -26,7 +27,7 @@ function prepare(ethDst: string, given: Rules, sameBridge: boolean): () => numbe
     });
     net.world.entry(`mac/${net.leftBridge}`, MAC_B, port);
   }
-  const workbench = new Workbench(net.world);
+  const workbench = new Workbench(net.world, recorder);
   const { simulator, out } = workbench;
   const inputs = Array.from({ length: PACKETS }, (_, i) =>
     workbench.input(
@@ -37,6 +38,7 @@ function prepare(ethDst: string, given: Rules, sameBridge: boolean): () => numbe
   if (workbench.run(inputs[0]).verdict !== VERDICT_FORWARD || !out.cacheable) throw new Error(workbench.describe());
   let next = 0;
   return () => {
+    recorder?.clear();
     simulator.simulate(inputs[next++ & (PACKETS - 1)], out);
     return out.outputCount;
   };
@@ -77,6 +79,7 @@ function thousandRules(net: RoutedNetwork): Record<string, unknown>[] {
 bench('sim_l2', prepare(MAC_B, [], true));
 bench('sim_l3', prepare(LEFT_MAC, [], false));
 bench('sim_chain20', prepare(LEFT_MAC, rules, false));
+bench('sim_chain20_recorded', prepare(LEFT_MAC, rules, false, new StepRecorder()));
 bench('chain_1k', prepare(LEFT_MAC, thousandRules, false));
 
 const json = process.argv.includes('--json');

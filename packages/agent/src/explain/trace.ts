@@ -90,6 +90,8 @@ export interface Trace {
   /** forward or drop, with the reason, once the physical side has had its say; postpone. */
   readonly verdict: string;
   readonly reason: string;
+  /** The verdict, and the nearest rule that would have changed it, in sentences. */
+  readonly summary: readonly string[];
   readonly destinations: readonly Destination[];
   /** The flow that the packet would install; null with the reason why there is none. */
   readonly flow: FlowInWords | null;

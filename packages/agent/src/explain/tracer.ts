@@ -18,6 +18,7 @@ import {
 } from '@weft/flow';
 import { describe, fromHex, ipFormat, toHex } from '@weft/packet';
 import {
+  dropWords,
   Explainer,
   type Explanation,
   newSimulation,
@@ -68,6 +69,7 @@ export interface Explained {
   readonly explanation: Explanation;
   readonly verdict: string;
   readonly reason: string;
+  readonly summary: readonly string[];
   readonly destinations: readonly Destination[];
   readonly flow: FlowInWords | null;
   readonly noFlow: string;
@@ -264,6 +266,7 @@ export class Tracer {
         explanation,
         verdict: 'postpone',
         reason: '',
+        summary: explanation.summary,
         destinations: [],
         flow: null,
         noFlow: 'the packet waits',
@@ -292,7 +295,8 @@ export class Tracer {
     const generated = this.generated(sim, input.now);
     const flow = this.flow(sim, input.key, inPort, simulated);
     const noFlow = flow === null ? whyNoFlow(sim) : '';
-    return { explanation, verdict, reason, destinations, flow, noFlow, generated, needs: [] };
+    const summary = summaryOf(explanation, verdict, reason);
+    return { explanation, verdict, reason, summary, destinations, flow, noFlow, generated, needs: [] };
   }
 
   /** The flow of a cacheable simulation whose output was translated last. */
@@ -396,6 +400,13 @@ const NO_FRAME = new Uint8Array(0);
 
 function only<T>(list: readonly T[]): T | undefined {
   return list.length === 1 ? list[0] : undefined;
+}
+
+/** What the virtual network lets out may still be dropped by the physical one. */
+function summaryOf({ verdict: simulated, summary }: Explanation, verdict: string, reason: string): readonly string[] {
+  if (simulated !== 'forward' || verdict === 'forward') return summary;
+  const words = dropWords(reason);
+  return [`${summary[0]} There it is dropped: ${reason}${words === '' ? '' : `, ${words}`}.`, ...summary.slice(1)];
 }
 
 function whyNoFlow(sim: Simulation): string {

@@ -3,11 +3,12 @@ import type { FlowDump, FlowList } from '@weft/agent';
 import { Command } from 'commander';
 import {
   AGENT_OPTIONS,
-  type AgentDoor,
   type AgentOptions,
   askAgent,
   findAgents,
   findPort,
+  type KnownHost,
+  knownHosts,
   nameHosts,
 } from '../agents.ts';
 import { print, printJson } from '../output.ts';
@@ -45,12 +46,13 @@ export function flowsCommand(): Command {
 async function listFlows(options: Options): Promise<void> {
   const agents = await findAgents(options);
   const at = options.port === undefined ? undefined : await findPort(options.port, options, agents);
+  const hosts = await knownHosts(options, agents);
   const lists: (FlowList & { host: string })[] = [];
   for (const agent of at === undefined ? agents : [at.agent]) {
     const query = new URLSearchParams({ limit: options.limit });
     if (at !== undefined) query.set('port', at.port);
     if (options.to !== undefined)
-      query.set('host', agents.find(({ name }) => name === options.to)?.hostId ?? options.to);
+      query.set('host', hosts.find(({ name }) => name === options.to)?.hostId ?? options.to);
     if (options.address !== undefined) query.set('address', options.address);
     if (options.explain) query.set('explain', '1');
     const list = await askAgent<FlowList>(agent.socketPath, 'GET', `/flows?${query}`, undefined, 60_000);
@@ -59,12 +61,12 @@ async function listFlows(options: Options): Promise<void> {
   if (options.json) return printJson(lists.length === 1 ? lists[0] : { hosts: lists });
   for (const list of lists) {
     if (lists.length > 1) print(`${list.host}:`);
-    for (const flow of list.flows) print(describe(flow, agents));
+    for (const flow of list.flows) print(describe(flow, hosts));
     print(footer(list));
   }
 }
 
-function describe(flow: FlowDump, agents: readonly AgentDoor[]): string {
+function describe(flow: FlowDump, hosts: readonly KnownHost[]): string {
   const age = `age:${seconds(flow.ageMs)}, idle:${seconds(flow.idleMs)}`;
   const lines = [
     `${flow.match}, packets:${flow.packets}, bytes:${flow.bytes}, ${age}, in:${flow.interface}, tags:${flow.tags}, actions:${flow.action}`,
@@ -76,7 +78,7 @@ function describe(flow: FlowDump, agents: readonly AgentDoor[]): string {
     if (destinations.length > 0) lines.push(`  goes to ${destinationsText(destinations)}`);
     lines.push(...explanation.summary.map((text) => `  ${text}`), `  stands on: ${standsOn.join('; ')}`);
   }
-  return lines.map((line) => nameHosts(line, agents)).join('\n');
+  return lines.map((line) => nameHosts(line, hosts)).join('\n');
 }
 
 function footer({ flows, matching, total, unexplained }: FlowList): string {

@@ -2,7 +2,15 @@
 import { readFileSync } from 'node:fs';
 import type { Trace } from '@weft/agent';
 import { Command } from 'commander';
-import { AGENT_OPTIONS, type AgentDoor, type AgentOptions, askAgent, findAgents, findPort } from '../agents.ts';
+import {
+  AGENT_OPTIONS,
+  type AgentDoor,
+  type AgentOptions,
+  askAgent,
+  findAgents,
+  findPort,
+  knownHosts,
+} from '../agents.ts';
 import { CliError } from '../errors.ts';
 import { formatTable, print, printJson } from '../output.ts';
 import { type Egress, traceLines } from '../trace-text.ts';
@@ -66,7 +74,7 @@ async function trace(port: string | undefined, packet: string | undefined, optio
   const told = await askAgent<Trace>(found.agent.socketPath, 'POST', '/trace', body);
   const egress = options.allHosts === true ? await askEgress(told, await allAgents(options, agents)) : [];
   if (options.json) printJson({ host: found.agent.name, ...told, ...(options.allHosts ? { egress } : {}) });
-  else print(traceLines(found.agent.name, told, egress, agents).join('\n'));
+  else print(traceLines(found.agent.name, told, egress, await knownHosts(options, agents)).join('\n'));
 }
 
 /** Hosts other than the one named with --host, where a lab knows them. */
