@@ -171,7 +171,9 @@ test('a stream of changes shows each listener its part, whoever woke it', async 
   await t.call('POST', `/hosts/${host}/ports`, { portId: port.id, interfaceName: 'tap77' });
   await t.create('/routers', { tenantId: 'red', name: 'last' });
   await t.create('/routers', { tenantId: 'blue', name: 'last' });
-  for (const stream of [all, own, foreign]) while (!stream.text().includes('"name":"last"')) await sleep(5);
+  const complete = () => [all, own, foreign].every((stream) => stream.text().includes('"name":"last"'));
+  for (let i = 0; i < 2000 && !complete(); i++) await sleep(5);
+  assert.ok(complete(), 'a stream ended before the last change');
   for (const stream of [all, own, foreign]) stream.stop();
   assert.ok(all.text().includes('tap77') && all.text().includes(host));
   assert.ok(own.text().includes(bridge.id) && own.text().includes(port.id));
