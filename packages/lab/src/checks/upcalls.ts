@@ -55,7 +55,11 @@ async function measure(context: CheckContext, { from, to, family, connections }:
     Number(await run(inNetns(source.namespace, [node, TOOL, 'connect', address, PORT, count, lanes].map(String))));
   try {
     await server.waitFor('listening');
-    // Neighbours known, flows not: what comes up from now on is the connections' doing.
+    // Neighbours known, flows not: what comes up from now on is the connections' doing. Nor may a guest want to know whether a
+    // neighbour of earlier checks is still there.
+    await Promise.all(
+      context.plan.vms.map((vm) => tryRun(inNetns(vm.namespace, ['ip', 'neigh', 'flush', 'all', 'nud', 'all']))),
+    );
     await tryRun(inNetns(source.namespace, ['ping', '-n', '-c', '2', '-i', '0.1', '-W', '2', address]));
     await forgetFlows(context.lab, source);
     await forgetFlows(context.lab, target);
