@@ -147,6 +147,8 @@ export interface Datapath {
   deleteFlows(keys: Uint8Array, count: number): void;
   /** Adds each slot's packets and bytes since creation of the table into `packets` and `bytes` (indexed by counter slot). */
   readCounters(packets: Float64Array, bytes: Float64Array): void;
+  /** Sets entry `slot` of both arrays to that one slot's counters, as they are now. No system call. */
+  readCounter(slot: number, packets: Float64Array, bytes: Float64Array): void;
 
   /**
    * Waits up to `timeoutMs` for upcalls (0: do not wait, -1: for ever), hands over at most `max` and returns how many there

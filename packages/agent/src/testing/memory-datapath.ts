@@ -16,12 +16,14 @@ import type {
   Upcall,
 } from '@weft/datapath';
 import {
+  A_COUNTER_SLOT,
   ACTION_SIZE,
   DROP_REASONS,
   extractKey,
   FLOW_VALUE_SIZE,
   KEY_SIZE,
   newFrameLayout,
+  readU32le,
   UPCALL_MISS,
 } from '@weft/flow';
 import { FlowTable } from '../flows/flow-table.ts';
@@ -33,9 +35,14 @@ export class MemoryState {
   readonly egress = new Map<number, EgressSpec>();
   readonly lists = new Map<number, ListSpec>();
   flows: FlowTable;
+  /** Per counter slot, as the kernel counts. */
+  readonly packets: Float64Array;
+  readonly bytes: Float64Array;
 
   constructor(maxFlows: number) {
     this.flows = new FlowTable(maxFlows);
+    this.packets = new Float64Array(maxFlows);
+    this.bytes = new Float64Array(maxFlows);
   }
 }
 
@@ -75,7 +82,13 @@ export class MemoryDatapath implements Datapath {
     const key = new Uint8Array(KEY_SIZE);
     if (!extractKey(frame, frame.length, ifindex, 0, key, 0, this.layout)) return null;
     const slot = this.state.flows.match(key);
-    if (slot >= 0) return this.state.flows.values.slice(slot * FLOW_VALUE_SIZE, (slot + 1) * FLOW_VALUE_SIZE);
+    if (slot >= 0) {
+      const value = this.state.flows.values.slice(slot * FLOW_VALUE_SIZE, (slot + 1) * FLOW_VALUE_SIZE);
+      const counter = readU32le(value, A_COUNTER_SLOT);
+      this.state.packets[counter]++;
+      this.state.bytes[counter] += frame.length;
+      return value;
+    }
     this.upcalls.push({
       reason: UPCALL_MISS,
       inPort: ifindex,
@@ -162,7 +175,18 @@ export class MemoryDatapath implements Datapath {
     }
   }
 
-  readCounters(): void {}
+  readCounters(packets: Float64Array, bytes: Float64Array): void {
+    const { state } = this;
+    for (let slot = 0; slot < state.packets.length; slot++) {
+      packets[slot] += state.packets[slot];
+      bytes[slot] += state.bytes[slot];
+    }
+  }
+
+  readCounter(slot: number, packets: Float64Array, bytes: Float64Array): void {
+    packets[slot] = this.state.packets[slot];
+    bytes[slot] = this.state.bytes[slot];
+  }
 
   poll(_timeoutMs: number, max: number, handler: (upcall: Upcall) => void): number {
     const batch = this.upcalls.splice(0, max);

@@ -238,6 +238,9 @@ export class Bench {
     const packets = new Float64Array(this.testbed.options.maxFlows);
     const bytes = new Float64Array(this.testbed.options.maxFlows);
     this.driver.readCounters(packets, bytes);
+    const [all, allBytes] = [packets[flow.slot], bytes[flow.slot]];
+    this.driver.readCounter(flow.slot, packets, bytes);
+    assert.deepEqual([packets[flow.slot], bytes[flow.slot]], [all, allBytes], 'one slot read alone');
     return { packets: packets[flow.slot], bytes: bytes[flow.slot] };
   }
 }

@@ -21,6 +21,26 @@ export function addFlowCounters(
   }
 }
 
+/** Sets one slot's counters, summed over the CPUs. `words`: the counters' memory. */
+export function readFlowCounter(
+  words: Uint32Array,
+  cpus: number,
+  slots: number,
+  slot: number,
+  packets: Float64Array,
+  bytes: Float64Array,
+): void {
+  let p = 0;
+  let b = 0;
+  for (let cpu = 0; cpu < cpus; cpu++) {
+    const at = (cpu * slots + slot) * 4;
+    p += words[at] + words[at + 1] * 0x1_0000_0000;
+    b += words[at + 2] + words[at + 3] * 0x1_0000_0000;
+  }
+  packets[slot] = p;
+  bytes[slot] = b;
+}
+
 /** Sums of the first `length` 64-bit counters of a per-CPU array. */
 export function perCpuSums(table: BpfMap, length: number): Float64Array {
   const out = new Float64Array(length);

@@ -28,7 +28,7 @@ import type {
 } from '../contract.ts';
 import { DatapathError } from '../errors.ts';
 import { ClassFilters } from './class-filters.ts';
-import { addFlowCounters, perCpuSums } from './counters.ts';
+import { addFlowCounters, perCpuSums, readFlowCounter } from './counters.ts';
 import { bringUp, cutOff, ensureGroDevice, ensureHelper, groName, helperNames, prepareUnderlay } from './devices.ts';
 import { Executor } from './exec.ts';
 import { Flows } from './flows.ts';
@@ -89,6 +89,8 @@ export class EbpfDatapath implements Datapath {
   readonly kind = 'ebpf' as const;
   readonly options: EbpfOptions;
   readonly #object: EbpfObject;
+  /** The memory of the flows' counters. */
+  readonly #counterWords: Uint32Array;
   readonly #lock: number;
   readonly #netns: number;
   readonly #nl: NetlinkSocket;
@@ -142,6 +144,7 @@ export class EbpfDatapath implements Datapath {
         options.features,
       );
       undo.push(() => this.#object.close());
+      this.#counterWords = new Uint32Array(this.#object.counters.buffer);
       const { map, program, directory } = this.#object;
       this.#links = new Links(options.stateDir, directory, this.#nl, options.clsact ?? false);
       undo.push(() => this.#links.close());
@@ -328,6 +331,10 @@ export class EbpfDatapath implements Datapath {
 
   readCounters(packets: Float64Array, bytes: Float64Array): void {
     addFlowCounters(this.#object, this.options.maxFlows, packets, bytes);
+  }
+
+  readCounter(slot: number, packets: Float64Array, bytes: Float64Array): void {
+    readFlowCounter(this.#counterWords, this.#object.cpus, this.options.maxFlows, slot, packets, bytes);
   }
 
   poll(timeoutMs: number, max: number, handler: (upcall: Upcall) => void): number {

@@ -241,6 +241,11 @@ export class UserspaceDatapath implements Datapath {
     }
   }
 
+  readCounter(slot: number, packets: Float64Array, bytes: Float64Array): void {
+    packets[slot] = this.#engine.packets[slot];
+    bytes[slot] = this.#engine.bytes[slot];
+  }
+
   poll(timeoutMs: number, max: number, handler: (upcall: Upcall) => void): number {
     this.#check();
     this.#handler = handler;
