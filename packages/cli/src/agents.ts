@@ -21,7 +21,9 @@ export interface AgentDoor {
 }
 
 export const AGENT_OPTIONS = (): Option[] => [
-  new Option('--control <path>', "an agent's control socket").env('WEFT_CONTROL_SOCKET'),
+  new Option('--control <path>', "an agent's control socket (default: $WEFT_CONTROL_SOCKET)").default(
+    process.env.WEFT_CONTROL_SOCKET,
+  ),
   new Option('--lab <name>', 'lab whose hosts are meant').default('default'),
   new Option('--host <name>', 'a host of the lab'),
 ];

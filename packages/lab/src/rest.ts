@@ -10,6 +10,8 @@ export interface RestAnswer {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   /** Parsed JSON, or undefined when the body was empty or no JSON. */
   readonly body: unknown;
+  /** The body as it came: for answers of several lines. */
+  readonly text: string;
 }
 
 export interface RestTarget {
@@ -52,17 +54,18 @@ export function exchange(
       });
       response.on('error', reject);
       response.on('end', () => {
-        resolve({ status: response.statusCode!, headers: response.headers, body: parse(Buffer.concat(chunks)) });
+        const text = Buffer.concat(chunks).toString('utf8');
+        resolve({ status: response.statusCode!, headers: response.headers, body: parse(text), text });
       });
     });
     outgoing.end(text);
   });
 }
 
-function parse(bytes: Buffer): unknown {
-  if (bytes.length === 0) return undefined;
+function parse(text: string): unknown {
+  if (text === '') return undefined;
   try {
-    return JSON.parse(bytes.toString('utf8'));
+    return JSON.parse(text);
   } catch {
     return undefined;
   }

@@ -2,6 +2,7 @@
  * `weft trace` tells the truth: what it says of echo requests to a reachable VM, to nobody, to nowhere, to another tenant's VM, and
  * past a rule that drops them, is what happens to them.
  */
+import { setTimeout } from 'node:timers/promises';
 import { awaitConvergence } from '../convergence.ts';
 import { LabError } from '../errors.ts';
 import { inNetns, tryRun } from '../exec.ts';
@@ -17,6 +18,9 @@ import { readPing } from './ping.ts';
 const ECHO_ID = 0x5772;
 /** TEST-NET-2 (RFC 5737): no network of a scenario. */
 const NOWHERE = '198.51.100.77';
+
+/** By then the agent watches. */
+const WATCH_MS = 300;
 
 /** The members of a trace that are read. */
 interface Trace {
@@ -132,7 +136,14 @@ async function pastRule(context: CheckContext, source: VmPlan, to: string, addre
   try {
     for (const step of plant) await perform(context.lab, step);
     await awaitConvergence(context.api);
+    // The ping's second packet meets the installed flow: it has to be explained like the first.
+    const live = watch(context, source, address, 2);
+    await setTimeout(WATCH_MS);
     wrong.push(...(await compare(context, source, blocked)));
+    const seen = await live;
+    for (const trace of seen)
+      if (blocked.judge(trace, false) !== '') wrong.push(`live: ${trace.verdict} ${trace.reason}`);
+    if (seen.length !== 2) wrong.push(`live: ${seen.length} of 2 packets were explained`);
   } finally {
     for (const step of remove) await perform(context.lab, step);
     await awaitConvergence(context.api);
@@ -166,6 +177,20 @@ async function traceOf(context: CheckContext, source: VmPlan, address: string): 
   const answer = await exchange({ socketPath: controlSocket }, 'POST', '/trace', { port, packet });
   if (answer.status !== 200) throw new LabError('WEFT_LAB_API', `trace ${packet}: ${JSON.stringify(answer.body)}`);
   return answer.body as Trace;
+}
+
+/** The traces of the next real packets to `address`. */
+async function watch(context: CheckContext, source: VmPlan, address: string, count: number): Promise<Trace[]> {
+  const { controlSocket } = context.plan.paths.host(source.host);
+  const packet = `icmp,ip_dst=${address},icmp_id=${ECHO_ID}`;
+  const port = source.interfaces[0]!.portId;
+  const request = { port, packet, count, seconds: 10, arrivals: false };
+  const answer = await exchange({ socketPath: controlSocket }, 'POST', '/trace/live', request);
+  return answer.text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as { event: string; trace?: Trace })
+    .flatMap(({ trace }) => trace ?? []);
 }
 
 function goesTo({ destinations: list }: Trace, vm: VmPlan): boolean {
