@@ -1,7 +1,19 @@
 /** Real stacks through the programs: every encapsulation, both underlay families. One test per lesson about the kernel. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { classFor, dropReason, F_IP_DST, F_IP_SRC, K_IP_DST, K_IP_SRC, UPCALL_PATH_MTU } from '@weft/flow';
+import {
+  classFor,
+  dropReason,
+  F_IP_DST,
+  F_IP_PROTO,
+  F_IP_SRC,
+  K_ETHER_TYPE,
+  K_IP_DST,
+  K_IP_PROTO,
+  K_IP_SRC,
+  readU16,
+  UPCALL_PATH_MTU,
+} from '@weft/flow';
 import {
   addressAdd,
   close as closeFd,
@@ -126,12 +138,16 @@ for (const [encap, ipv6] of [
       };
       lab.decide = (host, inPort, key, destination) => {
         const plain = bridge(host, inPort, key, destination);
-        const ip = (key[16] === 0x08 && key[17] === 0) || (key[16] === 0x86 && key[17] === 0xdd && key[52] !== 58);
-        if (!plain || !ip) return plain;
+        const etherType = readU16(key, K_ETHER_TYPE);
+        if (!plain || (etherType !== 0x0800 && etherType !== 0x86dd)) return plain;
+        // Neighbour discovery between the VMs stays as it is. With the protocol in its class: the flow of an advertisement must
+        // not carry the TCP packets between the same MACs and addresses, whichever of them comes first.
+        const cls = classFor(F_IP_SRC | F_IP_DST | F_IP_PROTO);
+        if (key[K_IP_PROTO] === 58) return { ...plain, cls };
         return {
           options: { ...plain.options, ttlDec: 1 },
-          cls: classFor(F_IP_SRC | F_IP_DST),
-          // Exact classes only: the delta holds for these addresses and protocols with this header.
+          // The delta holds for these addresses only.
+          cls,
           edit: (k) => (host === lab.hosts[0] ? alias(k, K_IP_DST, 0x50, 2) : alias(k, K_IP_SRC, 2, 0x50)),
         };
       };
