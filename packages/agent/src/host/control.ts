@@ -169,7 +169,14 @@ async function readBody(request: IncomingMessage): Promise<Record<string, unknow
     text += chunk;
     if (text.length > MAX_BODY) throw new AgentError('WEFT_AGENT_CONTROL', `a body has at most ${MAX_BODY} bytes`);
   }
-  return text === '' ? {} : (JSON.parse(text) as Record<string, unknown>);
+  if (text === '') return {};
+  try {
+    const body: unknown = JSON.parse(text);
+    if (typeof body === 'object' && body !== null && !Array.isArray(body)) return body as Record<string, unknown>;
+  } catch {
+    // Told below, with the other bodies that are no object.
+  }
+  throw new AgentError('WEFT_AGENT_CONTROL', 'the body is not a JSON object');
 }
 
 function send(response: ServerResponse, status: number, body: unknown): void {
