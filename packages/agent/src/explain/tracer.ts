@@ -16,9 +16,8 @@ import {
   OUT_DROP,
   readU32le,
 } from '@weft/flow';
-import { describe, fromHex, ipFormat, toHex } from '@weft/packet';
+import { describe, fromHex, toHex } from '@weft/packet';
 import {
-  dropWords,
   Explainer,
   type Explanation,
   newSimulation,
@@ -33,8 +32,10 @@ import { AgentError } from '../errors.ts';
 import { type Core, want } from '../worker/core.ts';
 import { FlowWriter } from '../worker/flow-writer.ts';
 import { newOutput, type Output, setDrop, Translator } from '../worker/translate.ts';
+import { arrivalOf } from './arrival.ts';
 import { buildPacket, type Filled } from './build-packet.ts';
 import { FlowWords } from './flow-words.ts';
+import { summaryOf, whyNoFlow } from './outcome-words.ts';
 import { MAX_LENGTH, parsePacket } from './packet-language.ts';
 import { missingAround, surroundingsOf } from './surroundings.ts';
 import type {
@@ -231,24 +232,8 @@ export class Tracer {
   }
 
   /** What becomes of a tunnel packet that arrives here. */
-  arrival({ key, source }: ArrivalRequest): Arrival {
-    const { bindings, tunnels, hostId } = this.core;
-    const ports = bindings.egressPorts(key).map((ifindex) => {
-      const bound = bindings.list().find((binding) => binding.ifindex === ifindex);
-      return { port: this.explainer.names.of(bound?.portId ?? ''), interface: bound?.interfaceName ?? String(ifindex) };
-    });
-    const peer = source === '' ? undefined : tunnels.list().find(({ remote }) => ipFormat(remote) === source);
-    const from = peer?.hostId ?? '';
-    const stranger = source !== '' && peer === undefined;
-    const reason = stranger ? 'outer_unknown_peer' : ports.length === 0 ? 'outer_unknown_key' : '';
-    const hex = `0x${key.toString(16)}`;
-    const names = ports.map(({ port }) => port.name).join(', ');
-    const text = stranger
-      ? `dropped: outer_unknown_peer (no tunnel leads to ${source})`
-      : ports.length === 0
-        ? `dropped: outer_unknown_key (no port of this host has key ${hex})`
-        : `key ${hex} is delivered to ${names}`;
-    return { hostId, key, from, ports, verdict: reason === '' ? 'delivered' : 'drop', reason, text };
+  arrival(request: ArrivalRequest): Arrival {
+    return arrivalOf(this.core, this.explainer.names, request);
   }
 
   /**
@@ -400,17 +385,4 @@ const NO_FRAME = new Uint8Array(0);
 
 function only<T>(list: readonly T[]): T | undefined {
   return list.length === 1 ? list[0] : undefined;
-}
-
-/** What the virtual network lets out may still be dropped by the physical one. */
-function summaryOf({ verdict: simulated, summary }: Explanation, verdict: string, reason: string): readonly string[] {
-  if (simulated !== 'forward' || verdict === 'forward') return summary;
-  const words = dropWords(reason);
-  return [`${summary[0]} There it is dropped: ${reason}${words === '' ? '' : `, ${words}`}.`, ...summary.slice(1)];
-}
-
-function whyNoFlow(sim: Simulation): string {
-  if (sim.divergent) return 'its copies differ: every such packet is decided by itself';
-  if (sim.generated.length > 0) return 'a device answers it: every such packet comes up';
-  return 'the decision read more of the packet than flows match on';
 }
