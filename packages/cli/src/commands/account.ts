@@ -46,18 +46,26 @@ Examples:
       )
       .action(run(create)),
   );
-  add(new Command('list').description('list the accounts').option('--json', 'as JSON').action(run(list)));
+  add(
+    new Command('list')
+      .description('list the accounts')
+      .option('--json', 'as JSON')
+      .addHelpText('after', '\nExamples:\n  weft account list\n  weft account list --json')
+      .action(run(list)),
+  );
   add(
     new Command('passwd')
       .description('change a password; all tokens of the account become void')
       .argument('<name>', 'the account')
       .addOption(passwordFile())
+      .addHelpText('after', '\nExamples:\n  weft account passwd bob\n  weft account passwd bob --password-file -')
       .action(run(passwd)),
   );
   add(
     new Command('delete')
       .description('delete an account and its tokens')
       .argument('<name>', 'the account')
+      .addHelpText('after', '\nExample:\n  weft account delete bob')
       .action(run(remove)),
   );
   return account;
