@@ -6,6 +6,7 @@ export type { Finding, FindingStatus, Report } from './doctor/finding.ts';
 export type { AgentStatus } from './doctor/surroundings.ts';
 export { AgentError, type AgentErrorCode, ERRORS } from './errors.ts';
 export type { FlowDump, FlowList } from './explain/flow-dump.ts';
+export type { ChainReport, RuleList, RuleReport } from './explain/rule-report.ts';
 export type { Arrival, Destination, PortLink, Trace } from './explain/trace.ts';
 export type { LiveEvent } from './host/live-trace.ts';
 export { METRICS } from './host/metrics.ts';

@@ -114,13 +114,25 @@ export class FlowTable {
     return wanted;
   }
 
+  /** Takes a flow out; its slot can be taken again. */
   remove(slot: number): void {
+    if (this.used[slot] === 0) return;
+    this.unlink(slot);
+    this.release(slot);
+  }
+
+  /** Takes a flow out; nobody gets its slot before `release`. */
+  unlink(slot: number): void {
     if (this.used[slot] === 0) return;
     let b = hashWords(this.keyWords, slot * WORDS) & this.bucketMask;
     while (this.buckets[b] !== slot) b = (b + 1) & this.bucketMask;
     this.closeGap(b);
     this.used[slot] = 0;
     this.classCounts[this.keys[slot * KEY_SIZE + KEY_SIZE - 1]]--;
+  }
+
+  /** The slot of a flow that was unlinked can be taken again. */
+  release(slot: number): void {
     this.free[this.freeCount++] = slot;
   }
 

@@ -9,6 +9,8 @@
  * | POST /trace | what would become of a packet: `{"port", "packet"}` or `{"port", "frame"}` |
  * | POST /trace/live | the same for the next real packets, a line of JSON each: `{"port", "packet", "count", "seconds"}` |
  * | GET /arrival?key=N | which ports a tunnel key leads to; `source`: from which address |
+ * | GET /rules?chain=NAME | rules in words with what they matched on this host; without `chain` those of all chains known here |
+ * | POST /rules/clear | starts them again at 0: `{"chain"}`, or all |
  * | GET /counters | drops by reason, upcalls by reason |
  * | GET /metrics | Prometheus text |
  * | GET /doctor | what the doctor finds on this host; probes the tunnels' paths, so it takes seconds |
@@ -107,6 +109,7 @@ async function handle(options: ControlOptions, request: IncomingMessage, respons
       }
       return send(response, 200, await worker.flows(flowQuery(url.searchParams, limit)));
     }
+    if (url.pathname === '/rules') return send(response, 200, await worker.rules(url.searchParams.get('chain')));
     if (url.pathname === '/arrival') {
       const key = Number(url.searchParams.get('key') ?? Number.NaN);
       if (!Number.isInteger(key) || key < 0 || key > 0xff_ffff) {
@@ -127,6 +130,13 @@ async function handle(options: ControlOptions, request: IncomingMessage, respons
     send(response, 202, {});
     options.stop(body.leave === true);
     return;
+  }
+  if (request.method === 'POST' && url.pathname === '/rules/clear') {
+    const { chain = null } = await readBody(request);
+    if (chain !== null && typeof chain !== 'string') {
+      throw new AgentError('WEFT_AGENT_CONTROL', 'field "chain" must be a string');
+    }
+    return send(response, 200, await worker.clearRules(chain));
   }
   if (request.method === 'POST' && url.pathname === '/trace') {
     return send(response, 200, await worker.trace(traceRequest(await readBody(request))));

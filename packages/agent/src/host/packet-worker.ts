@@ -5,6 +5,7 @@ import type { Batch } from '@weft/nsdb';
 import type { AgentConfig } from '../config.ts';
 import { AgentError, type AgentErrorCode } from '../errors.ts';
 import type { FlowList, FlowQuery } from '../explain/flow-dump.ts';
+import type { RuleList } from '../explain/rule-report.ts';
 import type { Arrival, ArrivalRequest, PortLink, Trace, TraceRequest } from '../explain/trace.ts';
 import type { FromWorker, Question, ToWorker, WorkerData } from '../worker/protocol.ts';
 
@@ -74,6 +75,15 @@ export class PacketWorker {
 
   flows(query: FlowQuery): Promise<FlowList> {
     return this.ask({ kind: 'flows', query }) as Promise<FlowList>;
+  }
+
+  rules(chain: string | null): Promise<RuleList> {
+    return this.ask({ kind: 'rules', ...(chain === null ? {} : { chain }) }) as Promise<RuleList>;
+  }
+
+  /** @throws AgentError WEFT_AGENT_CONTROL */
+  clearRules(chain: string | null): Promise<RuleList> {
+    return this.ask({ kind: 'clearRules', ...(chain === null ? {} : { chain }) }) as Promise<RuleList>;
   }
 
   /** @throws AgentError WEFT_AGENT_PACKET, WEFT_AGENT_NO_PORT */

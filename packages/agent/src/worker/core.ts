@@ -3,6 +3,7 @@ import type { Datapath } from '@weft/datapath';
 import { DROP_REASONS, type DropReason, dropReason } from '@weft/flow';
 import type { PacketSimulator, VirtualTopologyView } from '@weft/simulator';
 import type { AgentLimits } from '../config.ts';
+import type { RuleCounts } from '../flows/rule-counts.ts';
 import type { Bindings } from './bindings.ts';
 import type { Effects } from './effects.ts';
 import type { ExecutionQueue } from './execution-queue.ts';
@@ -27,6 +28,7 @@ export interface Core {
   readonly macs: LearnedMacs;
   readonly neighbours: Neighbours;
   readonly installer: Installer;
+  readonly rules: RuleCounts;
   readonly translator: Translator;
   readonly waiting: WaitingRoom;
   /** Frames that leave before the flows that they made are installed: most. */

@@ -10,8 +10,10 @@ import type { AgentLimits } from '../config.ts';
 import type { AgentError } from '../errors.ts';
 import { EventLimit } from '../event-limit.ts';
 import { dumpFlows, type FlowList, type FlowQuery } from '../explain/flow-dump.ts';
+import { clearRules, type RuleList, reportRules } from '../explain/rule-report.ts';
 import type { Arrival, ArrivalRequest, PortLink, Trace, TraceRequest } from '../explain/trace.ts';
 import { Tracer } from '../explain/tracer.ts';
+import { RuleCounts } from '../flows/rule-counts.ts';
 import { Bindings } from './bindings.ts';
 import { type Core, newWorkerCounters } from './core.ts';
 import type { Effects } from './effects.ts';
@@ -20,7 +22,7 @@ import { Installer } from './installer.ts';
 import { Latency, monotonicNs } from './latency.ts';
 import { LearnedMacs } from './learned-macs.ts';
 import { ReplicateLists } from './lists.ts';
-import { sweepFlows, sweepWaiting, wake } from './maintenance.ts';
+import { readFlows, sweepFlows, sweepWaiting, wake } from './maintenance.ts';
 import { Neighbours } from './neighbours.ts';
 import { PacketPath } from './packet-path.ts';
 import type { PeerMacView } from './peer-macs.ts';
@@ -62,6 +64,7 @@ export interface EngineOptions {
 
 export class Engine {
   private readonly core: Core;
+  private readonly view: VirtualTopology;
   private readonly underlay: UnderlayView;
   private readonly peerMacs: PeerMacView;
   private readonly path: PacketPath;
@@ -104,6 +107,7 @@ export class Engine {
     this.underlay = underlay;
     this.nextRelease = this.clock() + RELEASE_MS;
     const view = new VirtualTopology();
+    this.view = view;
     const counters = newWorkerCounters();
     const lists = new ReplicateLists(datapath);
     const tunnels = new Tunnels(datapath, underlay, effects, hostId);
@@ -131,7 +135,8 @@ export class Engine {
       },
       limits,
     );
-    const installer = new Installer(datapath, macs, lists);
+    const rules = new RuleCounts(datapath, this.clock);
+    const installer = new Installer(datapath, macs, lists, rules);
     const simulator = new Simulator(view);
     const neighbours = new Neighbours(
       view,
@@ -162,6 +167,7 @@ export class Engine {
       macs,
       neighbours,
       installer,
+      rules,
       translator: new Translator(view, bindings, tunnels, lists, hostId),
       waiting: new WaitingRoom(limits),
       queue: new ExecutionQueue(datapath),
@@ -320,6 +326,20 @@ export class Engine {
   /** Installed flows in words. */
   flows(query: FlowQuery): FlowList {
     return dumpFlows(this.core, this.tracer, query, this.clock(), this.clock);
+  }
+
+  /** What rules have matched. `chain`: an id, the beginning of one, or a name; absent: all that this host knows. */
+  rules(chain: string | undefined): RuleList {
+    const now = this.clock();
+    readFlows(this.core, now);
+    return reportRules(this.view, this.core.rules, chain, (steady) => Date.now() - (now - steady));
+  }
+
+  /** Starts the rules of a chain, or all, again at 0. @throws AgentError WEFT_AGENT_CONTROL */
+  clearRules(chain: string | undefined): RuleList {
+    readFlows(this.core, this.clock());
+    clearRules(this.view, this.core.rules, chain);
+    return this.rules(chain);
   }
 
   /** What becomes of a tunnel packet that arrives here. */

@@ -31,6 +31,7 @@ export class FlowWriter {
    * Installs the flow of a cacheable simulation, or replaces the one with its masked key. Over the caps it is not installed: the
    * port's packets go on coming up, within its budget.
    * @param mac entry of the source MAC for the flow to hold, or −1. @param lifetime ms, 0: no limit
+   * @param rules list of the rules that the simulation has passed (see `RuleCounts.intern`)
    */
   install(
     sim: Simulation,
@@ -39,6 +40,7 @@ export class FlowWriter {
     inPort: number,
     mac: number,
     lifetime: number,
+    rules: number,
     now: number,
   ): void {
     const { core, masked } = this;
@@ -55,7 +57,8 @@ export class FlowWriter {
       }
     }
     writeU32le(this.action, A_COUNTER_SLOT, slot);
-    installer.write(slot, this.action, key, mac, lifetime > 0 ? now + lifetime : 0, this.tags(sim, output, inPort));
+    const expires = lifetime > 0 ? now + lifetime : 0;
+    installer.write(slot, this.action, key, mac, expires, this.tags(sim, output, inPort), rules);
   }
 
   /**
@@ -70,6 +73,7 @@ export class FlowWriter {
     inPort: number,
     mac: number,
     lifetime: number,
+    rules: number,
     now: number,
   ): void {
     const { installer } = this.core;
@@ -79,14 +83,14 @@ export class FlowWriter {
     if (cls !== installer.table.keys[(slot + 1) * KEY_SIZE - 1]) {
       // Another mask is another key in the table: the old flow goes, the new one comes with the same flush.
       installer.remove(slot, now);
-      this.install(sim, output, key, inPort, mac, expires > 0 ? expires - now : 0, now);
+      this.install(sim, output, key, inPort, mac, expires > 0 ? expires - now : 0, rules, now);
       return;
     }
     writeU32le(this.action, A_COUNTER_SLOT, slot);
     const tags = this.tags(sim, output, inPort);
-    if (!this.sameAction(slot)) installer.write(slot, this.action, key, mac, expires, tags);
+    if (!this.sameAction(slot)) installer.write(slot, this.action, key, mac, expires, tags, rules);
     else {
-      installer.retag(slot, mac, tags);
+      installer.retag(slot, mac, tags, rules);
       installer.expiresAt[slot] = expires;
     }
   }

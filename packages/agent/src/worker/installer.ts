@@ -1,6 +1,7 @@
 /**
- * Installed flows and what hangs on them: the user-space table, tags, learned MACs, replicate lists, counters. Changes
- * gather in two batches, deletions first, and go to the datapath with one call each.
+ * Installed flows and what hangs on them: the user-space table, tags, learned MACs, replicate lists, counters, rules. Changes
+ * gather in two batches, deletions first, and go to the datapath with one call each. What a flow has counted is read when
+ * the datapath has forgotten it, or has its new action: then nothing more can be counted for the rules that it had passed.
  */
 import type { Datapath } from '@weft/datapath';
 import {
@@ -16,6 +17,7 @@ import {
   setActionId,
 } from '@weft/flow';
 import { FlowTable } from '../flows/flow-table.ts';
+import type { RuleCounts } from '../flows/rule-counts.ts';
 import { TagIndex } from '../flows/tag-index.ts';
 import type { LearnedMacs } from './learned-macs.ts';
 import type { ReplicateLists } from './lists.ts';
@@ -25,12 +27,12 @@ const BATCH = 1024;
 export class Installer {
   readonly table: FlowTable;
   readonly tags: TagIndex;
+  readonly rules: RuleCounts;
   /** Per slot: when it was installed, and when its counter was last seen to move; ms. */
   readonly createdAt: Float64Array;
   readonly activeAt: Float64Array;
   /** Per slot: when the flow must go at the latest; 0: never. */
   readonly expiresAt: Float64Array;
-  readonly lastPackets: Float64Array;
   /** Counter values when the slot was taken: a slot's counters are never reset, so that nothing is lost. */
   readonly basePackets: Float64Array;
   readonly baseBytes: Float64Array;
@@ -42,8 +44,11 @@ export class Installer {
   private readonly putKeys = new Uint8Array(BATCH * KEY_SIZE);
   private readonly putValues = new Uint8Array(BATCH * FLOW_VALUE_SIZE);
   private readonly putSlots = new Int32Array(BATCH);
+  /** List of rules that count once the put is in the datapath; held. */
+  private readonly putRules = new Int32Array(BATCH);
   private putCount = 0;
   private readonly deleteKeys = new Uint8Array(BATCH * KEY_SIZE);
+  private readonly deleteSlots = new Int32Array(BATCH);
   private deleteCount = 0;
   private nextId = 1;
   /** Inserts that the datapath refused because its table was full. */
@@ -51,17 +56,17 @@ export class Installer {
   installed = 0;
   deleted = 0;
 
-  constructor(datapath: Datapath, macs: LearnedMacs, lists: ReplicateLists) {
+  constructor(datapath: Datapath, macs: LearnedMacs, lists: ReplicateLists, rules: RuleCounts) {
     const capacity = datapath.options.maxFlows;
     this.datapath = datapath;
     this.macs = macs;
     this.lists = lists;
+    this.rules = rules;
     this.table = new FlowTable(capacity);
     this.tags = new TagIndex(capacity);
     this.createdAt = new Float64Array(capacity);
-    this.activeAt = new Float64Array(capacity);
+    this.activeAt = rules.activeAt;
     this.expiresAt = new Float64Array(capacity);
-    this.lastPackets = new Float64Array(capacity);
     this.basePackets = new Float64Array(capacity);
     this.baseBytes = new Float64Array(capacity);
     this.macOf = new Int32Array(capacity).fill(-1);
@@ -90,17 +95,23 @@ export class Installer {
     this.activeAt[slot] = now;
     this.expiresAt[slot] = 0;
     this.macOf[slot] = -1;
+    this.rules.adopt(slot);
     return slot;
   }
 
   /** Slot for a new flow, or -1 if the table is full. Its value is to be written by `write` at once. */
   allocate(masked: Uint8Array, now: number, packets: Float64Array, bytes: Float64Array): number {
-    const slot = this.table.add(masked);
+    let slot = this.table.add(masked);
+    if (slot < 0 && this.deleteCount > 0) {
+      // Slots of flows that wait to be deleted are free once they are.
+      this.flush();
+      slot = this.table.add(masked);
+    }
     if (slot < 0) return -1;
     this.countPort(masked, 1);
     this.createdAt[slot] = now;
     this.activeAt[slot] = now;
-    this.lastPackets[slot] = packets[slot];
+    this.datapath.readCounter(slot, packets, bytes);
     this.basePackets[slot] = packets[slot];
     this.baseBytes[slot] = bytes[slot];
     this.macOf[slot] = -1;
@@ -108,8 +119,8 @@ export class Installer {
   }
 
   /**
-   * Sets a slot's action, first key, tags and MAC, and queues it for the datapath. The action gets a fresh id each time: an
-   * element that the kernel recycles for a newer version of the same flow must not pass for the older one.
+   * Sets a slot's action, first key, tags, MAC and rules, and queues it for the datapath. The action gets a fresh id each time:
+   * an element that the kernel recycles for a newer version of the same flow must not pass for the older one.
    */
   write(
     slot: number,
@@ -118,6 +129,7 @@ export class Installer {
     mac: number,
     expiresAt: number,
     tags: readonly number[],
+    rules: number,
   ): void {
     const at = slot * FLOW_VALUE_SIZE;
     this.releaseList(slot);
@@ -126,13 +138,20 @@ export class Installer {
     this.table.values.set(firstKey.subarray(0, KEY_SIZE), at + FLOW_FIRST_KEY);
     this.holdList(slot);
     this.expiresAt[slot] = expiresAt;
-    this.retag(slot, mac, tags);
-    this.queuePut(slot);
+    this.reference(slot, mac, tags);
+    // A new flow has no others before; packets that meet it on their way up count already.
+    if (this.rules.of(slot) < 0) this.rules.assign(slot, rules);
+    this.queuePut(slot, rules);
     this.installed++;
   }
 
-  /** Replaces what a flow stands on; its action is right as it is. */
-  retag(slot: number, mac: number, tags: readonly number[]): void {
+  /** Replaces what a flow stands on and which rules it passes; its action is right as it is. */
+  retag(slot: number, mac: number, tags: readonly number[], rules: number): void {
+    this.reference(slot, mac, tags);
+    this.rules.assign(slot, rules);
+  }
+
+  private reference(slot: number, mac: number, tags: readonly number[]): void {
     this.tags.assign(slot, tags);
     const before = this.macOf[slot];
     if (before === mac) return;
@@ -145,7 +164,8 @@ export class Installer {
   remove(slot: number, now: number): void {
     if (this.deleteCount === BATCH) this.flush();
     const at = slot * KEY_SIZE;
-    this.deleteKeys.set(this.table.keys.subarray(at, at + KEY_SIZE), this.deleteCount++ * KEY_SIZE);
+    this.deleteKeys.set(this.table.keys.subarray(at, at + KEY_SIZE), this.deleteCount * KEY_SIZE);
+    this.deleteSlots[this.deleteCount++] = slot;
     // A put of the same slot that still waits must not come after the deletion.
     for (let i = 0; i < this.putCount; i++) if (this.putSlots[i] === slot) this.cancelPut(i--);
     this.countPort(this.table.keys.subarray(at, at + KEY_SIZE), -1);
@@ -153,21 +173,25 @@ export class Installer {
     if (this.macOf[slot] >= 0) this.macs.release(this.macOf[slot], now);
     this.macOf[slot] = -1;
     this.releaseList(slot);
-    this.table.remove(slot);
+    this.table.unlink(slot);
     this.deleted++;
   }
 
   private cancelPut(i: number): void {
     const last = --this.putCount;
+    this.rules.release(this.putRules[i]);
     this.putSlots[i] = this.putSlots[last];
+    this.putRules[i] = this.putRules[last];
     this.putKeys.copyWithin(i * KEY_SIZE, last * KEY_SIZE, (last + 1) * KEY_SIZE);
     this.putValues.copyWithin(i * FLOW_VALUE_SIZE, last * FLOW_VALUE_SIZE, (last + 1) * FLOW_VALUE_SIZE);
   }
 
-  private queuePut(slot: number): void {
+  private queuePut(slot: number, rules: number): void {
     if (this.putCount === BATCH) this.flush();
     const i = this.putCount++;
     this.putSlots[i] = slot;
+    this.putRules[i] = rules;
+    this.rules.hold(rules);
     this.putKeys.set(this.table.keys.subarray(slot * KEY_SIZE, (slot + 1) * KEY_SIZE), i * KEY_SIZE);
     this.putValues.set(
       this.table.values.subarray(slot * FLOW_VALUE_SIZE, (slot + 1) * FLOW_VALUE_SIZE),
@@ -181,11 +205,19 @@ export class Installer {
       const n = this.deleteCount;
       this.deleteCount = 0;
       this.datapath.deleteFlows(this.deleteKeys, n);
+      for (let i = 0; i < n; i++) {
+        this.rules.vacate(this.deleteSlots[i]);
+        this.table.release(this.deleteSlots[i]);
+      }
     }
     if (this.putCount > 0) {
       const n = this.putCount;
       this.putCount = 0;
       const done = this.datapath.putFlows({ keys: this.putKeys, values: this.putValues, count: n });
+      for (let i = 0; i < n; i++) {
+        if (i < done) this.rules.assign(this.putSlots[i], this.putRules[i]);
+        this.rules.release(this.putRules[i]);
+      }
       // What did not fit is no flow: its packets come up again.
       const failed = this.putSlots.slice(done, n);
       this.refused += failed.length;

@@ -8,18 +8,22 @@ const WAITING_EXPIRED = dropReason('waiting_room_expired');
 const EVICT_ABOVE = 0.9;
 const EVICT_TO = 0.8;
 
-/** Counters, idle and overdue flows, eviction; about once a second. */
-export function sweepFlows(core: Core, now: number): void {
-  const { installer, packets, bytes, datapath } = core;
+/** Reads the counters of all flows; what they have counted goes to the rules that they passed. */
+export function readFlows({ installer, rules, packets, bytes, datapath }: Core, now: number): void {
   packets.fill(0);
   bytes.fill(0);
   datapath.readCounters(packets, bytes);
+  installer.table.forEach((slot) => {
+    rules.take(slot, packets[slot], bytes[slot], now);
+  });
+}
+
+/** Counters, idle and overdue flows, eviction; about once a second. */
+export function sweepFlows(core: Core, now: number): void {
+  const { installer } = core;
+  readFlows(core, now);
   const idle = core.limits.flowIdleMs;
   installer.table.forEach((slot) => {
-    if (packets[slot] !== installer.lastPackets[slot]) {
-      installer.lastPackets[slot] = packets[slot];
-      installer.activeAt[slot] = now;
-    }
     const overdue = installer.expiresAt[slot] > 0 && now >= installer.expiresAt[slot];
     if (!overdue && now - installer.activeAt[slot] < idle) return;
     core.counters.expired++;

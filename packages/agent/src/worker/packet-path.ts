@@ -37,6 +37,7 @@ import {
   VERDICT_FORWARD,
   VERDICT_POSTPONE,
 } from '@weft/simulator';
+import { NO_RULES } from '../flows/rule-sets.ts';
 import { type Core, countDrop, want } from './core.ts';
 import { FlowWriter } from './flow-writer.ts';
 import { neighbourNeed } from './neighbours.ts';
@@ -63,6 +64,7 @@ const TOO_BIG = dropReason('too_big');
 const REWRITE_FAILED = dropReason('rewrite_failed');
 const NO_VNET = new Uint8Array(10);
 const NO_FRAME = new Uint8Array(0);
+const VLAN_TAG = 4;
 
 export class PacketPath {
   private readonly core: Core;
@@ -99,21 +101,27 @@ export class PacketPath {
       }
       return;
     }
-    if (u.reason === UPCALL_MISS && this.hit(u.key, u.frame, u.vnetHeader, u.segmentLength)) return;
+    if (u.reason === UPCALL_MISS && this.hit(u.key, u.frame, u.vnetHeader, u.length, u.segmentLength)) return;
     this.enter(u.key, u.frame, u.vnetHeader, u.length, u.segmentLength, u.reason, u.inPort, 0, now);
   }
 
   /** Simulates a waiting packet again. */
   retry(p: Parked, now: number): void {
     if (p.leavingPort !== 0) this.leave(p.frame, p.leavingPort, p.inPort, 0, p.rounds, now);
-    else if (p.reason !== UPCALL_MISS || !this.hit(p.key, p.frame, p.vnetHeader, p.segmentLength)) {
+    else if (p.reason !== UPCALL_MISS || !this.hit(p.key, p.frame, p.vnetHeader, p.length, p.segmentLength)) {
       this.enter(p.key, p.frame, p.vnetHeader, p.length, p.segmentLength, p.reason, p.inPort, p.rounds, now);
     }
   }
 
   /** The flow may have been installed since the packet came up (a burst): then it is executed, not simulated. */
-  private hit(key: Uint8Array, frame: Uint8Array, vnetHeader: Uint8Array, segmentLength: number): boolean {
-    const { installer, queue, openings, tunnels } = this.core;
+  private hit(
+    key: Uint8Array,
+    frame: Uint8Array,
+    vnetHeader: Uint8Array,
+    length: number,
+    segmentLength: number,
+  ): boolean {
+    const { installer, queue, openings, rules, tunnels } = this.core;
     const slot = installer.table.match(key);
     if (slot < 0) return false;
     const at = slot * FLOW_VALUE_SIZE;
@@ -123,6 +131,7 @@ export class PacketPath {
     if (values[at + A_OUTPUT] === OUT_TUNNEL && segmentLength > tunnels.mtu(readU32le(values, at + A_OUT_PORT)))
       return false;
     this.core.counters.lateHits++;
+    rules.carried(slot, countedBytes(key, length));
     if (values[at + A_OUTPUT] === OUT_DROP) return true;
     (opensConnection(key, frame) ? openings : queue).add(frame, vnetHeader).set(values.subarray(at, at + ACTION_SIZE));
     return true;
@@ -173,8 +182,13 @@ export class PacketPath {
       );
       return;
     }
-    if (sim.verdict === VERDICT_FORWARD) this.forward(sim, key, frame, vnetHeader, segmentLength, inPort, mac, now);
-    else this.drop(sim, key, inPort, mac, now);
+    // A packet that comes up for another reason has met its flow, and was counted there.
+    if (reason === UPCALL_MISS) core.rules.simulated(sim, countedBytes(key, length), now);
+    const rules = sim.cacheable ? core.rules.intern(sim) : NO_RULES;
+    if (sim.verdict === VERDICT_FORWARD)
+      this.forward(sim, key, frame, vnetHeader, segmentLength, inPort, mac, rules, now);
+    else this.drop(sim, key, inPort, mac, rules, now);
+    core.rules.release(rules);
     this.sendGenerated(sim, inPort, 0, now);
   }
 
@@ -186,6 +200,7 @@ export class PacketPath {
     segmentLength: number,
     inPort: number,
     mac: number,
+    rules: number,
     now: number,
   ): void {
     const { core, output } = this;
@@ -204,15 +219,15 @@ export class PacketPath {
       core.simulator.tooBig(this.input, sim, output.mtu);
     } else this.execute(key, sim.key, sim.ttlDec, frame, vnetHeader, inPort);
     if (!sim.cacheable) return;
-    this.writer.install(sim, output, key, inPort, mac, lifetimeOf(sim, output), now);
+    this.writer.install(sim, output, key, inPort, mac, lifetimeOf(sim, output), rules, now);
   }
 
-  private drop(sim: Simulation, key: Uint8Array, inPort: number, mac: number, now: number): void {
+  private drop(sim: Simulation, key: Uint8Array, inPort: number, mac: number, rules: number, now: number): void {
     const { output } = this;
     this.core.counters.drops[sim.reason]++;
     if (!sim.cacheable) return;
     setDrop(output, sim.reason);
-    this.writer.install(sim, output, key, inPort, mac, sim.shortLived, now);
+    this.writer.install(sim, output, key, inPort, mac, sim.shortLived, rules, now);
   }
 
   /** Sends a frame with the output translated last. */
@@ -326,6 +341,7 @@ export class PacketPath {
       );
       return;
     }
+    core.rules.simulated(sim, countedBytes(key, frame.length), now);
     if (sim.verdict === VERDICT_FORWARD) {
       for (let i = 0; i < sim.outputCount; i++) {
         if (!sim.divergent && i > 0) break;
@@ -369,7 +385,9 @@ export class PacketPath {
     if (sim.verdict === VERDICT_FORWARD) core.translator.translate(sim, -1, this.output);
     else setDrop(this.output, sim.reason);
     const mac = this.holdMac(key, input.port, input.port, now);
-    this.writer.rewrite(slot, sim, this.output, key, inPort, mac, lifetimeOf(sim, this.output), now);
+    const rules = core.rules.intern(sim);
+    this.writer.rewrite(slot, sim, this.output, key, inPort, mac, lifetimeOf(sim, this.output), rules, now);
+    core.rules.release(rules);
     return FLOW_STANDS;
   }
 
@@ -381,6 +399,11 @@ export class PacketPath {
     const vlan = readU16(key, K_VLAN) & 0xfff;
     return core.macs.learn(port.device, vlan, macToNumber(key, K_ETH_SRC), portHandle, published, now);
   }
+}
+
+/** Bytes of a packet as the datapath counts them: a tag is not among them. */
+function countedBytes(key: Uint8Array, length: number): number {
+  return readU16(key, K_VLAN) === 0 ? length : length - VLAN_TAG;
 }
 
 /** How long the flow may live in ms; 0: no limit. */

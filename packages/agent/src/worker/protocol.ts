@@ -15,6 +15,8 @@ export interface WorkerData {
 export type Question =
   | { readonly kind: 'status' }
   | { readonly kind: 'flows'; readonly query: FlowQuery }
+  | { readonly kind: 'rules'; readonly chain?: string }
+  | { readonly kind: 'clearRules'; readonly chain?: string }
   | { readonly kind: 'trace'; readonly request: TraceRequest }
   | { readonly kind: 'arrival'; readonly arrival: ArrivalRequest }
   | { readonly kind: 'link'; readonly port: string };

@@ -72,6 +72,8 @@ function answer(ask: Question, ticket: number): void {
   try {
     if (ask.kind === 'status') reply(engine.status());
     else if (ask.kind === 'flows') reply(engine.flows(ask.query));
+    else if (ask.kind === 'rules') reply(engine.rules(ask.chain));
+    else if (ask.kind === 'clearRules') reply(engine.clearRules(ask.chain));
     else if (ask.kind === 'arrival') reply(engine.arrival(ask.arrival));
     else if (ask.kind === 'link') reply(engine.link(ask.port));
     else engine.trace(ask.request, reply);

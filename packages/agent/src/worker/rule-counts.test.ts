@@ -1,0 +1,174 @@
+/** Rules count exactly the packets that they matched: of flows, of packets that the agent carries, after changes and restarts. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { udpFrame } from '@weft/packet';
+import { LEFT_MAC, MAC_A, type RoutedNetwork, routed } from '@weft/simulator/testing';
+import type { RuleReport } from '../explain/rule-report.ts';
+import { Harness, LOCAL_HOST } from '../testing/harness.ts';
+import { MemoryState } from '../testing/memory-datapath.ts';
+
+const VM0 = 10;
+const UDP = 17;
+const port = (n: number) => ({ start: n, end: n });
+
+function frameTo(dstPort: number, srcPort = 1000, size = 4): Uint8Array {
+  return udpFrame({
+    ethSrc: MAC_A,
+    ethDst: LEFT_MAC,
+    src: '10.0.1.10',
+    dst: '10.0.2.10',
+    srcPort,
+    dstPort,
+    payload: new Uint8Array(size),
+  });
+}
+
+interface Bed {
+  readonly net: RoutedNetwork;
+  readonly chain: string;
+  readonly state: MemoryState;
+  readonly host: Harness;
+}
+
+/** A and B on this host; the router's inbound filter has these rules. */
+function bed(rules: (net: RoutedNetwork) => Record<string, unknown>[], limits: Record<string, number> = {}): Bed {
+  const net = routed();
+  net.world.patch('Port', net.a, { hostId: LOCAL_HOST, interfaceName: 'vm0' });
+  net.world.patch('Port', net.b, { hostId: LOCAL_HOST, interfaceName: 'vm1' });
+  net.world.entry(`arp/${net.router}`, '10.0.1.10', MAC_A);
+  const chain = net.world.chain(rules(net));
+  net.world.patch('Router', net.router, { inboundFilterId: chain });
+  const state = new MemoryState(64);
+  const host = new Harness(net.world, state, { limits });
+  host.settle();
+  return { net, chain, state, host };
+}
+
+/** Sends frames one by one; each is seen through before the next unless `burst`. */
+function send(host: Harness, frames: readonly Uint8Array[], burst = false): void {
+  for (const frame of frames) {
+    host.datapath.inject(VM0, frame);
+    if (!burst) host.turn();
+  }
+  host.settle();
+}
+
+function rulesOf(host: Harness, chain: string): readonly RuleReport[] {
+  return host.engine.rules(chain).chains.find(({ id }) => id === chain)?.rules ?? [];
+}
+
+const packets = (host: Harness, chain: string): number[] => rulesOf(host, chain).map((rule) => rule.packets);
+
+test('accept, drop, continue, jump and return count what they matched, by flows and by first packets', () => {
+  let inner = '';
+  const { host, chain } = bed((net) => {
+    inner = net.world.chain([
+      { type: 'return', nwProto: UDP, tpDst: port(1) },
+      { type: 'drop', nwProto: UDP, tpDst: port(2) },
+    ]);
+    return [
+      { type: 'continue', nwProto: UDP },
+      { type: 'jump', jumpChainId: inner, nwProto: UDP },
+      { type: 'accept', nwProto: UDP, tpDst: port(1) },
+      { type: 'drop', nwProto: UDP, tpDst: port(3) },
+      { type: 'drop', dlType: 0x88b5 },
+    ];
+  });
+  send(host, Array(7).fill(frameTo(1)));
+  send(host, Array(5).fill(frameTo(2)));
+  send(host, Array(3).fill(frameTo(3)));
+  send(host, [frameTo(4)]);
+  assert.deepEqual(packets(host, inner), [7, 5]);
+  assert.deepEqual(packets(host, chain), [16, 16, 7, 3, 0]);
+  const bytes = frameTo(1).length;
+  assert.deepEqual(
+    rulesOf(host, chain).map((rule) => rule.bytes),
+    [16, 16, 7, 3, 0].map((n) => n * bytes),
+  );
+  assert.deepEqual(
+    rulesOf(host, chain).map((rule) => rule.lastHit !== null),
+    [true, true, true, true, false],
+  );
+});
+
+test('a burst that comes up before its flow stands is counted once each', () => {
+  const { host, chain } = bed(() => [{ type: 'accept', nwProto: UDP }]);
+  send(host, Array(20).fill(frameTo(1)), true);
+  send(host, Array(5).fill(frameTo(1)));
+  assert.deepEqual(packets(host, chain), [25]);
+});
+
+test('rejected packets, of which each comes up, are counted each; so is the answer where it passes a filter', () => {
+  const { host, chain, net } = bed(() => [{ type: 'reject', nwProto: UDP }]);
+  const out = net.world.chain([{ type: 'accept', nwProto: 1 }]);
+  net.world.patch('Port', net.a, { outboundFilterId: out });
+  host.settle();
+  send(host, Array(9).fill(frameTo(1)));
+  assert.deepEqual(packets(host, chain), [9]);
+  assert.deepEqual(packets(host, out), [9]);
+});
+
+test('after a change of rules each rule keeps what it matched, and the new one starts at 0', () => {
+  const { host, chain, net } = bed(() => [{ type: 'accept', nwProto: UDP }]);
+  send(host, Array(10).fill(frameTo(1)));
+  const first = rulesOf(host, chain)[0]!.id;
+  const drop = net.world.put('Rule', { chainId: chain, type: 'drop', nwProto: UDP, tpDst: port(1) });
+  net.world.patch('Chain', chain, { ruleIds: [drop, first] });
+  // The kernel has counted what nobody has read yet when the flow changes: it is the old rule's.
+  host.datapath.inject(VM0, frameTo(1));
+  host.settle();
+  send(host, Array(4).fill(frameTo(1)));
+  assert.deepEqual(packets(host, chain), [4, 11]);
+  // A rule that changes no action but comes before: the same flow, other rules.
+  const before = net.world.put('Rule', { chainId: chain, type: 'continue' });
+  net.world.patch('Chain', chain, { ruleIds: [before, drop, first] });
+  host.settle();
+  send(host, Array(2).fill(frameTo(1)));
+  assert.deepEqual(packets(host, chain), [2, 6, 11]);
+});
+
+test('flows that expire, are evicted or lose their port leave their counts', () => {
+  const { host, chain, net } = bed(() => [{ type: 'accept', nwProto: UDP, tpSrc: { start: 1, end: 60_000 } }]);
+  send(host, [frameTo(1)]);
+  // More flows than the table holds: some are evicted with packets that no sweep has seen.
+  for (let i = 0; i < 200; i++) {
+    host.datapath.inject(VM0, frameTo(1, 2000 + i));
+    host.turn();
+    host.datapath.inject(VM0, frameTo(1, 2000 + i));
+    host.turn();
+    if (i % 10 === 9) {
+      host.now += 1_000;
+      host.turn();
+    }
+  }
+  host.settle();
+  assert.ok((host.engine.status().evicted as number) > 0);
+  assert.deepEqual(packets(host, chain), [401]);
+  send(host, Array(3).fill(frameTo(1, 9)));
+  for (const ms of [1_000, 61_000]) {
+    host.now += ms;
+    host.settle();
+  }
+  assert.equal(host.engine.status().flows, 0);
+  assert.deepEqual(packets(host, chain), [404]);
+  send(host, Array(6).fill(frameTo(1, 10)));
+  net.world.patch('Port', net.a, { hostId: undefined, interfaceName: undefined });
+  host.settle();
+  assert.deepEqual(packets(host, chain), [410]);
+});
+
+test('cleared rules start at 0, others keep their counts', () => {
+  const { host, chain, net } = bed(() => [{ type: 'accept', nwProto: UDP }]);
+  const other = net.world.chain([{ type: 'continue' }]);
+  net.world.patch('Port', net.a, { inboundFilterId: other });
+  host.settle();
+  send(host, Array(5).fill(frameTo(1)));
+  assert.deepEqual([packets(host, chain), packets(host, other)], [[5], [5]]);
+  // Between two sweeps: what the kernel has counted meanwhile is of before, too.
+  host.datapath.inject(VM0, frameTo(1));
+  host.engine.clearRules(chain);
+  assert.deepEqual([packets(host, chain), packets(host, other)], [[0], [6]]);
+  send(host, [frameTo(1)]);
+  assert.deepEqual([packets(host, chain), packets(host, other)], [[1], [7]]);
+  assert.throws(() => host.engine.clearRules('nobody'), /WEFT_AGENT_CONTROL|no chain/);
+});
