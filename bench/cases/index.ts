@@ -12,12 +12,14 @@ import tcpGre from './tcp_gre.ts';
 import tcpGreWire from './tcp_gre_wire.ts';
 import tcpVxlan from './tcp_vxlan.ts';
 import tcpVxlanWire from './tcp_vxlan_wire.ts';
+import userspaceTcp from './userspace_tcp.ts';
 
 export const CASES: readonly BenchCase[] = [
   tcpGre,
   tcpVxlan,
   tcpGreWire,
   tcpVxlanWire,
+  userspaceTcp,
   rrTcp,
   progHit,
   firstPacket,

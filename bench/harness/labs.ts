@@ -119,18 +119,18 @@ export class Labs {
   }
 
   /** The lab of `scenarios/<scenario>.yaml`; one that is up already is used again. */
-  async get(scenario: string, encap: Encapsulation): Promise<BenchLab> {
-    const key = `${scenario} ${encap}`;
+  async get(scenario: string, encap: Encapsulation, datapath: 'ebpf' | 'userspace' = 'ebpf'): Promise<BenchLab> {
+    const key = `${scenario} ${encap} ${datapath}`;
     const existing = this.open.get(key);
     if (existing !== undefined) return existing;
     const name = `bn-${process.pid.toString(36)}-${this.made++}`;
-    this.note(`lab ${name}: ${scenario} over ${encap}`);
+    this.note(`lab ${name}: ${scenario} over ${encap}, ${datapath} driver`);
     const down = onCleanup(`lab ${name}`, async () => {
       this.open.delete(key);
       await labDown(name);
     });
     try {
-      const { lab } = await labUp(resolve(SCENARIOS, `${scenario}.yaml`), { name, encap });
+      const { lab } = await labUp(resolve(SCENARIOS, `${scenario}.yaml`), { name, encap, datapath });
       const bench = new BenchLab(lab, encap, down);
       this.open.set(key, bench);
       return bench;
