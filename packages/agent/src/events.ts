@@ -80,6 +80,17 @@ export const EVENTS = {
     text: 'Handling a packet failed; it is lost, others go on. A fault of the program: report it with the stack.',
     perMinute: 10,
   },
+  'rules.forgotten': {
+    level: 'warn',
+    fields: ['error'],
+    text: 'What rules had matched before this start could not be read; they are counted from 0.',
+  },
+  'rules.not_kept': {
+    level: 'warn',
+    fields: ['error'],
+    text: 'What rules have matched could not be written to the run directory: it may be full. Counting goes on; a restart would forget it.',
+    perMinute: 1,
+  },
   'port.bound': {
     level: 'info',
     fields: ['port', 'interface', 'ifindex'],

@@ -11,15 +11,6 @@ import { RuleTotals } from './rule-totals.ts';
 /** An adopted flow has passed rules that are not known until it has been simulated; its count waits for them. */
 const UNKNOWN = -2;
 
-/** What one flow had counted, and which flow it was: for the agent's next life. */
-export interface FlowCount {
-  readonly slot: number;
-  /** Id of the flow's action. */
-  readonly flow: number;
-  readonly packets: number;
-  readonly bytes: number;
-}
-
 export class RuleCounts {
   readonly totals = new RuleTotals();
   readonly sets = new RuleSets(this.totals);
@@ -51,7 +42,7 @@ export class RuleCounts {
   }
 
   /** What an adopted flow had counted already when an earlier process wrote it down. */
-  restore({ slot, packets, bytes }: FlowCount): void {
+  restore(slot: number, packets: number, bytes: number): void {
     if (this.setOf[slot] !== UNKNOWN || packets > this.seenPackets[slot] || bytes > this.seenBytes[slot]) return;
     this.seenPackets[slot] = packets;
     this.seenBytes[slot] = bytes;
@@ -73,11 +64,6 @@ export class RuleCounts {
   /** List of a flow; negative: none, or not known yet. */
   of(slot: number): number {
     return this.setOf[slot];
-  }
-
-  /** True if the rules of an adopted flow are not known yet. */
-  isUnknown(slot: number): boolean {
-    return this.setOf[slot] === UNKNOWN;
   }
 
   /** From now on the flow's packets count for this list, of which the flow gets a hold of its own. */
@@ -143,13 +129,10 @@ export class RuleCounts {
     this.changed = true;
   }
 
-  /** Where the flows that pass rules stand. `idOf`: id of a slot's flow. */
-  flowCounts(idOf: (slot: number) => number): FlowCount[] {
-    const out: FlowCount[] = [];
+  /** Visits where the flows that pass rules stand. */
+  forEachFlow(visit: (slot: number, packets: number, bytes: number) => void): void {
     for (let slot = 0; slot < this.setOf.length; slot++) {
-      if (this.setOf[slot] === NO_RULES) continue;
-      out.push({ slot, flow: idOf(slot), packets: this.seenPackets[slot], bytes: this.seenBytes[slot] });
+      if (this.setOf[slot] !== NO_RULES) visit(slot, this.seenPackets[slot], this.seenBytes[slot]);
     }
-    return out;
   }
 }

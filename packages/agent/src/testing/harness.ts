@@ -64,6 +64,7 @@ export class Harness {
       hostId: LOCAL_HOST,
       limits: parseConfig({ limits: { maxFlows: state.flows.capacity, ...options.limits } }).limits,
       clock: () => this.now,
+      ruleStore: { load: () => state.ruleState, save: (bytes) => (state.ruleState = bytes) },
       effects: {
         addInterests: (list) => {
           for (const i of list) this.subscribed.add(i);

@@ -38,6 +38,8 @@ export class MemoryState {
   /** Per counter slot, as the kernel counts. */
   readonly packets: Float64Array;
   readonly bytes: Float64Array;
+  /** The file of rule counts. */
+  ruleState: Uint8Array | null = null;
 
   constructor(maxFlows: number) {
     this.flows = new FlowTable(maxFlows);

@@ -27,6 +27,7 @@ import { Neighbours } from './neighbours.ts';
 import { PacketPath } from './packet-path.ts';
 import type { PeerMacView } from './peer-macs.ts';
 import { Revalidator } from './revalidator.ts';
+import { encodeRuleState, type RuleStore, restoreRuleState } from './rule-state.ts';
 import { type OwnEntry, TopologyFeed } from './topology-feed.ts';
 import { Translator } from './translate.ts';
 import { Tunnels } from './tunnels.ts';
@@ -41,6 +42,9 @@ const DRAIN_ROUNDS = 8;
 const OPENINGS_ARENA = 512 << 10;
 const TICK_MS = 50;
 const SWEEP_MS = 1_000;
+/** With more flows than this, what rules have matched is kept this often instead of at each sweep. */
+const MANY_FLOWS = 16_384;
+const RULE_SAVE_MS = 10_000;
 const PEER_MAC_MS = 5_000;
 const RELEASE_MS = 60_000;
 /** Interests that nothing consulted for this long are given back. */
@@ -56,6 +60,8 @@ export interface EngineOptions {
   readonly hostId: string;
   readonly limits: AgentLimits;
   readonly effects: Effects;
+  /** Keeps what rules have matched for the next process; absent: it is forgotten. */
+  readonly ruleStore?: RuleStore;
   /** Steady clock in ms. */
   readonly clock: () => number;
   /** The clock of `Upcall.time`, ns; default CLOCK_MONOTONIC. */
@@ -72,6 +78,7 @@ export class Engine {
   private readonly feed: TopologyFeed;
   private readonly tracer: Tracer;
   private readonly clock: () => number;
+  private readonly ruleStore: RuleStore | undefined;
   private readonly inbox: Batch[] = [];
   private readonly onTaken: (() => void)[] = [];
   /** Entries published since the view took them in. */
@@ -83,6 +90,7 @@ export class Engine {
   private reported = 0;
   private nextTick = 0;
   private nextSweep = 0;
+  private nextRuleSave = 0;
   private nextPeerMacs = 0;
   private nextRelease: number;
   private adoptionDeadline = 0;
@@ -183,6 +191,8 @@ export class Engine {
     this.tracer = new Tracer(this.core, view, () => this.revision);
     datapath.readCounters(this.core.packets, this.core.bytes);
     this.revalidator.adopt(this.clock());
+    this.ruleStore = options.ruleStore;
+    this.restoreRules();
     this.feed.start();
   }
 
@@ -284,6 +294,10 @@ export class Engine {
     if (now >= this.nextSweep) {
       this.nextSweep = now + SWEEP_MS;
       sweepFlows(core, now);
+      if (now >= this.nextRuleSave) {
+        this.nextRuleSave = now + (core.installer.table.size > MANY_FLOWS ? RULE_SAVE_MS : 0);
+        this.saveRules();
+      }
       core.macs.expire(now);
       core.lists.collect();
       this.path.collect(now);
@@ -330,9 +344,34 @@ export class Engine {
 
   /** What rules have matched. `chain`: an id, the beginning of one, or a name; absent: all that this host knows. */
   rules(chain: string | undefined): RuleList {
-    const now = this.clock();
-    readFlows(this.core, now);
-    return reportRules(this.view, this.core.rules, chain, (steady) => Date.now() - (now - steady));
+    readFlows(this.core, this.clock());
+    return reportRules(this.view, this.core.rules, chain, this.toWall);
+  }
+
+  /** Steady time → ms since 1970. */
+  private readonly toWall = (steady: number): number => Date.now() - (this.clock() - steady);
+
+  private restoreRules(): void {
+    const { rules, installer, view, effects } = this.core;
+    try {
+      const bytes = this.ruleStore?.load() ?? null;
+      if (bytes === null) return;
+      restoreRuleState(bytes, rules, installer, view, (wall) => this.clock() - (Date.now() - wall));
+    } catch (error) {
+      effects.log('rules.forgotten', { error: (error as Error).message });
+    }
+  }
+
+  /** Keeps what rules have matched, if that is more than before. */
+  private saveRules(): void {
+    const { rules, installer, view, effects } = this.core;
+    if (this.ruleStore === undefined || !rules.changed) return;
+    try {
+      this.ruleStore.save(encodeRuleState(rules, installer, view, this.toWall));
+      rules.changed = false;
+    } catch (error) {
+      effects.log('rules.not_kept', { error: (error as Error).message });
+    }
   }
 
   /** Starts the rules of a chain, or all, again at 0. @throws AgentError WEFT_AGENT_CONTROL */
@@ -406,6 +445,8 @@ export class Engine {
     this.core.queue.flush();
     this.core.installer.flush();
     this.core.openings.flush();
+    readFlows(this.core, this.clock());
+    this.saveRules();
     this.peerMacs.close();
     this.underlay.close();
     this.core.datapath.close();

@@ -172,3 +172,47 @@ test('cleared rules start at 0, others keep their counts', () => {
   assert.deepEqual([packets(host, chain), packets(host, other)], [[1], [7]]);
   assert.throws(() => host.engine.clearRules('nobody'), /WEFT_AGENT_CONTROL|no chain/);
 });
+
+test('a restarted agent goes on counting, also what flows carried while it was dead', () => {
+  const { host, chain, net, state } = bed(() => [{ type: 'accept', nwProto: UDP }, { type: 'drop' }]);
+  send(host, Array(10).fill(frameTo(1)));
+  host.engine.close();
+  // The kernel goes on by itself.
+  for (let i = 0; i < 4; i++) assert.notEqual(host.datapath.inject(VM0, frameTo(1)), null);
+  const second = new Harness(net.world, state, { now: 5 });
+  second.settle();
+  assert.deepEqual(packets(second, chain), [14, 0]);
+  send(second, Array(2).fill(frameTo(1)));
+  assert.deepEqual(packets(second, chain), [16, 0]);
+  assert.equal(rulesOf(second, chain)[0]!.bytes, 16 * frameTo(1).length);
+});
+
+test('killed, it loses what it counted itself since the last second, not what flows carried', () => {
+  const { host, chain, net, state } = bed(() => [{ type: 'accept', nwProto: UDP, tpDst: port(1) }, { type: 'drop' }]);
+  send(host, Array(10).fill(frameTo(1)));
+  host.now += 1_000;
+  host.turn();
+  for (let i = 0; i < 3; i++) host.datapath.inject(VM0, frameTo(1));
+  // This flow is younger than the last second: nobody knows later how much of its slot's counter is its own.
+  host.datapath.inject(VM0, frameTo(2));
+  host.turn();
+  host.datapath.inject(VM0, frameTo(2));
+  const second = new Harness(net.world, state, { now: host.now });
+  second.settle();
+  assert.deepEqual(packets(second, chain), [13, 0]);
+  second.datapath.inject(VM0, frameTo(2));
+  assert.deepEqual(packets(second, chain), [13, 1]);
+});
+
+test('a file of counts that is none is reported and left', () => {
+  const { net, chain } = bed(() => [{ type: 'accept' }]);
+  for (const bytes of [[], [1, 2, 3], new Array(40).fill(0xff)]) {
+    const state = new MemoryState(64);
+    state.ruleState = Uint8Array.from(bytes);
+    const host = new Harness(net.world, state);
+    host.settle();
+    assert.match(host.complaints.shift() ?? '', /^rules\.forgotten/);
+    send(host, [frameTo(1)]);
+    assert.deepEqual(packets(host, chain), [1]);
+  }
+});

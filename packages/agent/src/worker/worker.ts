@@ -2,6 +2,7 @@
  * The packet worker's thread. It never returns to an event loop: it blocks in the datapath's poll (epoll_wait) and reads the
  * main thread's messages between turns, so that a packet waits for nothing else.
  */
+import { join } from 'node:path';
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { openDatapath } from '@weft/datapath';
 import { AgentError } from '../errors.ts';
@@ -9,6 +10,7 @@ import type { Effects } from './effects.ts';
 import { Engine } from './engine.ts';
 import { PeerMacs } from './peer-macs.ts';
 import type { FromWorker, InterfaceReport, Question, ToWorker, WorkerData } from './protocol.ts';
+import { fileRuleStore } from './rule-state.ts';
 import { Underlay } from './underlay.ts';
 
 const { config, hostId } = workerData as WorkerData;
@@ -39,6 +41,7 @@ const engine = new Engine({
   hostId,
   limits: config.limits,
   effects,
+  ruleStore: fileRuleStore(join(config.runDir, 'rule-counts')),
   clock: () => performance.now(),
 });
 
