@@ -109,12 +109,15 @@ export class ApiClient {
   }
 
   /** Reads, changes and writes back. What somebody else changed in between is read anew, never overwritten. */
-  async change(path: string, edit: (value: Readonly<Record<string, unknown>>) => unknown): Promise<void> {
+  async change(
+    path: string,
+    edit: (value: Readonly<Record<string, unknown>>) => unknown | Promise<unknown>,
+  ): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       const { body, headers } = await this.#exchange('GET', path);
       const match = headers.etag === undefined ? {} : { 'if-match': headers.etag };
       try {
-        await this.#exchange('PUT', path, edit(body as Record<string, unknown>), match);
+        await this.#exchange('PUT', path, await edit(body as Record<string, unknown>), match);
         return;
       } catch (error) {
         if (!(error instanceof ApiRefusal && error.status === 412) || attempt === CHANGE_ATTEMPTS) throw error;
