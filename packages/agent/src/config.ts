@@ -24,6 +24,8 @@ export interface AgentConfig {
   /** Unix socket on which the agent answers. */
   readonly controlSocket: string;
   readonly log: { readonly level: string; readonly file: string | null };
+  /** Where decisions of rules with loggers are written; a file has at most `maxBytes`, there are `files` of them. */
+  readonly ruleLog: { readonly file: string; readonly maxBytes: number; readonly files: number };
   /** Metrics over TCP on a loopback address; null: on the control socket only. */
   readonly metrics: { readonly host: string; readonly port: number; readonly tokenFile: string } | null;
   readonly limits: AgentLimits;
@@ -51,6 +53,9 @@ export interface AgentLimits {
   readonly revalidateBatch: number;
   /** ICMP errors per second that the virtual routers answer a port with. */
   readonly icmpRate: number;
+  /** Lines per second of the rule log, in all and per port. */
+  readonly ruleLogRate: number;
+  readonly ruleLogRatePerPort: number;
 }
 
 const LIMITS: AgentLimits = {
@@ -69,6 +74,8 @@ const LIMITS: AgentLimits = {
   neighbourExpireMs: 90_000,
   revalidateBatch: 512,
   icmpRate: 100,
+  ruleLogRate: 1_000,
+  ruleLogRatePerPort: 100,
 };
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
@@ -89,6 +96,8 @@ export function parseConfig(raw: unknown, where = 'configuration'): AgentConfig 
   const read = new FieldReader(raw, where);
   const instance = read.string('instance', 'weft', /^[a-z0-9]{1,8}$/, '1 to 8 characters of a-z and 0-9');
   const runDir = read.path('runDir', '/run/weft');
+  const stateDir = read.path('stateDir', '/var/lib/weft');
+  const ruleLog = new FieldReader(read.object('ruleLog'), `${where}: ruleLog`);
   const log = new FieldReader(read.object('log'), `${where}: log`);
   const limitsReader = new FieldReader(read.object('limits'), `${where}: limits`);
   const limits: Record<string, number> = {};
@@ -98,7 +107,7 @@ export function parseConfig(raw: unknown, where = 'configuration'): AgentConfig 
   const config: AgentConfig = {
     hostId: hostId === '' ? null : hostId,
     name: read.string('name', hostname(), /^.{1,255}$/, '1 to 255 characters'),
-    stateDir: read.path('stateDir', '/var/lib/weft'),
+    stateDir,
     runDir,
     store: read.path('store', '/run/weft/store.sock'),
     encap: read.choice('encap', 'vxlan', ['gre', 'vxlan']),
@@ -111,10 +120,16 @@ export function parseConfig(raw: unknown, where = 'configuration'): AgentConfig 
       level: log.choice('level', 'info', ['trace', 'debug', 'info', 'warn', 'error']),
       file: log.string('file', '', /^.*$/, 'a path') || null,
     },
+    ruleLog: {
+      file: ruleLog.path('file', `${stateDir}/rule.log`),
+      maxBytes: ruleLog.integer('maxBytes', 10 << 20, 4_096, 1 << 30),
+      files: ruleLog.integer('files', 5, 1, 100),
+    },
     metrics: readMetrics(read.object('metrics'), `${where}: metrics`),
     limits: limits as unknown as AgentLimits,
   };
   log.done();
+  ruleLog.done();
   limitsReader.done();
   read.done();
   return config;

@@ -16,6 +16,7 @@ import { renderMetrics } from './host/metrics.ts';
 import { openMetricsDoor } from './host/metrics-door.ts';
 import { PacketWorker } from './host/packet-worker.ts';
 import { PublishedState } from './host/published-state.ts';
+import { RuleLogFile } from './host/rule-log-file.ts';
 import { AGENT_VERSION } from './version.ts';
 import type { FromWorker, InterfaceReport } from './worker/protocol.ts';
 
@@ -65,6 +66,7 @@ class RunningAgent implements Agent {
   private readonly nsdb: Nsdb;
   private readonly worker: PacketWorker;
   private readonly published: PublishedState;
+  private readonly ruleLog: RuleLogFile;
   private readonly interfaces = new Map<string, string>();
   private subscription!: Subscription;
   private storeUp = false;
@@ -84,6 +86,7 @@ class RunningAgent implements Agent {
     this.published = new PublishedState(nsdb, { id: hostId, name: config.name }, log, () =>
       this.fail(new AgentError('WEFT_AGENT_RUNNING', 'a newer agent of this host has taken over')),
     );
+    this.ruleLog = new RuleLogFile(config.ruleLog, hostId, log);
     this.worker = new PacketWorker(config, hostId, (message) => this.fromWorker(message));
   }
 
@@ -103,6 +106,7 @@ class RunningAgent implements Agent {
       hostId: this.hostId,
       vxlanPort: this.config.vxlanPort,
       worker: this.worker,
+      ruleLog: this.ruleLog,
       daemonStatus: () => this.status(),
       doctor: (status) => diagnose(this.config, { askAgent: async () => (await status()) as unknown as AgentStatus }),
       stop: (leave) => this.stop(leave),
@@ -166,6 +170,9 @@ class RunningAgent implements Agent {
       case 'interfaces':
         this.publishInterfaces(message.interfaces);
         break;
+      case 'ruleLog':
+        this.ruleLog.write(message.line);
+        break;
       case 'log':
         this.log(message.event, message.fields);
         break;
@@ -206,6 +213,7 @@ class RunningAgent implements Agent {
     this.log('agent.stop', { leave });
     this.subscription.close();
     await this.worker.stop();
+    this.ruleLog.close();
     await this.published.close(leave).catch(() => {});
     await this.nsdb.close().catch(() => {});
     this.finish(error);

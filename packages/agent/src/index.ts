@@ -10,4 +10,5 @@ export type { ChainReport, RuleList, RuleReport } from './explain/rule-report.ts
 export type { Arrival, Destination, PortLink, Trace } from './explain/trace.ts';
 export type { LiveEvent } from './host/live-trace.ts';
 export { METRICS } from './host/metrics.ts';
+export type { RuleDecision, RuleLogLine } from './rule-log.ts';
 export { runAgent } from './run.ts';

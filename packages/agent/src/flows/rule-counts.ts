@@ -66,6 +66,11 @@ export class RuleCounts {
     return this.setOf[slot];
   }
 
+  /** True of an adopted flow whose rules are not known yet. */
+  isUnknown(slot: number): boolean {
+    return this.setOf[slot] === UNKNOWN;
+  }
+
   /** From now on the flow's packets count for this list, of which the flow gets a hold of its own. */
   assign(slot: number, set: number): void {
     const before = this.setOf[slot];

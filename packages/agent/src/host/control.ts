@@ -11,6 +11,7 @@
  * | GET /arrival?key=N | which ports a tunnel key leads to; `source`: from which address |
  * | GET /rules?chain=NAME | rules in words with what they matched on this host; without `chain` those of all chains known here |
  * | POST /rules/clear | starts them again at 0: `{"chain"}`, or all |
+ * | GET /rules/log?lines=N&follow=1 | the last lines of the rule log, and with `follow` the next ones as they come; a line of JSON each |
  * | GET /counters | drops by reason, upcalls by reason |
  * | GET /metrics | Prometheus text |
  * | GET /doctor | what the doctor finds on this host; probes the tunnels' paths, so it takes seconds |
@@ -25,16 +26,21 @@ import { receivedPerInterface } from './interface-counters.ts';
 import { type LiveEvent, liveTrace } from './live-trace.ts';
 import { renderMetrics } from './metrics.ts';
 import type { PacketWorker } from './packet-worker.ts';
+import type { RuleLogFile } from './rule-log-file.ts';
 import { liveRequest, traceRequest } from './trace-requests.ts';
 
 const MAX_BODY = 65_536;
 const MAX_FLOWS = 100_000;
+const MAX_LOG_LINES = 10_000;
+/** Bytes on their way to someone who follows a log. */
+const MAX_UNREAD = 4 << 20;
 
 export interface ControlOptions {
   readonly socket: string;
   readonly hostId: string;
   readonly vxlanPort: number;
   readonly worker: PacketWorker;
+  readonly ruleLog: RuleLogFile;
   /** Fields of the daemon that `/status` shows beside the worker's. */
   readonly daemonStatus: () => Record<string, unknown>;
   /** Looks at the host; `status` is what `/status` answers. */
@@ -110,6 +116,7 @@ async function handle(options: ControlOptions, request: IncomingMessage, respons
       return send(response, 200, await worker.flows(flowQuery(url.searchParams, limit)));
     }
     if (url.pathname === '/rules') return send(response, 200, await worker.rules(url.searchParams.get('chain')));
+    if (url.pathname === '/rules/log') return sendRuleLog(options.ruleLog, url.searchParams, response);
     if (url.pathname === '/arrival') {
       const key = Number(url.searchParams.get('key') ?? Number.NaN);
       if (!Number.isInteger(key) || key < 0 || key > 0xff_ffff) {
@@ -164,6 +171,28 @@ async function streamTrace(
   };
   await liveTrace(worker, hostId, vxlanPort, liveRequest(body), tell, gone.signal);
   response.end();
+}
+
+/** The last lines of the rule log, then the next ones until the client goes. */
+function sendRuleLog(ruleLog: RuleLogFile, params: URLSearchParams, response: ServerResponse): void {
+  const lines = Number(params.get('lines') ?? 100);
+  if (!Number.isInteger(lines) || lines < 0 || lines > MAX_LOG_LINES) {
+    throw new AgentError('WEFT_AGENT_CONTROL', `lines must be a whole number from 0 to ${MAX_LOG_LINES}`);
+  }
+  const follow = params.get('follow') === '1';
+  const last = ruleLog.tail(lines).map((line) => `${line}\n`);
+  const stop = follow ? ruleLog.follow((line) => tell(line)) : () => {};
+  if (stop === null) throw new AgentError('WEFT_AGENT_CONTROL', 'too many follow the rule log already');
+  const tell = (line: string): void => {
+    // Who does not read goes: nothing may pile up here.
+    if (response.writableLength > MAX_UNREAD) response.destroy();
+    else response.write(line);
+  };
+  response.on('close', stop);
+  response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+  response.flushHeaders();
+  for (const line of last) response.write(line);
+  if (!follow) response.end();
 }
 
 function flowQuery(params: URLSearchParams, limit: number): FlowQuery {

@@ -50,6 +50,11 @@ export const METRICS = [
   ['weft_port_received_packets_total', 'counter', 'Packets that came from the interface of a port'],
   ['weft_port_received_bytes_total', 'counter', 'Bytes that came from the interface of a port'],
   ['weft_drops_total', 'counter', 'Packets dropped, by reason'],
+  ['weft_rule_matches_total', 'counter', 'Packets that matched a rule, by what the rule did'],
+  ['weft_rule_lists', 'gauge', 'Different lists of rules that flows have passed'],
+  ['weft_rule_flows_uncounted_total', 'counter', 'Flows whose rules are not counted for want of room'],
+  ['weft_rule_log_lines_total', 'counter', 'Lines of the rule log'],
+  ['weft_rule_log_suppressed_total', 'counter', 'Lines that the rule log would have had without limits'],
   ['weft_errors_total', 'counter', 'Packets or flows on which the agent failed'],
   ['weft_resident_bytes', 'gauge', 'Memory of the agent'],
 ] as const satisfies readonly (readonly [name: string, kind: 'gauge' | 'counter' | 'histogram', help: string])[];
@@ -95,6 +100,10 @@ const FIELDS: Partial<Record<Name, string>> = {
   weft_peers_refused: 'tunnelCounts.refused',
   weft_tunnel_keys: 'tunnelKeys.installed',
   weft_tunnel_keys_refused: 'tunnelKeys.refused',
+  weft_rule_lists: 'ruleLists',
+  weft_rule_flows_uncounted_total: 'ruleFlowsUncounted',
+  weft_rule_log_lines_total: 'ruleLogLines',
+  weft_rule_log_suppressed_total: 'ruleLogSuppressed',
   weft_errors_total: 'errors',
   weft_resident_bytes: 'rssBytes',
 };
@@ -150,6 +159,11 @@ function samplesOf(
     case 'weft_drops_total':
       return Object.entries(status.drops as Record<string, number>).map(([reason, value]) => ({
         labels: { reason },
+        value,
+      }));
+    case 'weft_rule_matches_total':
+      return Object.entries(status.ruleMatches as Record<string, number>).map(([action, value]) => ({
+        labels: { action },
         value,
       }));
     case 'weft_upcalls_by_reason_total':

@@ -7,6 +7,7 @@ import type { World } from '@weft/simulator/testing';
 import type { Link } from '@weft/sys';
 import { parseConfig } from '../config.ts';
 import { eventRow } from '../events.ts';
+import type { RuleLogLine } from '../rule-log.ts';
 import { Engine } from '../worker/engine.ts';
 import type { UnderlayPath, UnderlayView } from '../worker/underlay.ts';
 import { MemoryDatapath, type MemoryState } from './memory-datapath.ts';
@@ -41,6 +42,8 @@ export class Harness {
   /** Errors and warnings that the engine logged. */
   readonly complaints: string[] = [];
   applied = 0;
+  /** Lines of the rule log. */
+  readonly ruleLog: RuleLogLine[] = [];
   /** Turns taken so far. */
   turns = 0;
   private revision = 0;
@@ -83,6 +86,9 @@ export class Harness {
         },
         removeEntry: (table, key) => {
           if (publish) world.entry(table, key, null);
+        },
+        ruleLog: (line) => {
+          this.ruleLog.push(line);
         },
         applied: (revision) => {
           this.applied = revision;

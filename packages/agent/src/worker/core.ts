@@ -11,6 +11,7 @@ import type { Installer } from './installer.ts';
 import type { LearnedMacs } from './learned-macs.ts';
 import type { ReplicateLists } from './lists.ts';
 import type { Neighbours } from './neighbours.ts';
+import type { RuleLogger } from './rule-logger.ts';
 import type { Translator } from './translate.ts';
 import type { Tunnels } from './tunnels.ts';
 import type { WaitingRoom } from './waiting-room.ts';
@@ -29,6 +30,7 @@ export interface Core {
   readonly neighbours: Neighbours;
   readonly installer: Installer;
   readonly rules: RuleCounts;
+  readonly ruleLogger: RuleLogger;
   readonly translator: Translator;
   readonly waiting: WaitingRoom;
   /** Frames that leave before the flows that they made are installed: most. */

@@ -1,5 +1,6 @@
 /** What the packet worker asks of the main thread, which talks to the state database and writes the log. */
 import type { AgentEvent } from '../events.ts';
+import type { RuleLogLine } from '../rule-log.ts';
 
 export interface Effects {
   addInterests(interests: readonly string[]): void;
@@ -9,6 +10,8 @@ export interface Effects {
   removeEntry(table: string, key: string): void;
   /** No packet of this host can follow a decision older than this revision any more. */
   applied(revision: number): void;
+  /** Writes a line of the rule log. */
+  ruleLog(line: RuleLogLine): void;
   /** Writes an event of the table in `events.ts`, at its level. */
   log(event: AgentEvent, fields?: Record<string, unknown>): void;
 }

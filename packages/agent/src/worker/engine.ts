@@ -5,7 +5,16 @@
 import type { Datapath, Upcall } from '@weft/datapath';
 import { DROP_REASONS, TAG_INGRESS, tag, UPCALL_MISS } from '@weft/flow';
 import type { Batch } from '@weft/nsdb';
-import { Simulator, VirtualTopology } from '@weft/simulator';
+import {
+  ACTION_ACCEPT,
+  ACTION_CONTINUE,
+  ACTION_DROP,
+  ACTION_JUMP,
+  ACTION_REJECT,
+  ACTION_RETURN,
+  Simulator,
+  VirtualTopology,
+} from '@weft/simulator';
 import type { AgentLimits } from '../config.ts';
 import type { AgentError } from '../errors.ts';
 import { EventLimit } from '../event-limit.ts';
@@ -27,6 +36,7 @@ import { Neighbours } from './neighbours.ts';
 import { PacketPath } from './packet-path.ts';
 import type { PeerMacView } from './peer-macs.ts';
 import { Revalidator } from './revalidator.ts';
+import { RuleLogger } from './rule-logger.ts';
 import { encodeRuleState, type RuleStore, restoreRuleState } from './rule-state.ts';
 import { type OwnEntry, TopologyFeed } from './topology-feed.ts';
 import { Translator } from './translate.ts';
@@ -52,6 +62,16 @@ const UNUSED_MS = 600_000;
 const MAX_OWN_ROUNDS = 16;
 /** How long adopted flows wait for their topology once the agent knows its own ports. */
 const ADOPTION_MS = 10_000;
+
+/** What rules do, by name. */
+const RULE_ACTIONS = [
+  ['accept', ACTION_ACCEPT],
+  ['drop', ACTION_DROP],
+  ['reject', ACTION_REJECT],
+  ['return', ACTION_RETURN],
+  ['jump', ACTION_JUMP],
+  ['continue', ACTION_CONTINUE],
+] as const;
 
 export interface EngineOptions {
   readonly datapath: Datapath;
@@ -176,6 +196,7 @@ export class Engine {
       neighbours,
       installer,
       rules,
+      ruleLogger: new RuleLogger(view, limits, (ifindex) => underlay.link(ifindex)?.name ?? '', effects.ruleLog),
       translator: new Translator(view, bindings, tunnels, lists, hostId),
       waiting: new WaitingRoom(limits),
       queue: new ExecutionQueue(datapath),
@@ -298,6 +319,7 @@ export class Engine {
         this.nextRuleSave = now + (core.installer.table.size > MANY_FLOWS ? RULE_SAVE_MS : 0);
         this.saveRules();
       }
+      core.ruleLogger.tick(now);
       core.macs.expire(now);
       core.lists.collect();
       this.path.collect(now);
@@ -395,6 +417,8 @@ export class Engine {
   status(): Record<string, unknown> {
     const { core } = this;
     const stats = core.datapath.stats();
+    core.rules.sets.foldAll();
+    const { byAction } = core.rules.totals;
     const drops: Record<string, number> = {};
     DROP_REASONS.forEach((reason, i) => {
       const n = (stats.drops[i] ?? 0) + core.counters.drops[i];
@@ -432,6 +456,11 @@ export class Engine {
       expired: core.counters.expired,
       errors: core.counters.errors,
       drops,
+      ruleMatches: Object.fromEntries(RULE_ACTIONS.map(([name, action]) => [name, byAction[action]])),
+      ruleLists: core.rules.sets.size,
+      ruleFlowsUncounted: core.rules.sets.refused,
+      ruleLogLines: core.ruleLogger.lines,
+      ruleLogSuppressed: core.ruleLogger.suppressed,
       tunnelCounts: core.tunnels.counts(),
       tunnelKeys: core.bindings.keyCounts(),
       upcallsByReason: [...stats.upcalls],

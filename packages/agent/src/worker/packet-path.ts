@@ -183,7 +183,10 @@ export class PacketPath {
       return;
     }
     // A packet that comes up for another reason has met its flow, and was counted there.
-    if (reason === UPCALL_MISS) core.rules.simulated(sim, countedBytes(key, length), now);
+    if (reason === UPCALL_MISS) {
+      core.rules.simulated(sim, countedBytes(key, length), now);
+      if (sim.ruleLogCount > 0) core.ruleLogger.decided(sim, key, inPort, input.port, 'first', now);
+    }
     const rules = sim.cacheable ? core.rules.intern(sim) : NO_RULES;
     if (sim.verdict === VERDICT_FORWARD)
       this.forward(sim, key, frame, vnetHeader, segmentLength, inPort, mac, rules, now);
@@ -386,6 +389,10 @@ export class PacketPath {
     else setDrop(this.output, sim.reason);
     const mac = this.holdMac(key, input.port, input.port, now);
     const rules = core.rules.intern(sim);
+    // What an earlier process installed has been told by it.
+    if (sim.ruleLogCount > 0 && core.rules.of(slot) !== rules && !core.rules.isUnknown(slot)) {
+      core.ruleLogger.decided(sim, key, inPort, input.port, 'changed', now);
+    }
     this.writer.rewrite(slot, sim, this.output, key, inPort, mac, lifetimeOf(sim, this.output), rules, now);
     core.rules.release(rules);
     return FLOW_STANDS;

@@ -4,6 +4,7 @@ import type { AgentConfig } from '../config.ts';
 import type { AgentEvent } from '../events.ts';
 import type { FlowQuery } from '../explain/flow-dump.ts';
 import type { ArrivalRequest, TraceRequest } from '../explain/trace.ts';
+import type { RuleLogLine } from '../rule-log.ts';
 
 /** What the worker is started with. */
 export interface WorkerData {
@@ -48,4 +49,5 @@ export type FromWorker =
       readonly event: AgentEvent;
       readonly fields: Record<string, unknown>;
     }
+  | { readonly type: 'ruleLog'; readonly line: RuleLogLine }
   | { readonly type: 'stopped' };

@@ -23,6 +23,7 @@ const effects: Effects = {
   putEntry: (table, key, value) => post({ type: 'entry', table, key, value }),
   removeEntry: (table, key) => post({ type: 'entry', table, key, value: null }),
   applied: (revision) => post({ type: 'applied', revision }),
+  ruleLog: (line) => post({ type: 'ruleLog', line }),
   log: (event, fields = {}) => post({ type: 'log', event, fields }),
 };
 
