@@ -50,7 +50,7 @@ function refusal(socketPath: string, status: number, body: unknown): Error {
   return Object.assign(new Error(message ?? ''), { code });
 }
 
-/** Lines of JSON as an agent sends them, until it ends or `signal` does. */
+/** Lines of JSON as an agent sends them, until it ends or `signal` does. Without a body it is a GET. */
 export async function streamAgent(
   socketPath: string,
   path: string,
@@ -58,10 +58,11 @@ export async function streamAgent(
   take: (line: unknown) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const text = JSON.stringify(body);
+  const text = body === undefined ? '' : JSON.stringify(body);
   const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) };
+  const method = body === undefined ? 'GET' : 'POST';
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    const outgoing = request({ socketPath, path, method: 'POST', headers, host: 'localhost', signal }, resolve);
+    const outgoing = request({ socketPath, path, method, headers, host: 'localhost', signal }, resolve);
     outgoing.on('error', (error) =>
       reject(new CliError('WEFT_CLI_NO_AGENT', `no agent answers at ${socketPath} (${error.message})`, 1)),
     );

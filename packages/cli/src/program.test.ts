@@ -32,7 +32,7 @@ test('the help of every command says what it does, explains every option and has
 });
 
 test('what lists something has --json', () => {
-  const lists = ['weft flows', 'weft lab check', 'weft lab status', 'weft store status', 'weft shell'];
+  const lists = ['weft flows', 'weft rules', 'weft lab check', 'weft lab status', 'weft store status', 'weft shell'];
   const withJson = [...leaves(createProgram(), 'weft')].flatMap(([path, command]) =>
     command.options.some((option) => option.long === '--json') ? [path] : [],
   );

@@ -9,6 +9,7 @@ import { completionCommand } from './commands/completion.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { flowsCommand } from './commands/flows.ts';
 import { labCommand } from './commands/lab.ts';
+import { rulesCommand } from './commands/rules.ts';
 import { shellCommand } from './commands/shell.ts';
 import { storeCommand } from './commands/store.ts';
 import { traceCommand } from './commands/trace.ts';
@@ -41,6 +42,7 @@ Examples:
     apiCommand(),
     traceCommand(),
     flowsCommand(),
+    rulesCommand(),
     doctorCommand(),
     storeCommand(),
     accountCommand(),
