@@ -10,14 +10,18 @@ import {
   VNET,
   VNET_HEADER_SIZE,
 } from '@weft/sys';
+import { type Words, wordsOf } from './sum.ts';
 
 /** Free bytes in front of a freshly loaded frame: a tag, outer Ethernet, IPv6, UDP and VXLAN fit (74). */
 export const HEADROOM = 128;
 /** Most bytes of a frame: the longest IP packet, Ethernet and two tags. */
 export const MAX_FRAME = 65_536 + 22;
 
-export class WorkFrame {
-  readonly bytes: Uint8Array = new Uint8Array(HEADROOM + MAX_FRAME);
+export class WorkFrame implements Words {
+  readonly bytes: Uint8Array = new Uint8Array((HEADROOM + MAX_FRAME + 3) & ~3);
+  /** The same bytes, for sums. */
+  readonly halves: Uint16Array;
+  readonly words: Int32Array;
   /** The bytes from where a loaded frame begins. */
   readonly body: Uint8Array = this.bytes.subarray(HEADROOM);
   /** First byte of the frame in `bytes`, and the byte behind its last. */
@@ -36,6 +40,12 @@ export class WorkFrame {
   /** Where summing begins and where the field is, from the frame's first byte and from there. */
   csumStart = 0;
   csumOffset = 0;
+
+  constructor() {
+    const { halves, words } = wordsOf(this.bytes);
+    this.halves = halves;
+    this.words = words;
+  }
 
   get length(): number {
     return this.end - this.start;

@@ -3,6 +3,8 @@ export * from './decap.ts';
 export * from './ecn.ts';
 export * from './fragments.ts';
 export * from './frame.ts';
+export * from './merge.ts';
 export * from './outer.ts';
 export * from './rewrite.ts';
 export * from './segment.ts';
+export * from './sum.ts';

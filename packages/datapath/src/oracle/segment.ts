@@ -5,6 +5,7 @@
 import { checksumOf, pseudoSum4, pseudoSum6, setU16, setU32, sumBytes, u16, u32 } from '@weft/packet';
 import { VIRTIO_NET_HDR_GSO_TCPV4, VIRTIO_NET_HDR_GSO_TCPV6, VIRTIO_NET_HDR_GSO_UDP_L4 } from '@weft/sys';
 import { HEADROOM, WorkFrame } from './frame.ts';
+import { sumL4, swap16 } from './sum.ts';
 
 const TCP_FIN_PSH = 0x09;
 const TCP_CWR = 0x80;
@@ -79,20 +80,28 @@ export class Segmenter {
     } else {
       setU16(b, l3 + 4, out.end - l3 - 40);
     }
-    const pseudo = this.#ipv4
-      ? pseudoSum4(b, l3 + 12, this.#proto, length)
-      : pseudoSum6(b, l3 + 8, this.#proto, length);
     if (this.#proto === 6) {
       setU32(b, l4 + 4, u32(b, l4 + 4) + i * frame.gsoSize);
       if (i < this.#count - 1) b[l4 + 13] &= ~TCP_FIN_PSH;
       if (i > 0) b[l4 + 13] &= ~TCP_CWR;
       setU16(b, l4 + 16, 0);
-      setU16(b, l4 + 16, checksumOf(sumBytes(b, l4, length, pseudo)));
+      setU16(b, l4 + 16, this.#checksum(l3, l4, length));
     } else {
       setU16(b, l4 + 4, length);
       setU16(b, l4 + 6, 0);
-      setU16(b, l4 + 6, checksumOf(sumBytes(b, l4, length, pseudo)) || 0xffff);
+      setU16(b, l4 + 6, this.#checksum(l3, l4, length) || 0xffff);
     }
+  }
+
+  #checksum(l3: number, l4: number, length: number): number {
+    const { out } = this;
+    if (l3 & 1 || l4 & 1) {
+      const pseudo = this.#ipv4
+        ? pseudoSum4(out.bytes, l3 + 12, this.#proto, length)
+        : pseudoSum6(out.bytes, l3 + 8, this.#proto, length);
+      return checksumOf(sumBytes(out.bytes, l4, length, pseudo));
+    }
+    return ~swap16(sumL4(out, l3, l4, length, this.#ipv4, this.#proto)) & 0xffff;
   }
 }
 
