@@ -18,8 +18,7 @@ export function decisionText(line: LoggedLine): string {
   const { chain, rule, verdict, port, tenant, flow } = line;
   const number = rule.position === 0 ? rule.id : rule.position;
   const parts = [
-    `${start} rule ${number} of chain ${chain.name === '' ? chain.id : `"${chain.name}"`}`,
-    `${VERBS[verdict] ?? verdict} ${packetText(line)}`,
+    `${start} rule ${number} of chain ${chain.name === '' ? chain.id : `"${chain.name}"`} ${VERBS[verdict] ?? verdict} ${packetText(line)}`,
     `from ${port.interface || port.id}`,
   ];
   if (tenant !== '') parts.push(`tenant ${tenant}`);

@@ -6,6 +6,12 @@ import {
   actionReads,
   classFor,
   compileAction,
+  F_ETHER_TYPE,
+  F_IP_DST,
+  F_IP_PROTO,
+  F_IP_SRC,
+  F_TP_DST,
+  F_TP_SRC,
   FLOW_VALUE_SIZE,
   KEY_SIZE,
   maskKey,
@@ -16,6 +22,9 @@ import {
 import { type Simulation, VERDICT_DROP } from '@weft/simulator';
 import { type Core, countDrop } from './core.ts';
 import type { Output } from './translate.ts';
+
+/** A decision that is logged is logged for each connection: a flow of its own has a first packet of its own. */
+const LOGGED_FIELDS = F_ETHER_TYPE | F_IP_SRC | F_IP_DST | F_IP_PROTO | F_TP_SRC | F_TP_DST;
 
 export class FlowWriter {
   private readonly core: Core;
@@ -125,7 +134,8 @@ export class FlowWriter {
       ttlDec: sim.ttlDec,
       ownerPort: inPort,
     });
-    const cls = classFor(sim.fields | actionReads(this.action));
+    const told = sim.ruleLogCount > 0 ? LOGGED_FIELDS : 0;
+    const cls = classFor(sim.fields | told | actionReads(this.action));
     this.action[A_OWNER_CLASS] = cls;
     return cls;
   }

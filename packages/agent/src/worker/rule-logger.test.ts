@@ -96,6 +96,22 @@ test('a logger hears of the event that it asked for only', () => {
   assert.deepEqual(verdicts('all'), ['drop', 'accept', 'reject']);
 });
 
+test('every connection has its line, also where one flow would do for all', () => {
+  const { host, net, logger } = bed('drop');
+  send(host, frameTo(7, 1), frameTo(7, 2), frameTo(7, 2), frameTo(7, 3));
+  assert.deepEqual(
+    decisions(host).map(({ srcPort }) => srcPort),
+    [1, 2, 3],
+  );
+  net.world.remove('RuleLogger', logger);
+  host.settle();
+  send(host, frameTo(7, 4));
+  const before = host.engine.status().upcalls;
+  send(host, frameTo(7, 5), frameTo(7, 6));
+  assert.equal(host.engine.status().upcalls, before);
+  assert.deepEqual(decisions(host), []);
+});
+
 test('a resource that is switched off stops its loggers, and a logger that is gone is silent', () => {
   const { host, net, resource, logger } = bed('all');
   net.world.patch('LoggingResource', resource, { enabled: false });
