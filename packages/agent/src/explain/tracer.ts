@@ -265,7 +265,7 @@ export class Tracer {
     if (sim.verdict !== VERDICT_FORWARD) setDrop(output, sim.reason);
     else {
       for (let i = 0; i < (sim.divergent ? sim.outputCount : 1); i++) {
-        this.translator.translate(sim, sim.divergent ? i : -1, output);
+        this.translator.translate(sim, sim.divergent ? i : -1, inPort, output);
         if (output.output === OUT_DROP) reason = DROP_REASONS[output.reason] ?? '';
         else if (!sim.divergent && output.mtu !== 0 && segmentLength > output.mtu) {
           reason = 'too_big';
@@ -358,8 +358,11 @@ export class Tracer {
       if (answerSim.verdict === VERDICT_FORWARD) {
         const output = newOutput();
         const kept = this.list;
-        this.translator.translate(answerSim, answerSim.divergent ? 0 : -1, output);
-        destinations.push(...this.words.destinations(output, this.list, this.keysOf(answerSim)));
+        for (let i = 0; i < (answerSim.divergent ? answerSim.outputCount : 1); i++) {
+          this.translator.translate(answerSim, answerSim.divergent ? i : -1, 0, output);
+          if (output.output === OUT_DROP) continue;
+          destinations.push(...this.words.destinations(output, this.list, this.keysOf(answerSim)));
+        }
         this.list = kept;
       }
       out.push({ packet: describe(frame), explanation, destinations });

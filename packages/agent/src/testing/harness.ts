@@ -2,6 +2,7 @@
  * One host's engine against a topology in memory: interests are answered, entries published, batches delivered when the test
  * says so. Time is the test's.
  */
+import type { Datapath } from '@weft/datapath';
 import type { Batch, Change } from '@weft/nsdb';
 import type { World } from '@weft/simulator/testing';
 import type { Link } from '@weft/sys';
@@ -34,9 +35,10 @@ class FakeUnderlay implements UnderlayView {
 
 const NO_PEERS = { get: () => '', refresh: () => false, close() {} };
 
-export class Harness {
+/** Beside the memory datapath a real one can be driven: then `state` holds only the agent's own files. */
+export class Harness<D extends Datapath = MemoryDatapath> {
   readonly world: World;
-  readonly datapath: MemoryDatapath;
+  readonly datapath: D;
   readonly engine: Engine;
   now: number;
   /** Errors and warnings that the engine logged. */
@@ -54,15 +56,21 @@ export class Harness {
   constructor(
     world: World,
     state: MemoryState,
-    options: { now?: number; publish?: boolean; limits?: Record<string, number> } = {},
+    options: {
+      now?: number;
+      publish?: boolean;
+      limits?: Record<string, number>;
+      datapath?: D;
+      underlay?: UnderlayView;
+    } = {},
   ) {
     this.world = world;
     this.now = options.now ?? 1_000;
-    this.datapath = new MemoryDatapath(state);
+    this.datapath = options.datapath ?? (new MemoryDatapath(state) as Datapath as D);
     const publish = options.publish ?? true;
     this.engine = new Engine({
       datapath: this.datapath,
-      underlay: new FakeUnderlay(),
+      underlay: options.underlay ?? new FakeUnderlay(),
       peerMacs: NO_PEERS,
       hostId: LOCAL_HOST,
       limits: parseConfig({ limits: { maxFlows: state.flows.capacity, ...options.limits } }).limits,

@@ -209,13 +209,13 @@ export class PacketPath {
     const { core, output } = this;
     if (sim.divergent) {
       for (let i = 0; i < sim.outputCount; i++) {
-        core.translator.translate(sim, i, output);
+        core.translator.translate(sim, i, inPort, output);
         const final = sim.outputKeys.subarray(i * KEY_SIZE, (i + 1) * KEY_SIZE);
         this.execute(key, final, sim.outputTtlDec[i], frame, vnetHeader, inPort);
       }
       return;
     }
-    core.translator.translate(sim, -1, output);
+    core.translator.translate(sim, -1, inPort, output);
     if (output.output === OUT_DROP) core.counters.drops[output.reason]++;
     else if (output.mtu !== 0 && segmentLength > output.mtu) {
       core.counters.drops[TOO_BIG]++;
@@ -348,9 +348,10 @@ export class PacketPath {
     if (sim.verdict === VERDICT_FORWARD) {
       for (let i = 0; i < sim.outputCount; i++) {
         if (!sim.divergent && i > 0) break;
-        core.translator.translate(sim, sim.divergent ? i : -1, this.output);
+        core.translator.translate(sim, sim.divergent ? i : -1, 0, this.output);
         const final = sim.divergent ? sim.outputKeys.subarray(i * KEY_SIZE, (i + 1) * KEY_SIZE) : sim.key;
-        this.execute(key, final, sim.divergent ? sim.outputTtlDec[i] : sim.ttlDec, frame, null, inPort);
+        // The datapath floods nothing back to the port of the action: the answer may be for it.
+        this.execute(key, final, sim.divergent ? sim.outputTtlDec[i] : sim.ttlDec, frame, null, 0);
       }
     } else core.counters.drops[sim.reason]++;
     this.sendGenerated(sim, inPort, generation, now);
@@ -385,7 +386,7 @@ export class PacketPath {
     if (!sim.cacheable) return FLOW_STALE;
     // The source MAC was seen elsewhere since: only a packet can say that it is back here, so the next one has to come up.
     if (sourceMoved(sim, input.port)) return FLOW_STALE;
-    if (sim.verdict === VERDICT_FORWARD) core.translator.translate(sim, -1, this.output);
+    if (sim.verdict === VERDICT_FORWARD) core.translator.translate(sim, -1, inPort, this.output);
     else setDrop(this.output, sim.reason);
     const mac = this.holdMac(key, input.port, input.port, now);
     const rules = core.rules.intern(sim);

@@ -79,12 +79,15 @@ export class Translator {
     this.hostId = hostId;
   }
 
-  /** Translates output number `index` of a divergent simulation, or all of a plain one (`index` −1), into `out`. */
-  translate(sim: Simulation, index: number, out: Output): void {
+  /**
+   * Translates output number `index` of a divergent simulation, or all of a plain one (`index` −1), into `out`. `inPort`: the
+   * interface that the packet came by, to which no flood goes back; 0: a device of this host sends it.
+   */
+  translate(sim: Simulation, index: number, inPort: number, out: Output): void {
     reset(out);
     if (index >= 0) this.unicast(sim.outputs[index], sim.outputKeys, index * 64, out);
     else if (sim.outputCount === 1) this.unicast(sim.outputs[0], sim.key, 0, out);
-    else this.flood(sim, out);
+    else this.flood(sim, inPort, out);
   }
 
   private unicast(handle: number, key: Uint8Array, keyBase: number, out: Output): void {
@@ -125,7 +128,7 @@ export class Translator {
     return mac !== '' && macEquals(key, base + K_ETH_DST, macParse(mac), 0);
   }
 
-  private flood(sim: Simulation, out: Output): void {
+  private flood(sim: Simulation, inPort: number, out: Output): void {
     const local: number[] = [];
     /** Per peer: ports behind its flood key (by bridge), to be sent once if the set is what the peer delivers to. */
     const plain = new Map<string, { peer: number; host: string; bridge: number; ports: SimPort[] }>();
@@ -137,7 +140,7 @@ export class Translator {
       if (port.hostId === this.hostId) {
         out.tags.push(localPortTag(handle));
         const ifindex = this.bindings.ifindex(port.id);
-        if (ifindex !== 0) local.push(ifindex);
+        if (ifindex !== 0 && ifindex !== inPort) local.push(ifindex);
         continue;
       }
       out.tags.push(tunnelTag(this.view.handle(port.hostId)));

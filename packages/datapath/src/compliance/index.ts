@@ -12,10 +12,11 @@ import type { DriverFactory } from './testbed.ts';
 import { tunnelTests } from './tunnels.ts';
 import { upcallTests } from './upcalls.ts';
 
+export { createEbpf, needsEbpf } from '../ebpf/testing.ts';
 export { Bench } from './bench.ts';
 export { type DifferentialOptions, describeDifferential } from './differential.ts';
 export { describeInterop } from './interop.ts';
-export { group } from './suite.ts';
+export { group, guard } from './suite.ts';
 export * from './testbed.ts';
 export { TwoHosts } from './two-hosts.ts';
 
