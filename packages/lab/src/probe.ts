@@ -19,9 +19,13 @@ export interface Probe {
   stop(): Promise<ProbeReport>;
 }
 
-/** Pings from a VM every `intervalMs` until stopped. Resolves with the first answer. */
-export async function startProbe(vm: VmPlan, address: string, intervalMs = 10): Promise<Probe> {
-  const argv = ['ping', '-n', '-W', '1', '-i', String(intervalMs / 1000), address];
+/**
+ * Pings from a VM every `intervalMs` until stopped. Resolves with the first answer.
+ * @param echoId ICMP identifier, 1–65,535, where the probe has to be told from others; default: any
+ */
+export async function startProbe(vm: VmPlan, address: string, intervalMs = 10, echoId?: number): Promise<Probe> {
+  const id = echoId === undefined ? [] : ['-e', String(echoId)];
+  const argv = ['ping', '-n', '-W', '1', '-i', String(intervalMs / 1000), ...id, address];
   const ping = runInBackground(inNetns(vm.namespace, ['stdbuf', '-oL', ...argv]));
   await ping.waitFor('icmp_seq=');
   const sequences = () => [...ping.output().matchAll(/icmp_seq=(\d+) .*ttl=/g)].map((match) => Number(match[1]));

@@ -1,6 +1,7 @@
 /** A change of the topology reaches traffic that is under way, and is undone as quickly. */
+import { randomInt } from 'node:crypto';
 import { awaitConvergence } from '../convergence.ts';
-import { type FaultStep, perform } from '../faults/fault.ts';
+import { type FaultStep, nftFault, perform } from '../faults/fault.ts';
 import { labUuid } from '../names.ts';
 import { startProbe } from '../probe.ts';
 import { killAgent, restartAgent } from '../restart.ts';
@@ -17,6 +18,9 @@ const HOW = [
   'router-down',
   'port-deleted',
 ] as const;
+
+/** ICMP identifiers of one check; a power of two. */
+const ECHO_IDS = 256;
 
 interface Fields {
   readonly from: string;
@@ -44,7 +48,7 @@ export const change = defineKind({
     const source = context.vm(from);
     const address = context.address(context.vm(to), family);
     const { apply, undo } = await prepare(context, fields);
-    const probe = await startProbe(source, address, 20);
+    const probe = await startProbe(source, address, 20, echoIds(context) + randomInt(1, ECHO_IDS));
     try {
       const host = context.hostOf(source);
       if (whileDead) await killAgent(context.lab, host);
@@ -75,14 +79,23 @@ export const change = defineKind({
   sabotage(context, { from, to, family }) {
     const source = context.vm(from);
     const address = context.address(context.vm(to), family);
-    const argv = (verb: string) => ['ip', 'addr', verb, `${address}/${family === 4 ? 32 : 128}`, 'dev', 'lo'];
-    return {
-      what: `${from} takes itself for ${address}: whatever is changed, it is answered`,
-      plant: [{ do: 'exec', namespace: source.namespace, argv: argv('add') }],
-      remove: [{ do: 'exec', namespace: source.namespace, argv: argv('del') }],
-    };
+    const [ip, icmp] = family === 4 ? ['ip', 'icmp'] : ['ip6', 'icmpv6'];
+    const match = `${ip} daddr ${address} ${icmp} type echo-request ${icmp} id & ${0x10000 - ECHO_IDS} == ${echoIds(context)}`;
+    return nftFault(
+      `${from} answers the requests of ${context.checkName} itself: whatever is changed, there are answers`,
+      source.namespace,
+      `chain out { type nat hook output priority -100; ${match} dnat ${ip} to ${context.address(source, family)}; }`,
+    );
   },
 });
+
+/**
+ * First of the ICMP identifiers that tell the probe of this check from all others, so that its fault is no other's. Each run takes
+ * another: connection tracking in the guest, which the fault switches on, remembers what became of the last.
+ */
+function echoIds(context: CheckContext): number {
+  return Number.parseInt(labUuid('echo', context.checkName).slice(0, 4), 16) & (0x10000 - ECHO_IDS);
+}
 
 /** The steps of a change and of its undoing; both may be performed twice. */
 async function prepare(
