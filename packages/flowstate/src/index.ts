@@ -1,0 +1,21 @@
+export * from './audience.ts';
+export * from './block-table.ts';
+export * from './digest.ts';
+export * from './errors.ts';
+export { regionBytes, type TableOptions } from './memory.ts';
+export * from './nat-pool.ts';
+export {
+  ConnectionRecord,
+  FLAG_ASIDE,
+  FLAG_CAPPED,
+  FLAG_KEEP,
+  FLAG_LIVE,
+  FLAG_NO_RETURN,
+  FLAG_SHARED,
+  FLAG_TOMBSTONE,
+} from './record.ts';
+export * from './table.ts';
+export * from './timeouts.ts';
+export * from './tuple.ts';
+export { UuidTable } from './uuid-table.ts';
+export { addressToWords, wordsAreV4, wordsToAddress } from './words.ts';
