@@ -34,10 +34,12 @@ import type {
   TunnelSpec,
   Upcall,
 } from '../contract.ts';
+import { prepareUnderlay } from '../ebpf/devices.ts';
 import { DatapathError } from '../errors.ts';
 import { MAX_FRAME, tunnelOverhead, VXLAN_PORT } from '../oracle/index.ts';
 import { Engine } from './engine.ts';
 import { attachFilter, tunnelFilter } from './filter.ts';
+import { closeGroDevice, openGroDevice } from './gro-device.ts';
 import { isolate, removeDropProgram } from './isolate.ts';
 import { PortSender } from './port-sender.ts';
 import { openQuietSockets } from './quiet-sockets.ts';
@@ -72,6 +74,8 @@ export class UserspaceDatapath implements Datapath {
   readonly #portSender: PortSender;
   readonly #underlaySender: UnderlaySender;
   readonly #quiet: number[];
+  /** There is a device that has the kernel merge arrivals over VXLAN. */
+  readonly #merging: boolean;
   readonly #lock: PidFile;
   /** Ports that carry our drop program, attached or not. */
   readonly #isolated = new Map<number, boolean>();
@@ -111,7 +115,8 @@ export class UserspaceDatapath implements Datapath {
       this.#netlink = open(new NetlinkSocket());
       this.#portSender = open(new PortSender(failed));
       this.#underlaySender = open(new UnderlaySender(failed));
-      this.#quiet = openQuietSockets(options.encap, vxlanPort);
+      this.#merging = options.encap === 'vxlan' && openGroDevice(this.#netlink, options.instance, vxlanPort);
+      this.#quiet = this.#merging ? [] : openQuietSockets(options.encap, vxlanPort);
       this.#epoll.add(this.#wake.fd, EPOLLIN);
     } catch (error) {
       for (const resource of opened) resource.close();
@@ -167,6 +172,7 @@ export class UserspaceDatapath implements Datapath {
   attachUnderlay(ifindex: number): void {
     this.#check();
     for (const r of this.#receivers.values()) if (r.underlay && r.ifindex === ifindex) return;
+    prepareUnderlay(this.#netlink, ifindex, this.options.encap);
     const fd = openPacketSocket({ ifindex, vnetHeader: true });
     attachFilter(fd, tunnelFilter(this.options.encap, this.#tables.vxlanPort));
     this.#receive(fd, ifindex, true);
@@ -388,6 +394,7 @@ export class UserspaceDatapath implements Datapath {
     this.#portSender.close();
     this.#underlaySender.close();
     if (options.destroy) for (const ifindex of this.#isolated.keys()) removeDropProgram(this.#netlink, ifindex);
+    if (this.#merging) closeGroDevice(this.#netlink, this.options.instance);
     this.#netlink.close();
     this.#releaseMemory();
   }
