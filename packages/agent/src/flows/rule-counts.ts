@@ -20,10 +20,14 @@ export class RuleCounts {
   changed = false;
   private readonly datapath: Datapath;
   private readonly clock: () => number;
-  /** The datapath's counters of each slot, as far as they have been given to rules. */
+  /**
+   * The datapath's counters of each slot, as far as they have been given to rules. Of a flow without rules the bytes are not kept
+   * up. Memory of slots that were never used is never touched, and so takes no room.
+   */
   private readonly seenPackets: Float64Array;
   private readonly seenBytes: Float64Array;
-  private readonly setOf: Int32Array;
+  /** List of each slot, plus one: 0 is NO_RULES. */
+  private readonly setPlusOne: Int32Array;
 
   constructor(datapath: Datapath, clock: () => number) {
     const capacity = datapath.options.maxFlows;
@@ -32,18 +36,18 @@ export class RuleCounts {
     this.activeAt = new Float64Array(capacity);
     this.seenPackets = new Float64Array(capacity);
     this.seenBytes = new Float64Array(capacity);
-    this.setOf = new Int32Array(capacity).fill(NO_RULES);
-    datapath.readCounters(this.seenPackets, this.seenBytes);
+    this.setPlusOne = new Int32Array(capacity);
   }
 
   /** An adopted flow: what it counts from now on waits until `assign` says which rules it has passed. */
   adopt(slot: number): void {
-    this.setOf[slot] = UNKNOWN;
+    this.setPlusOne[slot] = UNKNOWN + 1;
+    this.datapath.readCounter(slot, this.seenPackets, this.seenBytes);
   }
 
   /** What an adopted flow had counted already when an earlier process wrote it down. */
   restore(slot: number, packets: number, bytes: number): void {
-    if (this.setOf[slot] !== UNKNOWN || packets > this.seenPackets[slot] || bytes > this.seenBytes[slot]) return;
+    if (this.of(slot) !== UNKNOWN || packets > this.seenPackets[slot] || bytes > this.seenBytes[slot]) return;
     this.seenPackets[slot] = packets;
     this.seenBytes[slot] = bytes;
   }
@@ -63,34 +67,36 @@ export class RuleCounts {
 
   /** List of a flow; negative: none, or not known yet. */
   of(slot: number): number {
-    return this.setOf[slot];
+    return this.setPlusOne[slot] - 1;
   }
 
   /** True of an adopted flow whose rules are not known yet. */
   isUnknown(slot: number): boolean {
-    return this.setOf[slot] === UNKNOWN;
+    return this.of(slot) === UNKNOWN;
   }
 
   /** From now on the flow's packets count for this list, of which the flow gets a hold of its own. */
   assign(slot: number, set: number): void {
-    const before = this.setOf[slot];
+    const before = this.of(slot);
     if (before === set) return;
     if (before !== UNKNOWN) this.read(slot);
     this.sets.hold(set);
-    this.setOf[slot] = set;
+    this.setPlusOne[slot] = set + 1;
     this.sets.release(before);
   }
 
   /** The flow is gone from the datapath: what it has counted since it was last read is its last. */
   vacate(slot: number): void {
     this.read(slot);
-    this.sets.release(this.setOf[slot]);
-    this.setOf[slot] = NO_RULES;
+    this.sets.release(this.of(slot));
+    this.setPlusOne[slot] = 0;
   }
 
   /** A packet that a flow would have taken was carried by the agent. */
   carried(slot: number, bytes: number): void {
-    this.sets.count(this.setOf[slot], 1, bytes, this.clock());
+    const set = this.of(slot);
+    if (set < 0) return;
+    this.sets.count(set, 1, bytes, this.clock());
     this.changed = true;
   }
 
@@ -109,13 +115,12 @@ export class RuleCounts {
     const more = packets - this.seenPackets[slot];
     if (more === 0) return;
     this.activeAt[slot] = now;
-    const set = this.setOf[slot];
+    const set = this.of(slot);
     if (set === UNKNOWN) return;
-    if (set >= 0) {
-      this.sets.count(set, more, bytes - this.seenBytes[slot], now);
-      this.changed = true;
-    }
     this.seenPackets[slot] = packets;
+    if (set < 0) return;
+    this.sets.count(set, more, bytes - this.seenBytes[slot], now);
+    this.changed = true;
     this.seenBytes[slot] = bytes;
   }
 
@@ -128,7 +133,7 @@ export class RuleCounts {
     if (more === 0) return;
     const now = this.clock();
     this.activeAt[slot] = now;
-    const set = this.setOf[slot];
+    const set = this.of(slot);
     if (set < 0) return;
     this.sets.count(set, more, seenBytes[slot] - bytes, now);
     this.changed = true;
@@ -136,8 +141,8 @@ export class RuleCounts {
 
   /** Visits where the flows that pass rules stand. */
   forEachFlow(visit: (slot: number, packets: number, bytes: number) => void): void {
-    for (let slot = 0; slot < this.setOf.length; slot++) {
-      if (this.setOf[slot] !== NO_RULES) visit(slot, this.seenPackets[slot], this.seenBytes[slot]);
+    for (let slot = 0; slot < this.setPlusOne.length; slot++) {
+      if (this.of(slot) !== NO_RULES) visit(slot, this.seenPackets[slot], this.seenBytes[slot]);
     }
   }
 }

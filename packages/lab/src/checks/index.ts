@@ -12,6 +12,7 @@ import { flood } from './flood.ts';
 import { floodFiltered } from './flood-filtered.ts';
 import { fragments } from './fragments.ts';
 import { frames } from './frames.ts';
+import { addressGroup, jump, portGroup } from './groups.ts';
 import { gsoUdp } from './gso-udp.ts';
 import { hostStack } from './host-stack.ts';
 import { hostileUnderlay } from './hostile-underlay.ts';
@@ -22,6 +23,8 @@ import { linkFailover } from './link-failover.ts';
 import { macMoves } from './mac-moves.ts';
 import { pathMtu } from './path-mtu.ts';
 import { ping } from './ping.ts';
+import { reject } from './reject.ts';
+import { ruleCounters, ruleLog } from './rules.ts';
 import { spray } from './spray.ts';
 import { storeAway } from './store-away.ts';
 import { tcp } from './tcp.ts';
@@ -30,6 +33,7 @@ import { trace } from './trace.ts';
 import { transfer } from './transfer.ts';
 import { udp } from './udp.ts';
 import { upcalls } from './upcalls.ts';
+import { vlanFilter } from './vlan-filter.ts';
 import { wire } from './wire.ts';
 
 export const CHECK_KINDS: readonly CheckKind[] = [
@@ -46,6 +50,13 @@ export const CHECK_KINDS: readonly CheckKind[] = [
   doors,
   flood,
   fragments,
+  reject,
+  addressGroup,
+  portGroup,
+  jump,
+  vlanFilter,
+  ruleCounters,
+  ruleLog,
   frames,
   hostStack,
   isolation,
