@@ -2,6 +2,7 @@
 import { chmod, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { isAlive, killTree, type ProcessIdentity, processIdentity } from '@weft/sys';
+import { prepareChecks } from './checks/index.ts';
 import { awaitConvergence } from './convergence.ts';
 import { LabError } from './errors.ts';
 import { run } from './exec.ts';
@@ -14,6 +15,7 @@ import { LABS_DIRECTORY, labPaths } from './paths.ts';
 import { type LabOptions, type LabPlan, planLab, type VmPlan } from './plan.ts';
 import { RestClient } from './rest.ts';
 import { isUserNamespace, needsUserNamespace } from './rootless.ts';
+import type { AgentCheck } from './scenario/agent.ts';
 import { parseScenario } from './scenario/parse.ts';
 import { configureAgent, startAgent, startApi } from './services.ts';
 import { type LabState, newState, planOf, readState, requireState, writeState } from './state.ts';
@@ -33,6 +35,8 @@ export interface Lab {
 export interface UpOptions extends LabOptions {
   /** Told of each step. */
   readonly onStep?: (text: string) => void;
+  /** Judges the scenario's `agent` fields before anything is made. Without it the agent refuses them when it starts. */
+  readonly checkAgent?: AgentCheck;
 }
 
 /** Root is needed, and what root makes here is for root only: files, sockets, captures of other programs too. */
@@ -54,9 +58,11 @@ async function readScenario(file: string): Promise<string> {
 export async function labUp(file: string, options: UpOptions = {}): Promise<{ lab: Lab; fresh: boolean }> {
   const step = options.onStep ?? (() => {});
   const text = await readScenario(file);
-  const { onStep: _, ...asked } = options;
+  const { onStep: _, checkAgent, ...asked } = options;
   const labOptions = withoutRoot(asked);
-  const plan = planLab(parseScenario(text, file), labOptions);
+  const scenario = parseScenario(text, file, checkAgent);
+  prepareChecks(scenario);
+  const plan = planLab(scenario, labOptions);
   requireRoot();
   return withLock(plan.paths.lock, async () => {
     const wanted = newState(file, text, { ...labOptions, name: plan.name });

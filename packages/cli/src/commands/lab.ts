@@ -87,13 +87,17 @@ interface UpFlags {
 }
 
 async function up(scenario: string | undefined, flags: UpFlags): Promise<void> {
-  const { DEFAULT_SCENARIO, labUp } = await import('@weft/lab');
+  const [{ DEFAULT_SCENARIO, labUp }, { parseConfig }] = await Promise.all([
+    import('@weft/lab'),
+    import('@weft/agent'),
+  ]);
   const { json, hosts, ...texts } = flags;
   const start = performance.now();
   const { lab, fresh } = await labUp(scenario ?? DEFAULT_SCENARIO, {
     // Validated by the lab, which names the values that it takes.
     ...(texts as { name?: string; encap?: 'gre'; underlay?: 'ipv4'; datapath?: 'ebpf' }),
     ...(hosts !== undefined && { hosts: Number(hosts) }),
+    checkAgent: (fields) => parseConfig(fields, 'agent'),
     ...(json !== true && { onStep: (text: string) => print(`  ${text}`) }),
   });
   if (json) return printJson(describe(lab));

@@ -1,4 +1,5 @@
 /** What a kind of check is. Each kind is one file beside this one and a line in `index.ts`. */
+import { canonicalIp } from '@weft/topology';
 import { LabError } from '../errors.ts';
 import type { Fault } from '../faults/fault.ts';
 import type { Lab } from '../lab.ts';
@@ -99,7 +100,7 @@ export class CheckFields<K extends string> {
     return this.#fields
       .get(name)
       .list()
-      .map((item) => item.canonical((text) => (isIp(text) ? text : undefined), 'must be an IP address'));
+      .map((item) => item.canonical(canonicalIp, 'must be an IP address'));
   }
 
   #readVm(reader: Reader): string {
@@ -107,10 +108,6 @@ export class CheckFields<K extends string> {
     if (!allVms(this.#scenario).some((vm) => vm.name === name)) reader.fail(`"${name}" is not a VM of the scenario`);
     return name;
   }
-}
-
-function isIp(text: string): boolean {
-  return /^[0-9a-f.:]+$/.test(text);
 }
 
 export interface CheckKind<F = unknown, K extends string = string> {

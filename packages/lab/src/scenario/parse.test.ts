@@ -81,6 +81,61 @@ describe('what is wrong is named by line and field', () => {
     ['an unknown kind', 'kind: ping', 'kind: pang', 25, /"pang" is not a kind of check; the kinds are: agent-restart/],
     ['an unknown VM in a check', 'to: gw', 'to: nobody', 25, /checks\[0\]\.to "nobody" is not a VM/],
     ['an unknown field of a check', 'to: gw', 'to: gw, colour: 1', 25, /checks\[0\]\.colour is not a field here/],
+    [
+      'hops that are no addresses',
+      'kind: ping, from: a1, to: gw',
+      'kind: trace, from: a1, to: gw, hops: [10.1.0]',
+      25,
+      /checks\[0\]\.hops\[0\] must be an IP/,
+    ],
+    [
+      'a bad type of a rule',
+      'type: drop, nwProto',
+      'type: explode, nwProto',
+      8,
+      /rules\[0\]\.type must be one of accept/,
+    ],
+    ['an unknown field of a rule', 'nwProto: 6', 'nwProtocol: 6', 8, /rules\[0\]\.nwProtocol is not a known/],
+    ['a bad prefix in a rule', 'nwProto: 6', 'nwSrc: 10.0.0.0/99', 8, /rules\[0\]\.nwSrc must be a CIDR/],
+    ['a range the wrong way round', 'nwProto: 6', 'tpDst: { start: 5, end: 1 }', 8, /rules\[0\]\.tpDst\.end must not/],
+    ['a jump to nowhere', 'type: drop, nwProto: 6', 'type: jump', 8, /rules\[0\]\.jumpChainId is required/],
+    ['a port that has no id', 'nwProto: 6', 'inPorts: [x]', 8, /rules\[0\]\.inPorts\[0\] must be a UUID/],
+    ['a chain named by a rule', 'nwProto: 6', 'position: 2', 8, /rules\[0\]\.position follows from/],
+    ['a next hop of the other family', 'via: 10.1.0.9', "via: 'fd00::9'", 12, /routes\[0\]\.via is not IPv4/],
+    [
+      'a source of the other family',
+      'via: 10.1.0.9',
+      "src: 'fd00::/8', via: 10.1.0.9",
+      12,
+      /routes\[0\]\.src is not IPv4/,
+    ],
+    ['a MAC of a group', '02:00:00:00:00:01', '03:00:00:00:00:01', 17, /vms\[0\]\.mac must be a MAC address, no group/],
+    [
+      'a MAC twice',
+      '02:00:00:00:00:02',
+      '02:00:00:00:00:01',
+      22,
+      /interfaces\[0\]\.mac .* is VM a1's in network "left"/,
+    ],
+    ['an address twice', '[10.1.0.9]', '[10.1.0.11]', 22, /addresses\[0\] 10\.1\.0\.11 is VM a1's/],
+    ['the address of the gateway', '[10.1.0.9]', '[10.1.0.1]', 22, /addresses\[0\] 10\.1\.0\.1 is the gateway's/],
+    ['no route', 'forward: true', 'routes: [defualt via 10.1.0.1]', 20, /vms\[1\]\.routes\[0\] must be a route/],
+    [
+      'a route by nobody',
+      'forward: true',
+      'routes: [default via]',
+      20,
+      /routes\[0\] must be a route .* "via" needs an address/,
+    ],
+    ['a word of no route', 'forward: true', 'routes: [default vai 10.1.0.1]', 20, /"vai" is none of them/],
+    ['agents with one id', 'name: demo', 'name: demo\nagent: { hostId: x }', 2, /agent\.hostId is set by the lab/],
+    [
+      'an encapsulation of agents',
+      'name: demo',
+      'name: demo\nagent: { encap: gre }',
+      2,
+      /agent\.encap is the same on all hosts/,
+    ],
     ['a bad value in a check', 'to: gw', 'to: gw, count: 0', 25, /checks\[0\]\.count must be a whole number from 1/],
   ];
   for (const [what, from, to, line, message] of cases) {
@@ -122,6 +177,18 @@ describe('what is wrong is named by line and field', () => {
       const path = resolve(import.meta.dirname, '../../scenarios', file);
       assert.ok(parseScenario(readFileSync(path, 'utf8'), file).hosts.length > 0);
     }
+  });
+
+  test('what the agent would refuse', () => {
+    const check = (fields: Record<string, unknown>) => {
+      if ('colour' in fields) throw new Error('colour is unknown');
+    };
+    const text = GOOD.replace('name: demo', 'agent:\n  log: {}\n  colour: 1');
+    assert.throws(
+      () => parseScenario(text, 'demo.yaml', check),
+      /^LabError: demo\.yaml:3:\d+: agent\.colour is refused by the agent: colour is unknown/,
+    );
+    parseScenario(text.replace('colour', 'limits'), 'demo.yaml', check);
   });
 
   test('overlapping networks on one router', () => {

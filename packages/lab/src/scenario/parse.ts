@@ -1,10 +1,21 @@
 /** From the text of a scenario file to a `Scenario`, or to an error that names line and field. */
-import { canonicalAddressWithPrefix, canonicalIp, canonicalMac, canonicalSubnet } from '@weft/topology';
+import {
+  canonicalAddressWithPrefix,
+  canonicalIp,
+  canonicalMac,
+  canonicalSubnet,
+  isAssignableMac,
+  parseCidr,
+  parseIp,
+} from '@weft/topology';
 import { LineCounter, parseDocument } from 'yaml';
 import { LabError } from '../errors.ts';
 import { isLabName } from '../names.ts';
+import { type AgentCheck, readAgent } from './agent.ts';
+import { readGuestRoute } from './guest-route.ts';
 import { Reader } from './reader.ts';
 import { checkReferences } from './references.ts';
+import { readRule } from './rule.ts';
 import type {
   CheckSpec,
   Network,
@@ -21,7 +32,7 @@ const NAME_EXPECTED = 'must be 1 to 12 of a-z, 0-9 and -, beginning with a lette
 const LONG_NAME = /^[a-z][a-z0-9-]{0,62}$/;
 
 /** Parses and validates. `file` is what error messages call the source. Throws WEFT_SCENARIO. */
-export function parseScenario(text: string, file: string): Scenario {
+export function parseScenario(text: string, file: string, checkAgent?: AgentCheck): Scenario {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
   const [problem] = document.errors;
@@ -37,7 +48,7 @@ export function parseScenario(text: string, file: string): Scenario {
     underlay: fields.optional('underlay', (reader) => reader.oneOf(['ipv4', 'ipv6']), 'ipv4'),
     hosts: fields.get('hosts').list().map(readName),
     tenants: fields.get('tenants').list().map(readTenant),
-    agent: fields.optional('agent', readAgent, {}),
+    agent: fields.optional('agent', (reader) => readAgent(reader, checkAgent), {}),
     checks: fields.optional('checks', (reader) => reader.list().map(readCheck), []),
   };
   checkReferences(scenario, root);
@@ -64,13 +75,7 @@ function readChain(reader: Reader): ScenarioChain {
   const fields = reader.map(['name', 'rules']);
   return {
     name: readName(fields.get('name')),
-    rules: fields
-      .get('rules')
-      .list()
-      .map((rule) => {
-        rule.openMap().get('type').string();
-        return rule.plain() as Record<string, unknown>;
-      }),
+    rules: fields.get('rules').list().map(readRule),
   };
 }
 
@@ -91,9 +96,14 @@ function readRoute(reader: Reader): ScenarioRoute {
   if (type === 'normal' && via === undefined) reader.fail('lacks the field "via", which a normal route needs');
   if (type !== 'normal' && via !== undefined) fields.get('via').fail(`has no meaning in a ${type} route`);
   const subnet = (field: Reader) => field.canonical(canonicalSubnet, 'must be a CIDR such as 10.0.0.0/24');
+  const dst = subnet(fields.get('dst'));
+  const src = fields.optional('src', subnet);
+  const { family } = parseCidr(dst)!;
+  if (src !== undefined && parseCidr(src)!.family !== family) fields.get('src').fail(`is not IPv${family}, as dst is`);
+  if (via !== undefined && familyOf(via) !== family) fields.get('via').fail(`is not IPv${family}, as dst is`);
   return {
-    dst: subnet(fields.get('dst')),
-    src: fields.optional('src', subnet),
+    dst,
+    src,
     type,
     via,
     weight: fields.optional('weight', (field) => field.integer(0, 2 ** 31 - 1), 0),
@@ -145,18 +155,14 @@ function readVm(reader: Reader): Vm {
     name: readName(fields.get('name')),
     host: readName(fields.get('host')),
     interfaces,
-    routes: fields.optional(
-      'routes',
-      (list) => list.list().map((item) => item.string(/^[0-9a-z:./ ]+$/, 'must be a route in the words of `ip route`')),
-      [],
-    ),
+    routes: fields.optional('routes', (list) => list.list().map(readGuestRoute), []),
     forward: fields.optional('forward', (field) => field.boolean(), false),
     mtu: fields.optional('mtu', (field) => field.integer(1280, 65_535)),
   };
 }
 
 function readInterface(fields: ReturnType<Reader['map']>): VmInterface {
-  const mac = fields.get('mac').canonical(canonicalMac, 'must be a MAC address such as 02:00:00:00:00:01');
+  const mac = fields.get('mac').canonical(unicastMac, 'must be a MAC address, no group’s, such as 02:00:00:00:00:01');
   const address = (item: Reader) => item.canonical(canonicalIp, 'must be an IPv4 or IPv6 address');
   if (!fields.has('network')) {
     for (const name of NETWORK_FIELDS) if (fields.has(name)) fields.get(name).fail('has no meaning without a network');
@@ -188,15 +194,18 @@ function readInterface(fields: ReturnType<Reader['map']>): VmInterface {
   };
 }
 
+function unicastMac(text: string): string | undefined {
+  const mac = canonicalMac(text);
+  return mac !== undefined && isAssignableMac(mac) ? mac : undefined;
+}
+
+function familyOf(ip: string): 4 | 6 {
+  return parseIp(ip)!.length === 4 ? 4 : 6;
+}
+
 /** A bare address would be a subnet of its own. */
 function withLength(text: string): string | undefined {
   return text.includes('/') ? canonicalAddressWithPrefix(text) : undefined;
-}
-
-/** Understood by the agent itself, which refuses what it does not know. */
-function readAgent(reader: Reader): Record<string, unknown> {
-  reader.openMap();
-  return reader.plain() as Record<string, unknown>;
 }
 
 function readCheck(reader: Reader): CheckSpec {

@@ -32,6 +32,15 @@ export class Reader {
     throw new LabError('WEFT_SCENARIO', `${this.#source.file}:${line}:${col}: ${field} ${expected}`);
   }
 
+  /** This place under the name of a field that is not there, for messages. */
+  named(field: string): Reader {
+    return new Reader(this.#source, this.#node, `${this.path}.${field}`);
+  }
+
+  isMap(): boolean {
+    return isMap(this.#node);
+  }
+
   string(pattern?: RegExp, expected = 'must be a string'): string {
     const value = isScalar(this.#node) ? this.#node.value : undefined;
     if (typeof value !== 'string' || (pattern && !pattern.test(value))) this.fail(expected);

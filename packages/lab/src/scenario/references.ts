@@ -79,6 +79,11 @@ function checkTenant(scenario: Scenario, tenant: Tenant, at: At): void {
       if (clash) at('networks', n, 'gateway').fail(`${clash} overlaps network "${other.name}" on the same router`);
     }
   });
+  const taken = new Map<string, string>();
+  for (const network of tenant.networks) {
+    if (network.router === undefined) continue;
+    for (const gateway of network.gateway) taken.set(`${network.name} ${gateway.split('/')[0]}`, 'the gateway');
+  }
   tenant.vms.forEach((vm, v) => {
     if (!scenario.hosts.includes(vm.host)) at('vms', v, 'host').fail(`"${vm.host}" is not a host of the scenario`);
     vm.interfaces.forEach((iface, i) => {
@@ -91,6 +96,16 @@ function checkTenant(scenario: Scenario, tenant: Tenant, at: At): void {
         if (!isWithin(address, network)) {
           at(...path, 'addresses', a).fail(`${address} is not in a subnet of network "${network.name}"`);
         }
+      });
+      const take = (value: string, ...field: (string | number)[]) => {
+        const owner = taken.get(`${network.name} ${value}`);
+        if (owner !== undefined)
+          at(...path, ...field).fail(`${value} is ${owner}'s in network "${network.name}" already`);
+        taken.set(`${network.name} ${value}`, `VM ${vm.name}`);
+      };
+      take(iface.mac, 'mac');
+      iface.addresses.forEach((address, a) => {
+        take(address, 'addresses', a);
       });
     });
   });
