@@ -1,33 +1,17 @@
 /** One testbed shared by the tests of a group; each test begins with an empty table and silent wires. */
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { Bench } from './bench.ts';
+import { atEnd } from './leftovers.ts';
 import { type DriverFactory, Testbed, type TestbedOptions } from './testbed.ts';
 import { TwoHosts } from './two-hosts.ts';
 
 /** Declares a test of the group; the bench is ready inside. */
 export type GroupTest = (name: string, run: (b: Bench) => void) => void;
 
-let guarded = false;
-
-function closeAll(): void {
-  Testbed.closeAll();
-  TwoHosts.closeAll();
-}
-
-/** Namespaces outlive a process that is killed: not this one's. */
+/** Namespaces outlive a process that is killed: not this one's, and those of others go now. */
 export function guard(): void {
-  if (guarded) return;
-  guarded = true;
-  process.once('exit', closeAll);
-  for (const [signal, code] of [
-    ['SIGINT', 130],
-    ['SIGTERM', 143],
-  ] as const) {
-    process.once(signal, () => {
-      closeAll();
-      process.exit(code);
-    });
-  }
+  atEnd(Testbed.closeAll);
+  atEnd(TwoHosts.closeAll);
 }
 
 /** A group of tests on one testbed, ports and underlay attached. */

@@ -11,8 +11,6 @@
  * ```
  */
 import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { ipParse, macFormat, macParse } from '@weft/packet';
 import {
   addressAdd,
@@ -31,6 +29,7 @@ import {
   sysctlSet,
 } from '@weft/sys';
 import type { Datapath, DatapathOptions, PortSpec, TunnelSpec } from '../contract.ts';
+import { atEnd, directoryPrefix, uniqueId } from './leftovers.ts';
 import { Wire } from './wire.ts';
 
 /** How the suite gets drivers; each call happens with the calling thread inside the host's namespace. */
@@ -81,12 +80,13 @@ export class Testbed {
 
   constructor(factory: DriverFactory, options: TestbedOptions) {
     this.factory = factory;
-    const id = `${process.pid % 10_000}${serial++}`;
+    const id = uniqueId();
     const [host, vms, fabric] = (this.#names = ['h', 'v', 'f'].map((s) => `wdp-${id}-${s}`));
+    atEnd(Testbed.closeAll);
     alive.add(this);
-    this.#stateDir = mkdtempSync(join(tmpdir(), 'weft-compliance-'));
+    this.#stateDir = mkdtempSync(directoryPrefix('compliance'));
     this.options = {
-      instance: `t${id}`.slice(0, 8),
+      instance: `t${process.pid % 10_000}${serial++}`.slice(0, 8),
       encap: options.encap,
       maxFlows: options.maxFlows ?? 1024,
       stateDir: this.#stateDir,

@@ -8,8 +8,6 @@
  * ```
  */
 import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import {
   ACTION_SIZE,
   classFor,
@@ -36,6 +34,7 @@ import {
   spawnIn,
 } from '@weft/sys';
 import type { Datapath, Upcall } from '../contract.ts';
+import { atEnd, directoryPrefix, uniqueId } from './leftovers.ts';
 import type { DriverFactory } from './testbed.ts';
 
 const PEER = 1;
@@ -73,14 +72,16 @@ export class TwoHosts {
   #closed = false;
 
   constructor(factories: readonly [DriverFactory, DriverFactory], encap: 'gre' | 'vxlan', ipv6: boolean) {
-    const id = `${process.pid % 10_000}${serial++}`;
+    const id = uniqueId();
+    const number = `${process.pid % 10_000}${serial++}`;
     this.#names = ['a', 'b', 'va', 'vb'].map((s) => `wdt-${id}-${s}`);
+    atEnd(TwoHosts.closeAll);
     alive.add(this);
     try {
       for (const name of this.#names) createNetns(name);
       this.#wire(this.#names[0], 'u0', '02:0f:01:00:00:01', this.#names[1], 'u0', '02:0f:01:00:00:02', 1600);
       factories.forEach((factory, i) => {
-        this.#host(factory, i, `t${i}${id}`.slice(0, 8), encap, ipv6);
+        this.#host(factory, i, `t${i}${number}`.slice(0, 8), encap, ipv6);
       });
     } catch (error) {
       this.close();
@@ -122,7 +123,7 @@ export class TwoHosts {
       const eth0 = linkIndex(inside, 'eth0');
       addressAdd(inside, eth0, `10.9.0.${i + 1}/24`);
       addressAdd(inside, eth0, `fd00:9::${i + 1}/64`, { dad: false });
-      const stateDir = mkdtempSync(join(tmpdir(), 'weft-two-hosts-'));
+      const stateDir = mkdtempSync(directoryPrefix('two-hosts'));
       this.#directories.push(stateDir);
       const driver = runIn(ns, () => factory.create({ instance, encap, maxFlows: 1024, stateDir }));
       const port = linkIndex(nl, 'p1');

@@ -1,20 +1,18 @@
 /** What this driver's tests share. Not exported. */
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { cfunc, errno, SysError } from '@weft/sys';
+import { atEnd, directoryPrefix, unmount } from '../compliance/leftovers.ts';
 import type { DatapathOptions } from '../contract.ts';
 import { EbpfDatapath, type EbpfOptions, OBJECT_DIRECTORY } from './index.ts';
 
-const MNT_DETACH = 2;
 const cMount = cfunc('mount', 'int', ['str', 'str', 'str', 'ulong', 'void *']);
-const cUmount2 = cfunc('umount2', 'int', ['str', 'int']);
 
 let mounted: string | undefined;
 
-function unmount(): void {
+function unmountOwn(): void {
   if (mounted === undefined) return;
-  cUmount2(mounted, MNT_DETACH);
+  unmount(mounted);
   rmdirSync(mounted);
   mounted = undefined;
 }
@@ -22,19 +20,13 @@ function unmount(): void {
 /** A bpffs of this process, unmounted when it ends, however it ends. */
 export function bpffs(): string {
   if (mounted !== undefined) return mounted;
-  const path = mkdtempSync(join(tmpdir(), 'weft-bpffs-'));
+  const path = mkdtempSync(directoryPrefix('bpffs'));
   if (cMount(`weft-${process.pid}`, path, 'bpf', 0, null) === -1) {
     rmSync(path, { recursive: true });
     throw new SysError('mount', errno(), `bpffs at ${path}`);
   }
   mounted = path;
-  process.once('exit', unmount);
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => {
-      unmount();
-      process.exit(128 + (signal === 'SIGINT' ? 2 : 15));
-    });
-  }
+  atEnd(unmountOwn);
   return path;
 }
 

@@ -37,6 +37,7 @@ import {
   setOffloads,
   sysctlSet,
 } from '@weft/sys';
+import { atEnd, uniqueId } from '../compliance/leftovers.ts';
 import type { Upcall } from '../contract.ts';
 import type { EbpfDatapath, EbpfOptions } from './index.ts';
 import { createEbpf } from './testing.ts';
@@ -51,15 +52,15 @@ export type Host = { name: string; ns: string; driver: EbpfDatapath; peer: numbe
 export type Decision = { options: ActionOptions; edit?: (key: Uint8Array) => void; cls?: number };
 export type Decide = (host: Host, inPort: number, key: Uint8Array, destination: string) => Decision | undefined;
 
-let serial = 0;
 const alive = new Set<TwoHosts>();
-process.once('exit', () => {
+
+function closeAll(): void {
   for (const lab of alive) lab.close();
-});
+}
 
 export class TwoHosts {
   readonly encap: 'gre' | 'vxlan';
-  readonly id = `webpf-${process.pid}${serial++}`;
+  readonly id = `webpf-${uniqueId()}`;
   readonly fabric = `${this.id}-f`;
   readonly hosts: Host[] = [];
   readonly vms: Vm[] = [];
@@ -71,6 +72,7 @@ export class TwoHosts {
   constructor(encap: 'gre' | 'vxlan', ipv6Underlay: boolean, extra: Partial<EbpfOptions> = {}) {
     this.encap = encap;
     this.#extra = extra;
+    atEnd(closeAll);
     alive.add(this);
     this.decide = (host, inPort, _key, destination) => this.#bridge(host, inPort, destination);
     this.#build(ipv6Underlay);
