@@ -4,6 +4,7 @@ export * from './digest.ts';
 export * from './errors.ts';
 export { regionBytes, type TableOptions } from './memory.ts';
 export * from './nat-pool.ts';
+export * from './peer-keys.ts';
 export {
   ConnectionRecord,
   FLAG_ASIDE,
@@ -14,8 +15,13 @@ export {
   FLAG_SHARED,
   FLAG_TOMBSTONE,
 } from './record.ts';
+export * from './sent-log.ts';
+export * from './session.ts';
 export * from './table.ts';
 export * from './timeouts.ts';
 export * from './tuple.ts';
 export { UuidTable } from './uuid-table.ts';
+export * from './wire/header.ts';
+export * from './wire/messages.ts';
+export * from './wire/records.ts';
 export { addressToWords, wordsAreV4, wordsToAddress } from './words.ts';

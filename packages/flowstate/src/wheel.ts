@@ -101,6 +101,6 @@ export class ExpiryWheel {
   private place(expiry: number): number {
     const tick = Math.floor(expiry / this.tick);
     const last = this.cursor + this.slots - 1;
-    return (tick < this.cursor ? this.cursor : tick > last ? last : tick) % this.slots;
+    return Math.min(Math.max(tick, this.cursor), last) % this.slots;
   }
 }
