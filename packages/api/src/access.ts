@@ -55,7 +55,7 @@ export function controlAccess(app: FastifyInstance, { nsdb, secret, auth = authC
   app.decorateRequest('refusal', undefined);
   responseHeaders(app, auth.corsOrigins);
   app.addHook('onRequest', async (request) => {
-    if (request.url.split('?', 1)[0] === LOGIN_PATH) return;
+    if (request.routeOptions.url === LOGIN_PATH) return;
     const principal = await senders.authenticate(request.raw, !guarded.has(request.raw));
     request.principal = principal;
     if (principal.role === 'viewer' && !READS.has(request.method)) {

@@ -16,6 +16,12 @@ test('every request but POST and PUT carries the body {} and no content type', a
   assert.equal((await t.call('GET', `/bridges/${id}`, '{}')).status, 404);
 });
 
+test('a path may end in a slash', async () => {
+  for (const path of ['/', '/bridges/', '/system_state/']) {
+    assert.equal((await t.call('GET', path)).status, 200, path);
+  }
+});
+
 test('every media type that the client asks for is given', async () => {
   const bridge = await t.create('/bridges', { tenantId: 'blue' });
   const router = await t.create('/routers', { tenantId: 'blue' });

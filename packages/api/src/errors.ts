@@ -56,7 +56,7 @@ export class ApiError extends Error {
 
   constructor(
     status: number,
-    code: ApiErrorCode | 'WEFT_INVALID' | 'WEFT_NOT_FOUND',
+    code: ApiErrorCode | 'WEFT_INVALID' | 'WEFT_NOT_FOUND' | 'WEFT_VERSION_CONFLICT',
     message: string,
     violations: readonly Violation[] = [],
   ) {

@@ -74,7 +74,7 @@ export class TestApi {
       headers: response.headers as Answer['headers'],
       body: response.body === '' ? undefined : JSON.parse(response.body),
     };
-    this.#holdAgainstOpenApi(method, ROOT + path.replace(/\?.*/, ''), answer);
+    this.#holdAgainstOpenApi(method, (ROOT + path).replace(/\/?(\?.*)?$/, ''), answer);
     return answer;
   }
 

@@ -215,10 +215,12 @@ function etag({ version }: StoredObject): string {
   return `"${version}"`;
 }
 
-/** The version that If-Match demands; one that no object can have when it names none of ours. */
+/** The version that the change is made to. @throws ApiError 412 when If-Match names others only */
 function ifVersion(request: FastifyRequest, stored: StoredObject): number | undefined {
   const header = request.headers['if-match'];
   if (header === undefined || header.trim() === '*') return undefined;
-  const versions = header.split(',').map((tag) => /^\s*"(\d{1,15})"\s*$/.exec(tag)?.[1]);
-  return versions.includes(String(stored.version)) ? stored.version : -1;
+  const tags = header.split(',').map((tag) => tag.trim());
+  if (tags.includes(etag(stored))) return stored.version;
+  const message = `${stored.type} ${stored.id} is at version ${etag(stored)}, not at ${header.slice(0, 100)}.`;
+  throw new ApiError(412, 'WEFT_VERSION_CONFLICT', `${message} Read it again and repeat the change.`);
 }
