@@ -61,3 +61,10 @@ test('an API that does not answer is named', () => {
   assert.equal(status, 1);
   assert.match(stderr, /^weft: WEFT_CLI_NO_API: no API answers at \/nonexistent\/api\.sock: /);
 });
+
+test('what the system refuses is said in its words, under a code and without a stack', () => {
+  const args = ['api', '--store', '/etc/passwd', '--socket', '/dev/null/store.sock'];
+  const { status, stderr } = spawnSync(weft, args, { encoding: 'utf8' });
+  assert.equal(status, 1);
+  assert.match(stderr, /^weft: WEFT_CLI_SYSTEM: E[A-Z]+: .*mkdir '\/dev\/null'\n$/);
+});

@@ -106,7 +106,11 @@ function report(error: unknown): number {
     process.stderr.write(`weft: ${error.code}: ${error.message}\n`);
     return error.exit;
   }
-  const { code, message, stack } = error as Error & { code?: unknown };
+  const { code, message, stack, syscall } = error as Error & { code?: unknown; syscall?: unknown };
+  // Nobody has to read our stack to learn that a directory is not theirs.
+  if (typeof syscall === 'string') {
+    return report(new CliError('WEFT_CLI_SYSTEM', message, 1));
+  }
   const known = typeof code === 'string' && code.startsWith('WEFT_');
   process.stderr.write(known ? `weft: ${code}: ${message}\n` : `weft: ${stack ?? String(error)}\n`);
   return 1;

@@ -92,6 +92,9 @@ async function up(scenario: string | undefined, flags: UpFlags): Promise<void> {
     import('@weft/agent'),
   ]);
   const { json, hosts, ...texts } = flags;
+  if (hosts !== undefined && !/^\d{1,5}$/.test(hosts)) {
+    throw new CliError('WEFT_CLI_USAGE', `--hosts takes a number from 1 to 64, not "${hosts}"`);
+  }
   const start = performance.now();
   const { lab, fresh } = await labUp(scenario ?? DEFAULT_SCENARIO, {
     // Validated by the lab, which names the values that it takes.
