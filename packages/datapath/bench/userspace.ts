@@ -27,8 +27,8 @@ const sink: EngineSink = {
   toPort: (_, frame) => {
     out += frame.end;
   },
-  toUnderlay: (_, __, ___, from, end) => {
-    out += end - from;
+  toUnderlay: (_, __, ___, from, end, ____, _____, size) => {
+    out += end - from + size;
   },
   upcall: () => {
     throw new Error('a packet missed');

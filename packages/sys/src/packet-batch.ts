@@ -153,6 +153,11 @@ export class PacketBatch {
     return i * this.#stride + FRAME_HEADROOM;
   }
 
+  /** Address of frame `i`, for system calls of one's own; valid until {@link close}. */
+  address(i: number): number {
+    return this.#frames.address + this.offset(i);
+  }
+
   /** Frame `i` as bytes (allocates a view: not for the hot path). */
   frame(i: number): Uint8Array {
     return this.bytes.subarray(this.offset(i), this.offset(i) + this.length[i]!);

@@ -17,13 +17,18 @@ export const HEADROOM = 128;
 /** Most bytes of a frame: the longest IP packet, Ethernet and two tags. */
 export const MAX_FRAME = 65_536 + 22;
 
+/** Bytes that a frame's memory takes. */
+export const WORK_FRAME_SIZE = (HEADROOM + MAX_FRAME + 3) & ~3;
+
 export class WorkFrame implements Words {
-  readonly bytes: Uint8Array = new Uint8Array((HEADROOM + MAX_FRAME + 3) & ~3);
+  readonly bytes: Uint8Array;
+  /** Address of the bytes for system calls; 0: they have none. */
+  readonly address: number;
   /** The same bytes, for sums. */
   readonly halves: Uint16Array;
   readonly words: Int32Array;
   /** The bytes from where a loaded frame begins. */
-  readonly body: Uint8Array = this.bytes.subarray(HEADROOM);
+  readonly body: Uint8Array;
   /** First byte of the frame in `bytes`, and the byte behind its last. */
   start = HEADROOM;
   end = HEADROOM;
@@ -41,7 +46,11 @@ export class WorkFrame implements Words {
   csumStart = 0;
   csumOffset = 0;
 
-  constructor() {
+  /** @param bytes WORK_FRAME_SIZE bytes to work in, at a multiple of 4; default: memory of its own. @param address where they are */
+  constructor(bytes: Uint8Array = new Uint8Array(WORK_FRAME_SIZE), address = 0) {
+    this.bytes = bytes;
+    this.address = address;
+    this.body = bytes.subarray(HEADROOM);
     const { halves, words } = wordsOf(this.bytes);
     this.halves = halves;
     this.words = words;
@@ -58,10 +67,16 @@ export class WorkFrame implements Words {
 
   /** Loads `from[offset … + length]` without tag and offload state. False if it is longer than MAX_FRAME. */
   load(from: Uint8Array, offset: number, length: number): boolean {
+    if (!this.place(length)) return false;
+    copyFrame(from, offset, this.bytes, HEADROOM, length);
+    return true;
+  }
+
+  /** As {@link load}, of `length` bytes that stand at HEADROOM already. */
+  place(length: number): boolean {
     if (length > MAX_FRAME) return false;
     this.start = HEADROOM;
     this.end = HEADROOM + length;
-    copyFrame(from, offset, this.bytes, HEADROOM, length);
     this.tagTci = 0;
     this.tagTpid = 0;
     this.clearOffload();
@@ -116,7 +131,7 @@ export class WorkFrame implements Words {
    * @param shift bytes that the sender puts into the frame before L3 (a tag): offsets grow by them.
    */
   writeVnetHeader(to: Uint8Array, offset: number, shift = 0): void {
-    to.fill(0, offset, offset + VNET_HEADER_SIZE);
+    for (let i = offset; i < offset + VNET_HEADER_SIZE; i++) to[i] = 0;
     if (this.partial) {
       to[offset + VNET.flags] = VIRTIO_NET_HDR_F_NEEDS_CSUM;
       setU16le(to, offset + VNET.csumStart, this.csumStart + shift);

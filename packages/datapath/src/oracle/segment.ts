@@ -4,8 +4,8 @@
  */
 import { checksumOf, pseudoSum4, pseudoSum6, setU16, setU32, sumBytes, u16, u32 } from '@weft/packet';
 import { VIRTIO_NET_HDR_GSO_TCPV4, VIRTIO_NET_HDR_GSO_TCPV6, VIRTIO_NET_HDR_GSO_UDP_L4 } from '@weft/sys';
-import { HEADROOM, WorkFrame } from './frame.ts';
-import { sumL4, swap16 } from './sum.ts';
+import { copyFrame, HEADROOM, WorkFrame } from './frame.ts';
+import { sumWords, swap16 } from './sum.ts';
 
 const TCP_FIN_PSH = 0x09;
 const TCP_CWR = 0x80;
@@ -53,55 +53,75 @@ export class Segmenter {
     return this.#count;
   }
 
+  /** First byte of segment `i`'s payload in the super-packet. */
+  payloadAt(i: number): number {
+    return this.#payload + i * this.#frame!.gsoSize;
+  }
+
+  /** Bytes of segment `i`'s payload. */
+  payloadSize(i: number): number {
+    return Math.min(this.#frame!.gsoSize, this.#frame!.end - this.payloadAt(i));
+  }
+
   /** Builds segment `i` (0 … count − 1) in `out`, checksums complete. */
   build(i: number): void {
+    this.buildHeaders(i);
+    const { out } = this;
+    const size = this.payloadSize(i);
+    copyFrame(this.#frame!.bytes, this.payloadAt(i), out.bytes, out.end, size);
+    out.end += size;
+  }
+
+  /** As {@link build}, without the payload, which is left where it is: `payloadAt`, `payloadSize`. */
+  buildHeaders(i: number): void {
     const frame = this.#frame!;
     const out = this.out;
     const head = this.#payload - frame.start;
-    const from = this.#payload + i * frame.gsoSize;
-    const size = Math.min(frame.gsoSize, frame.end - from);
-    out.clearOffload();
-    out.tagTpid = 0;
-    out.tagTci = 0;
-    out.start = HEADROOM;
-    out.end = HEADROOM + head + size;
+    const size = this.payloadSize(i);
+    out.place(head);
     const b = out.bytes;
     for (let k = 0; k < head; k++) b[HEADROOM + k] = frame.bytes[frame.start + k];
-    b.set(frame.bytes.subarray(from, from + size), HEADROOM + head);
 
     const l3 = HEADROOM + this.#l3 - frame.start;
     const l4 = HEADROOM + this.#l4 - frame.start;
-    const length = out.end - l4;
+    const length = out.end - l4 + size;
     if (this.#ipv4) {
-      setU16(b, l3 + 2, out.end - l3);
+      setU16(b, l3 + 2, l4 - l3 + length);
       setU16(b, l3 + 4, u16(b, l3 + 4) + i);
       setU16(b, l3 + 10, 0);
       setU16(b, l3 + 10, checksumOf(sumBytes(b, l3, l4 - l3)));
     } else {
-      setU16(b, l3 + 4, out.end - l3 - 40);
+      setU16(b, l3 + 4, l4 - l3 + length - 40);
     }
     if (this.#proto === 6) {
       setU32(b, l4 + 4, u32(b, l4 + 4) + i * frame.gsoSize);
       if (i < this.#count - 1) b[l4 + 13] &= ~TCP_FIN_PSH;
       if (i > 0) b[l4 + 13] &= ~TCP_CWR;
       setU16(b, l4 + 16, 0);
-      setU16(b, l4 + 16, this.#checksum(l3, l4, length));
+      setU16(b, l4 + 16, this.#checksum(i, l3, l4, length));
     } else {
       setU16(b, l4 + 4, length);
       setU16(b, l4 + 6, 0);
-      setU16(b, l4 + 6, this.#checksum(l3, l4, length) || 0xffff);
+      setU16(b, l4 + 6, this.#checksum(i, l3, l4, length) || 0xffff);
     }
   }
 
-  #checksum(l3: number, l4: number, length: number): number {
+  /** Of pseudo-header, L4 header and payload; the header is a multiple of 4 long, so that the sums just add up. */
+  #checksum(i: number, l3: number, l4: number, length: number): number {
     const { out } = this;
-    if (l3 & 1 || l4 & 1) {
+    const frame = this.#frame!;
+    const from = this.payloadAt(i);
+    const head = out.end - l4;
+    const size = length - head;
+    if ((l3 | l4 | from) & 1) {
       const pseudo = this.#ipv4
         ? pseudoSum4(out.bytes, l3 + 12, this.#proto, length)
         : pseudoSum6(out.bytes, l3 + 8, this.#proto, length);
-      return checksumOf(sumBytes(out.bytes, l4, length, pseudo));
+      return checksumOf(sumBytes(frame.bytes, from, size, sumBytes(out.bytes, l4, head, pseudo)));
     }
-    return ~swap16(sumL4(out, l3, l4, length, this.#ipv4, this.#proto)) & 0xffff;
+    const addresses = this.#ipv4 ? sumWords(out, l3 + 12, 8) : sumWords(out, l3 + 8, 32);
+    const sum = sumWords(out, l4, head, addresses + swap16(length) + (this.#proto << 8));
+    return ~swap16(sumWords(frame, from, size, sum)) & 0xffff;
   }
 }
 

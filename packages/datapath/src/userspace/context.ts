@@ -6,7 +6,7 @@ import { WorkFrame } from '../oracle/index.ts';
 
 /** A packet in work with its key; one for arrivals, one for executions, which may happen inside an upcall's handler. */
 export class Context {
-  readonly frame = new WorkFrame();
+  frame = new WorkFrame();
   readonly key = new Uint8Array(KEY_SIZE);
   readonly keyWords = new Uint32Array(this.key.buffer);
   readonly layout = newFrameLayout();

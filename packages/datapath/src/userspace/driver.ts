@@ -36,7 +36,7 @@ import type {
 } from '../contract.ts';
 import { prepareUnderlay } from '../ebpf/devices.ts';
 import { DatapathError } from '../errors.ts';
-import { MAX_FRAME, tunnelOverhead, VXLAN_PORT } from '../oracle/index.ts';
+import { HEADROOM, MAX_FRAME, tunnelOverhead, VXLAN_PORT, WORK_FRAME_SIZE, WorkFrame } from '../oracle/index.ts';
 import { Engine } from './engine.ts';
 import { attachFilter, tunnelFilter } from './filter.ts';
 import { closeGroDevice, openGroDevice } from './gro-device.ts';
@@ -48,7 +48,7 @@ import { PortEntry, Tables } from './tables.ts';
 import { UnderlaySender } from './underlay-sender.ts';
 import { UpcallQueue } from './upcall-queue.ts';
 
-const RX_SLOTS = 32;
+const RX_SLOTS = 64;
 const D_SEND = dropReason('redirect_failed');
 const D_MALFORMED = dropReason('malformed');
 const D_RING_FULL = dropReason('ring_full');
@@ -70,6 +70,8 @@ export class UserspaceDatapath implements Datapath {
   readonly #epoll = new Epoll();
   readonly #wake = new EventFd();
   readonly #rx = new PacketBatch(RX_SLOTS, MAX_FRAME);
+  /** Frame of each slot: packets are worked on where they were received. */
+  readonly #frames = framesOf(this.#rx);
   readonly #receivers = new Map<number, Receiver>();
   readonly #portSender: PortSender;
   readonly #underlaySender: UnderlaySender;
@@ -101,7 +103,8 @@ export class UserspaceDatapath implements Datapath {
       options.maxFlows,
       {
         toPort: (ifindex, frame) => this.#portSender.add(ifindex, frame),
-        toUnderlay: (ifindex, tunnel, bytes, from, end) => this.#underlaySender.add(ifindex, tunnel, bytes, from, end),
+        toUnderlay: (ifindex, tunnel, bytes, from, end, whole, at, size) =>
+          this.#underlaySender.add(ifindex, tunnel, bytes, from, end, whole, at, size),
         upcall: (u) => this.#upcall(u),
       },
       () => monotonicUs() * 1000,
@@ -294,6 +297,8 @@ export class UserspaceDatapath implements Datapath {
   }
 
   #receiveBatch(receiver: Receiver): void {
+    // Payloads on their way out stand in the slots that are to be filled again.
+    this.#underlaySender.flush();
     this.#next = 0;
     this.#received = 0;
     try {
@@ -317,8 +322,9 @@ export class UserspaceDatapath implements Datapath {
     const rx = this.#rx;
     const type = rx.packetType[i];
     if (receiver.underlay ? type !== PACKET_HOST : type === PACKET_OUTGOING) return;
-    const frame = this.#engine.arrival;
-    if (rx.wireLength[i] > rx.length[i] || !frame.load(rx.bytes, rx.offset(i), rx.length[i])) {
+    const frame = this.#frames[i];
+    this.#engine.arrival = frame;
+    if (rx.wireLength[i] > rx.length[i] || !frame.place(rx.length[i])) {
       this.#engine.drop(D_MALFORMED);
       return;
     }
@@ -402,6 +408,13 @@ export class UserspaceDatapath implements Datapath {
   #check(): void {
     if (this.#closed) throw new DatapathError('WEFT_DATAPATH_CLOSED', 'the datapath was used after close()');
   }
+}
+
+function framesOf(rx: PacketBatch): WorkFrame[] {
+  return Array.from({ length: rx.size }, (_, i) => {
+    const at = rx.offset(i) - HEADROOM;
+    return new WorkFrame(rx.bytes.subarray(at, at + WORK_FRAME_SIZE), rx.address(i) - HEADROOM);
+  });
 }
 
 /** Whole ms to wait until the deadline, at least 0; -1 if there is none. */

@@ -106,8 +106,20 @@ const UPCALL_REASONS = 8;
 export interface EngineSink {
   /** A frame for a local interface; its tag may still be beside the bytes, its offload state in its fields. */
   toPort(ifindex: number, frame: WorkFrame): void;
-  /** An outer IP packet `bytes[from … end)` for the tunnel's remote address, by the interface given. */
-  toUnderlay(ifindex: number, tunnel: TunnelEntry, bytes: Uint8Array, from: number, end: number): void;
+  /**
+   * An outer IP packet for the tunnel's remote address, by the interface given: `bytes[from … end)` and, of a segment, `size`
+   * bytes of payload from `at` on in the super-packet `whole`.
+   */
+  toUnderlay(
+    ifindex: number,
+    tunnel: TunnelEntry,
+    bytes: Uint8Array,
+    from: number,
+    end: number,
+    whole: WorkFrame | null,
+    at: number,
+    size: number,
+  ): void;
   upcall(upcall: Upcall): void;
 }
 
@@ -153,6 +165,11 @@ export class Engine {
   /** Where the caller loads what it hands to {@link ingress} or {@link underlay}. */
   get arrival(): WorkFrame {
     return this.#arrival.frame;
+  }
+
+  /** Or a frame of the caller's own, which is worked on in place. */
+  set arrival(frame: WorkFrame) {
+    this.#arrival.frame = frame;
   }
 
   /** Where the caller loads what it hands to {@link execute}. */
@@ -280,22 +297,24 @@ export class Engine {
     frame.insertTag();
     if (frame.gsoSize === 0) {
       completeChecksum(frame, x.key[K_IP_PROTO]);
-      this.#encapsulate(frame, tunnel);
+      this.#encapsulate(frame, tunnel, null, 0, 0);
       return;
     }
     const count = isIp ? this.#segmenter.begin(frame, x.l3, x.l4, etherType === 0x0800, x.key[K_IP_PROTO]) : 0;
     if (count === 0) return this.drop(D_ENCAP);
     for (let i = 0; i < count; i++) {
-      this.#segmenter.build(i);
-      this.#encapsulate(this.#segmenter.out, tunnel);
+      const segmenter = this.#segmenter;
+      segmenter.buildHeaders(i);
+      this.#encapsulate(segmenter.out, tunnel, frame, segmenter.payloadAt(i), segmenter.payloadSize(i));
     }
   }
 
-  #encapsulate(frame: WorkFrame, tunnel: TunnelEntry) {
-    const from = writeOuter(frame.bytes, frame.start, frame.end, this.#header);
+  #encapsulate(frame: WorkFrame, tunnel: TunnelEntry, whole: WorkFrame | null, at: number, size: number) {
+    const from = writeOuter(frame.bytes, frame.start, frame.end + size, this.#header);
     if (from < 0) return this.drop(D_OVERFLOW);
     const { ifindexes } = tunnel.spec;
-    this.#sink.toUnderlay(ifindexes[wayOf(this.#header.hash, ifindexes.length)], tunnel, frame.bytes, from, frame.end);
+    const ifindex = ifindexes[wayOf(this.#header.hash, ifindexes.length)];
+    this.#sink.toUnderlay(ifindex, tunnel, frame.bytes, from, frame.end, whole, at, size);
   }
 
   #decapsulated(x: Context) {

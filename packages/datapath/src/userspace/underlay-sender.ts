@@ -17,6 +17,7 @@ import {
   setsockopt,
   socket,
 } from '@weft/sys';
+import { copyFrame, type WorkFrame } from '../oracle/index.ts';
 import type { TunnelEntry } from './tables.ts';
 
 /** Raw IP with our own header; on IPv6 it implies IPV6_HDRINCL (net/ipv6/af_inet6.c). */
@@ -25,9 +26,10 @@ const SO_BINDTOIFINDEX = 62;
 const SOCK_NONBLOCK = 0o4000;
 const MSG_DONTWAIT = 0x40;
 
-/** struct mmsghdr, struct iovec, and room for a sockaddr_in6 each. */
+/** struct mmsghdr, two struct iovec, and room for a sockaddr_in6 each. */
 const MMSGHDR = 64;
 const IOVEC = 16;
+const IOVECS = 2 * IOVEC;
 const NAME = 32;
 const SOCKADDR_IN = 16;
 const SOCKADDR_IN6 = 28;
@@ -38,7 +40,7 @@ const ARENA = 512 * 1024;
 const sendmmsg = cfunc('sendmmsg', 'int', ['int', 'size_t', 'uint', 'int']);
 
 export class UnderlaySender {
-  readonly #headers = NativeBuffer.alloc(MESSAGES * (MMSGHDR + IOVEC + NAME));
+  readonly #headers = NativeBuffer.alloc(MESSAGES * (MMSGHDR + IOVECS + NAME));
   readonly #arena = NativeBuffer.alloc(ARENA);
   /** Socket by ifindex × 2 + (IPv6 ? 1 : 0). */
   readonly #sockets = new Map<number, number>();
@@ -55,31 +57,51 @@ export class UnderlaySender {
       const m = i * MMSGHDR;
       setPointer(view, m, this.#headers.address + this.#nameAt(i));
       setPointer(view, m + 16, this.#headers.address + this.#iovecAt(i));
-      view.setUint32(m + 24, 1, true);
     }
   }
 
   #iovecAt(i: number): number {
-    return MESSAGES * MMSGHDR + i * IOVEC;
+    return MESSAGES * MMSGHDR + i * IOVECS;
   }
 
   #nameAt(i: number): number {
-    return MESSAGES * (MMSGHDR + IOVEC) + i * NAME;
+    return MESSAGES * (MMSGHDR + IOVECS) + i * NAME;
   }
 
-  /** Queues `bytes[from … end)`, an IP packet with its header, for the tunnel's remote address by interface `ifindex`. */
-  add(ifindex: number, tunnel: TunnelEntry, bytes: Uint8Array, from: number, end: number): void {
-    const length = end - from;
+  /**
+   * Queues `bytes[from … end)`, an IP packet with its header, for the tunnel's remote address by interface `ifindex`. Of a segment
+   * that is the headers; its payload, `size` bytes from `at` on in `whole`, is not copied if it has an address: it must stay as
+   * it is until {@link flush}.
+   */
+  add(
+    ifindex: number,
+    tunnel: TunnelEntry,
+    bytes: Uint8Array,
+    from: number,
+    end: number,
+    whole: WorkFrame | null,
+    at: number,
+    size: number,
+  ): void {
+    const inPlace = whole !== null && whole.address !== 0;
+    const head = end - from;
+    const length = inPlace ? head : head + size;
     const fd = this.#socket(ifindex, tunnel.ipv6);
     if (fd < 0) return;
     if (fd !== this.#fd || this.#count === MESSAGES || this.#used + length > ARENA) this.flush();
     this.#fd = fd;
     const i = this.#count++;
-    this.#arena.bytes.set(bytes.subarray(from, end), this.#used);
+    copyFrame(bytes, from, this.#arena.bytes, this.#used, head);
+    if (whole !== null && !inPlace) copyFrame(whole.bytes, at, this.#arena.bytes, this.#used + head, size);
     const view = this.#headers.view;
     const iovec = this.#iovecAt(i);
     setPointer(view, iovec, this.#arena.address + this.#used);
     view.setUint32(iovec + 8, length, true);
+    view.setUint32(i * MMSGHDR + 24, inPlace ? 2 : 1, true);
+    if (inPlace) {
+      setPointer(view, iovec + IOVEC, whole.address + at);
+      view.setUint32(iovec + IOVEC + 8, size, true);
+    }
     this.#used += (length + 63) & ~63;
     const name = this.#nameAt(i);
     const { remote } = tunnel.spec;
