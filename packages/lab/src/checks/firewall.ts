@@ -88,7 +88,7 @@ export function portPath(vm: VmPlan): string {
   return `/ports/${vm.interfaces[0]!.portId}`;
 }
 
-/** A number that follows from the check's name: 1 to 0x7fff. Identifier of its echo requests. */
+/** A number that follows from the check's name: 1 to 0x7fff. It and the next one are identifiers of its echo requests. */
 export function ownNumber({ checkName }: CheckContext): number {
   return (Number.parseInt(labUuid('number', checkName).slice(0, 4), 16) & 0x7fff) | 1;
 }
@@ -98,20 +98,29 @@ export function ownPort(context: CheckContext): number {
   return 20_000 + (ownNumber(context) % 1_000) * 16;
 }
 
-/** Whether an echo request of this check is answered. `open`: whether it should be; says how long to wait. */
-export async function answers(context: CheckContext, source: VmPlan, address: string, open: boolean): Promise<boolean> {
+/**
+ * Whether an echo request of this check is answered. `open`: whether it should be; says how long to wait. `which`: 0 or 1, tells
+ * requests apart that one VM sends at the same time (their answers reach whoever has the identifier).
+ */
+export async function answers(
+  context: CheckContext,
+  source: VmPlan,
+  address: string,
+  open: boolean,
+  which: 0 | 1 = 0,
+): Promise<boolean> {
   const family = address.includes(':') ? '-6' : '-4';
   const wait = String(open ? ANSWER_S : SILENCE_S);
-  const argv = ['ping', family, '-n', '-q', '-c', '1', '-W', wait, '-e', String(ownNumber(context)), address];
+  const argv = ['ping', family, '-n', '-q', '-c', '1', '-W', wait, '-e', String(ownNumber(context) + which), address];
   return (await tryRun(inNetns(source.namespace, argv))).code === 0;
 }
 
 /** `from` loses the echo requests of this check. */
 export function loseEchoes(context: CheckContext, from: string): Fault {
   const id = ownNumber(context);
-  const of = (type: string) => `${type} type echo-request ${type} id ${id} drop;`;
+  const of = (type: string) => `${type} type echo-request ${type} id ${id}-${id + 1} drop;`;
   return nftFault(
-    `${from} loses its echo requests with identifier ${id}`,
+    `${from} loses its echo requests with identifiers ${id} and ${id + 1}`,
     context.vm(from).namespace,
     `chain out { type filter hook output priority 0; ${of('icmp')} ${of('icmpv6')} }`,
   );

@@ -90,7 +90,10 @@ export const jump = defineKind({
     const source = context.vm(from);
     const [target, second] = [to, other].map((name) => context.address(context.vm(name), 4)) as [string, string];
     const seen = async (open: boolean): Promise<string> => {
-      const got = await Promise.all([answers(context, source, target, open), answers(context, source, second, true)]);
+      const got = await Promise.all([
+        answers(context, source, target, open),
+        answers(context, source, second, true, 1),
+      ]);
       return `${to} ${word(got[0])}, ${other} ${word(got[1])}`;
     };
     return withFirewall(context, async (firewall) => {
