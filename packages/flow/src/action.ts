@@ -170,6 +170,7 @@ export const DROP_REASONS = [
   'stale_record',
   'chain_limit',
   'foreign_gre',
+  'upcall_overload',
 ] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 

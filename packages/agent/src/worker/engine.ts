@@ -24,7 +24,7 @@ import type { Arrival, ArrivalRequest, PortLink, Trace, TraceRequest } from '../
 import { Tracer } from '../explain/tracer.ts';
 import { RuleCounts } from '../flows/rule-counts.ts';
 import { Bindings } from './bindings.ts';
-import { type Core, newWorkerCounters } from './core.ts';
+import { type Core, countDrop, newWorkerCounters } from './core.ts';
 import type { Effects } from './effects.ts';
 import { ExecutionQueue } from './execution-queue.ts';
 import { Installer } from './installer.ts';
@@ -33,6 +33,7 @@ import { LearnedMacs } from './learned-macs.ts';
 import { ReplicateLists } from './lists.ts';
 import { readFlows, sweepFlows, sweepWaiting, wake } from './maintenance.ts';
 import { Neighbours } from './neighbours.ts';
+import { Overload } from './overload.ts';
 import { PacketPath } from './packet-path.ts';
 import type { PeerMacView } from './peer-macs.ts';
 import { Revalidator } from './revalidator.ts';
@@ -107,6 +108,10 @@ export class Engine {
   /** Since when the reported revision has been older than that; 0: it is not. */
   private behindSince = 0;
   private readonly latency: Latency;
+  private readonly overload = new Overload();
+  private readonly monotonicNs: () => number;
+  /** When the packets at hand were handed over, ns on the clock of `Upcall.time`; 0: not looked at yet. */
+  private handedOver = 0;
   private reported = 0;
   private nextTick = 0;
   private nextSweep = 0;
@@ -131,7 +136,8 @@ export class Engine {
       },
     };
     this.clock = options.clock;
-    this.latency = new Latency(options.monotonicNs ?? monotonicNs);
+    this.monotonicNs = options.monotonicNs ?? monotonicNs;
+    this.latency = new Latency(this.monotonicNs);
     this.underlay = underlay;
     this.nextRelease = this.clock() + RELEASE_MS;
     const view = new VirtualTopology();
@@ -235,6 +241,7 @@ export class Engine {
     // Frames first, flows second, and what came up meanwhile before them too: a packet that meets the new flow must not overtake
     // those that made it. Last what opens connections: nothing can be behind it, and its answer's answer is to meet the flow.
     for (let round = 0, wait = timeout; round < DRAIN_ROUNDS; round++, wait = 0) {
+      this.handedOver = 0;
       const handled = datapath.poll(wait, BATCH, this.onUpcall);
       queue.flush();
       if (handled === 0) break;
@@ -256,6 +263,14 @@ export class Engine {
   private readonly onUpcall = (upcall: Upcall): void => {
     const { counters } = this.core;
     const { postponed } = counters;
+    if (upcall.time > 0 && upcall.inPort !== 0) {
+      // One look at the clock for all that one call hands over.
+      if (this.handedOver === 0) this.handedOver = this.monotonicNs();
+      if (this.overload.sheds(upcall.inPort, this.handedOver - upcall.time)) {
+        countDrop(counters, 'upcall_overload');
+        return;
+      }
+    }
     try {
       this.path.upcall(upcall, this.clock());
       // How long a packet waits for data is not the agent's doing.
