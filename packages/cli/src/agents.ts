@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
 import { Option } from 'commander';
 import { CliError } from './errors.ts';
+import { asOwnRoot } from './own-root.ts';
 
 const OWN_SOCKET = '/run/weft/agent.sock';
 
@@ -89,6 +90,7 @@ export async function findAgents({ control, lab, host }: AgentOptions): Promise<
   if (control !== undefined) paths.push(control);
   else if (host === undefined && lab === 'default' && existsSync(OWN_SOCKET)) paths.push(OWN_SOCKET);
   else {
+    await asOwnRoot(false);
     const { plan } = await openLab(lab);
     const hosts = plan.hosts.filter(({ name }) => host === undefined || name === host);
     if (hosts.length === 0) throw new CliError('WEFT_CLI_USAGE', `lab "${lab}" has no host "${host}"`);
