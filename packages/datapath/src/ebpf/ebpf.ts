@@ -1,5 +1,5 @@
 /** The eBPF driver: tables pinned on a bpffs, programs at the interfaces, upcalls through a ring buffer. */
-import { closeSync, constants, mkdirSync, openSync } from 'node:fs';
+import { closeSync, constants, mkdirSync, openSync, statfsSync } from 'node:fs';
 import { DROP_REASONS, dropReason } from '@weft/flow';
 import {
   EPOLLIN,
@@ -59,6 +59,8 @@ import { Tunnels } from './tunnels.ts';
 import { Upcalls } from './upcalls.ts';
 
 const UPCALL_REASONS = 16;
+/** statfs(2) of a bpffs (include/uapi/linux/magic.h). */
+const BPF_FS_MAGIC = 0xcafe_4a11;
 const STALE_RECORD = dropReason('stale_record');
 const REDIRECT_FAILED = dropReason('redirect_failed');
 const ONE = new Uint8Array([1, 0, 0, 0]);
@@ -123,6 +125,12 @@ export class EbpfDatapath implements Datapath {
     this.options = options;
     const objects = options.objects ?? OBJECT_DIRECTORY;
     mkdirSync(options.stateDir, { recursive: true, mode: 0o700 });
+    if (statfsSync(options.stateDir).type !== BPF_FS_MAGIC) {
+      throw new DatapathError(
+        'WEFT_DATAPATH_OPTIONS',
+        `${options.stateDir} is not on a bpffs: programs and tables cannot be pinned there; mount -t bpf bpf DIRECTORY`,
+      );
+    }
     this.#lock = openSync(options.stateDir, constants.O_RDONLY | constants.O_DIRECTORY);
     if (!tryLock(this.#lock)) {
       closeSync(this.#lock);
@@ -134,7 +142,9 @@ export class EbpfDatapath implements Datapath {
       undo.push(() => closeSync(this.#netns));
       this.#nl = new NetlinkSocket();
       undo.push(() => this.#nl.close());
+      const isNew = !linkGet(this.#nl, helperNames(options.instance)[0]);
       const helper = ensureHelper(this.#nl, options.instance);
+      if (isNew) undo.push(() => linkDel(this.#nl, helper.near));
       this.#object = openObject(
         options,
         pinDirectory(options, objects),
@@ -165,7 +175,7 @@ export class EbpfDatapath implements Datapath {
       this.#epoll.add(map.weft_ring.fd, EPOLLIN);
       this.#epoll.add(this.#wake.fd, EPOLLIN);
     } catch (error) {
-      // Kernel state stays as it was found (pins, links): only this process's hold on it goes.
+      // Kernel state stays as it was found (pins, links): this process's hold on it goes, and the helper if it was not there.
       for (const f of undo.reverse()) f();
       throw error;
     }

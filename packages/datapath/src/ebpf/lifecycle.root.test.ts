@@ -1,6 +1,7 @@
 /** What outlives a process and what does not: links, programs, tables, upgrades, interfaces that go away. */
 import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { dropReason, OUT_PORT } from '@weft/flow';
@@ -204,6 +205,18 @@ describe('ebpf: what stays and what goes', { skip }, () => {
     assert.deepEqual(pinsBelow(directory), []);
     assert.deepEqual(testbed.foreignLinks(), []);
     testbed.driver = testbed.create();
+  });
+
+  test('a start that fails says why and leaves nothing', () => {
+    testbed.driver.close({ destroy: true });
+    const start = (extra: Partial<EbpfOptions>) => testbed.inHost(() => createEbpf(testbed.options, extra));
+    try {
+      assert.throws(() => start({ stateDir: tmpdir() }), { code: 'WEFT_DATAPATH_OPTIONS', message: /not on a bpffs/ });
+      assert.throws(() => start({ objectName: 'none.bpf.o' }), { code: 'WEFT_DATAPATH_OBJECT' });
+      assert.deepEqual(testbed.foreignLinks(), []);
+    } finally {
+      testbed.driver = testbed.create();
+    }
   });
 });
 
