@@ -80,11 +80,12 @@ export async function resolve(session: Session, parent: Place, { type, reference
     const id = alias.includes(':') ? aliases.idOf(alias)! : aliases.find(alias, parent.id);
     const kind = alias.split(':').at(-1)!.replace(/\d+$/, '');
     if (kind !== type.alias) throw new CliError('WEFT_CLI_ALIAS', `User error: ${alias} is no ${type.name}`);
-    return { path: `/${type.item}/${id}`, id };
+    return partOf(session, parent, type, { path: `/${type.item}/${id}`, id }, alias);
   }
   if ('id' in reference) {
     const { id } = reference;
-    return { path: type.item ? `/${type.item}/${id}` : `${collection}/${id}`, id };
+    const place = { path: type.item ? `/${type.item}/${id}` : `${collection}/${id}`, id };
+    return partOf(session, parent, type, place, id);
   }
   const all = await session.api.list<Value>(collection);
   const found = all.filter((value) => reference.filter.every((assignment) => matches(value, assignment)));
@@ -104,6 +105,14 @@ export async function resolve(session: Session, parent: Place, { type, reference
     `User error: there ${found.length < 2 ? 'is' : 'are'} ${count} ${type.name} with ${words}`,
     1,
   );
+}
+
+/** The place, if the object there is part of the one before it: `bridge A port P` never means a port of bridge B. */
+async function partOf(session: Session, parent: Place, type: ObjectType, place: Place, name: string): Promise<Place> {
+  if (type.parent === undefined || parent === ROOT) return place;
+  const value = await session.api.get<Value>(place.path);
+  if (value[type.parent] === parent.id) return place;
+  throw new CliError('WEFT_CLI_NOT_FOUND', `User error: ${type.name} ${name} is part of another object`, 1);
 }
 
 /** Says the new object's alias or id; what has none is shown by its fields. */

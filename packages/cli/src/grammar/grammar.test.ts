@@ -165,6 +165,25 @@ describe('commands', () => {
     assert.match(await run('list host'), new RegExp(`^host ${HOST} name monk alive false`));
   });
 
+  test('what is part of one object is not reached through another', async () => {
+    const [one, other] = [await run('bridge create'), await run('bridge create')];
+    const port = await run(`bridge ${one} add port`);
+    const chain = await run('chain create name a');
+    const rule = await run(`chain ${chain} add rule type drop`);
+    const elsewhere = await run('chain create name b');
+    assert.match(await run(`bridge ${one} port ${port} show`), /^port /);
+    assert.match(await run(`chain ${chain} rule ${rule} show`), /^rule /);
+    for (const line of [
+      `bridge ${other} port ${port} set state down`,
+      `bridge ${other} port ${port} delete`,
+      `chain ${elsewhere} rule ${rule} delete`,
+    ]) {
+      await assert.rejects(run(line), { code: 'WEFT_CLI_NOT_FOUND' }, line);
+    }
+    assert.equal(await run(`bridge ${one} port ${port} show state`), 'up');
+    await assert.rejects(async () => run('list port'), /a port is named with what it is part of: bridge … port, router … port/);
+  });
+
   test('what the API refuses is said with its reasons', async () => {
     await assert.rejects(run(`bridge ${HOST} show name`), { code: 'WEFT_CLI_API' });
     await assert.rejects(run('tunnel-zone create name tz'), /409|WEFT_DUPLICATE/);

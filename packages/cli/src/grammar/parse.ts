@@ -86,12 +86,12 @@ export function parseCommand(words: readonly string[], names?: Names): ParsedCom
   }
 
   if (verb === undefined) {
-    if (i < words.length) throw syntaxError(words, i, 'neither a verb nor a type that is known here');
+    if (i < words.length) throw syntaxError(words, i, unknownWord(words[i]!, context()));
     verb = target === undefined ? 'show' : 'list';
   }
   const subject = target ?? context();
   if (subject === undefined) {
-    if (i < words.length) throw syntaxError(words, i, 'not a type that is known here');
+    if (i < words.length) throw syntaxError(words, i, unknownWord(words[i]!, undefined));
     throw new CliError('WEFT_CLI_INCOMPLETE', 'Missing arguments, incomplete command: it names no type of object');
   }
   if ((verb === 'list' || verb === 'create') && target === undefined) {
@@ -177,6 +177,13 @@ function readAssignment(type: ObjectType, words: readonly string[], i: number, n
 
 function refuseReadOnly(field: FieldType): void {
   if (field.readOnly) throw new CliError('WEFT_CLI_SYNTAX', `Syntax error at: ${field.name} (it cannot be set)`);
+}
+
+/** Why a word is neither a verb nor a type where it stands; of a part of other objects it says whose. */
+function unknownWord(word: string, context: ObjectType | undefined): string {
+  const owners = context === undefined ? ROOT_TYPES.filter(({ children }) => findType(children, word)) : [];
+  if (owners.length === 0) return 'neither a verb nor a type that is known here';
+  return `a ${word} is named with what it is part of: ${owners.map(({ name }) => `${name} … ${word}`).join(', ')}`;
 }
 
 function syntaxError(words: readonly string[], i: number, why: string): CliError {

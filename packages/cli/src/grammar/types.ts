@@ -69,6 +69,8 @@ export interface ObjectType {
   readonly collection: string;
   /** Objects are found below the root by id (`/ports/ID`), else only below their parent, at the URI that they carry. */
   readonly item?: string;
+  /** Property that names the object that it is part of, where it is found by id below the root. */
+  readonly parent?: string;
   /** Aliases are this and a number; present where objects have an id. */
   readonly alias?: string;
   /** There is one object, at the collection's own path. */

@@ -67,6 +67,7 @@ const RULE: ObjectType = {
   model: 'Rule',
   collection: 'rules',
   item: 'rules',
+  parent: 'chainId',
   alias: 'rule',
   fields: [
     { name: 'id', property: 'id', value: id },
@@ -98,6 +99,7 @@ const LOGGER: ObjectType = {
   model: 'RuleLogger',
   collection: 'rule_loggers',
   item: 'rule_loggers',
+  parent: 'chainId',
   alias: 'logger',
   fields: [
     { name: 'id', property: 'id', value: id },

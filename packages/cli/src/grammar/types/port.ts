@@ -25,6 +25,7 @@ const shape = {
   model: 'Port',
   collection: 'ports',
   item: 'ports',
+  parent: 'deviceId',
   alias: 'port',
   children: [],
   special: { peer: { path: 'link', property: 'peerId' } },

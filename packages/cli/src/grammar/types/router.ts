@@ -11,6 +11,7 @@ const ROUTE: ObjectType = {
   model: 'Route',
   collection: 'routes',
   item: 'routes',
+  parent: 'routerId',
   alias: 'route',
   fields: [
     { name: 'id', property: 'id', value: id },
