@@ -87,7 +87,9 @@ async function churn(objectName: string, ms: number): Promise<{ foreign: number;
 }
 
 const skip = needsEbpf();
-const seconds = Number(process.env.WEFT_CHURN_SECONDS ?? 2);
+const seconds = Number(process.env.WEFT_CHURN_SECONDS ?? 10);
+/** Of each attempt to catch the program without the check. */
+const SABOTAGE_MS = 2_000;
 
 test('under churn no frame meets another flow’s action', { skip }, async () => {
   const { foreign, own } = await churn('weft.bpf.o', seconds * 1000);
@@ -98,6 +100,6 @@ test('under churn no frame meets another flow’s action', { skip }, async () =>
 test('without the owner check the same churn lets frames through to the other tenant', { skip }, async () => {
   let foreign = 0;
   // A race: several attempts, each of which alone mostly suffices.
-  for (let i = 0; i < 5 && foreign === 0; i++) foreign += (await churn('weft-sabotage.bpf.o', seconds * 1000)).foreign;
+  for (let i = 0; i < 5 && foreign === 0; i++) foreign += (await churn('weft-sabotage.bpf.o', SABOTAGE_MS)).foreign;
   assert.ok(foreign > 0, 'the sabotaged program was not caught: the churn test is blind');
 });

@@ -244,9 +244,11 @@ export class TwoHosts {
   }
 
   /** Checksum and segmentation offloads of a host's underlay, both ends of the wire. */
-  underlayOffloads(host: Host, on: boolean): void {
-    setOffloads('u0', { tx: on, tso: on, gso: on }, host.ns);
-    setOffloads(`f${3 - host.peer}`, { tx: on, tso: on, gso: on }, this.fabric);
+  /** Checksums (tx) and segments (tso, gso) left to the underlay; `segments`: as `on` where it is left away. */
+  underlayOffloads(host: Host, on: boolean, segments = on): void {
+    const offloads = { tx: on, tso: segments && on, gso: segments };
+    setOffloads('u0', offloads, host.ns);
+    setOffloads(`f${3 - host.peer}`, offloads, this.fabric);
   }
 
   vmOffloads(vm: Vm, on: boolean): void {
