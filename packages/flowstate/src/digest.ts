@@ -10,51 +10,59 @@ export function digestBucket(name: number): number {
   return name & (DIGEST_BUCKETS - 1);
 }
 
+/** One of the two words (`which` 0 or 1) that a version of a record adds to its bucket. */
+export function digestWord(which: number, name0: number, name1: number, epoch: number, version: number): number {
+  const h = mixWord(mixWord(mixWord(name0, name1), epoch), version);
+  return finish(which === 0 ? h : mixWord(h, name1));
+}
+
+interface Digest {
+  readonly sums: Int32Array;
+  count: number;
+}
+
 /**
  * Sums over sets of records, one per host: for each bucket the sum, modulo 2^64 as two words, of a hash of
  * (name of the record, epoch, version). The order does not matter, and what is taken away leaves no trace. Two hosts that hold the same
  * versions have the same 64 sums; where they differ, the buckets say where to look.
  */
 export class DigestSet {
-  private readonly sums = new Map<number, Int32Array>();
-  private readonly counts = new Map<number, number>();
+  private readonly digests = new Map<number, Digest>();
 
-  /** Adds (`sign` 1) or takes away (-1) a record from the digest of `host`. */
-  change(host: number, name0: number, name1: number, epoch: number, version: number, sign: 1 | -1): void {
-    let sums = this.sums.get(host);
-    if (sums === undefined) {
-      sums = new Int32Array(DIGEST_WORDS);
-      this.sums.set(host, sums);
+  /**
+   * Adds (`sign` 1) or takes away (-1) a record from the digest of `host`.
+   * @param bucket of the record: {@link digestBucket}
+   * @param word0,word1 its hash: {@link digestWord}
+   */
+  change(host: number, bucket: number, word0: number, word1: number, sign: 1 | -1): void {
+    let digest = this.digests.get(host);
+    if (digest === undefined) {
+      digest = { sums: new Int32Array(DIGEST_WORDS), count: 0 };
+      this.digests.set(host, digest);
     }
-    const h = mixWord(mixWord(mixWord(name0, name1), epoch), version);
-    const at = digestBucket(name0) * 2;
-    sums[at] += Math.imul(finish(h), sign);
-    sums[at + 1] += Math.imul(finish(mixWord(h, name1)), sign);
-    this.counts.set(host, (this.counts.get(host) ?? 0) + sign);
+    digest.sums[bucket * 2] += sign * word0;
+    digest.sums[bucket * 2 + 1] += sign * word1;
+    digest.count += sign;
   }
 
   /** The sums of a host: {@link DIGEST_WORDS} words, all 0 when nothing is in it. Read only. */
   of(host: number): Int32Array {
-    return this.sums.get(host) ?? ZERO;
+    return this.digests.get(host)?.sums ?? ZERO;
   }
 
   /** How many records are in the digest of a host. */
   count(host: number): number {
-    return this.counts.get(host) ?? 0;
+    return this.digests.get(host)?.count ?? 0;
   }
 
   /** Hosts that have records here. */
   hosts(): number[] {
-    return [...this.counts].filter(([, count]) => count > 0).map(([host]) => host);
+    return [...this.digests].filter(([, { count }]) => count > 0).map(([host]) => host);
   }
 
   /** Forgets digests without records. */
   prune(): void {
-    for (const [host, count] of this.counts) {
-      if (count > 0) continue;
-      this.counts.delete(host);
-      this.sums.delete(host);
-    }
+    for (const [host, { count }] of this.digests) if (count === 0) this.digests.delete(host);
   }
 }
 

@@ -55,7 +55,7 @@ export class PeerSession {
 
   /** Incarnation of the peer to write into headers; 0: only a hello can be sent. */
   get addressee(): number {
-    return this.claimed > this.incarnation ? this.claimed : this.incarnation;
+    return Math.max(this.claimed, this.incarnation);
   }
 
   /** Judges a datagram whose authentication is right. Returns SESSION_…. */

@@ -1,8 +1,8 @@
 import { AudienceTable } from './audience.ts';
 import { BLOCK_PORTS, BlockTable } from './block-table.ts';
-import { DigestSet } from './digest.ts';
+import { DigestSet, digestBucket, digestWord } from './digest.ts';
 import { FlowStateError, needInteger } from './errors.ts';
-import { finish, keyedHash, mixWord } from './hash.ts';
+import { finish, mixWord, tupleHash } from './hash.ts';
 import { Memory, sizesOf, type TableOptions } from './memory.ts';
 import {
   type ConnectionRecord,
@@ -114,6 +114,8 @@ export class FlowStateTable {
   readonly words: Int32Array;
   private readonly times: Float64Array;
   private readonly memory: Memory;
+  private readonly k0: number;
+  private readonly k1: number;
   private readonly index: SlotIndex;
   private readonly wheel: ExpiryWheel;
   private readonly timeouts: Float64Array;
@@ -129,6 +131,8 @@ export class FlowStateTable {
   private readonly defaultPortCap: number;
   private readonly maxTombstones: number;
   private readonly reversed = new Int32Array(TUPLE_WORDS);
+  /** Hash of the return tuple last seen by `conflict`. */
+  private returnHash = 0;
   /** Results of `search`. */
   private match = -1;
   private same = -1;
@@ -146,6 +150,8 @@ export class FlowStateTable {
     const memory = new Memory(options, sizes);
     this.memory = memory;
     const { region, k0, k1 } = memory;
+    this.k0 = k0;
+    this.k1 = k1;
     this.words = new Int32Array(region, memory.recordsAt, capacity * RECORD_WORDS);
     this.times = new Float64Array(region, memory.recordsAt, (capacity * RECORD_WORDS) / 2);
     this.uuids = new UuidTable(sizes.uuids, region, memory.uuidsAt, k0, k1);
@@ -181,9 +187,12 @@ export class FlowStateTable {
    * they knew of each other, all hosts find the same one. Allocates nothing.
    */
   find(words: Int32Array, at: number): number {
+    return this.findHashed(words, at, this.hash(words, at));
+  }
+
+  private findHashed(words: Int32Array, at: number, hash: number): number {
     const { index } = this;
     const { pairs } = index;
-    const hash = this.hash(words, at);
     for (let i = index.first(hash); pairs[i + 1] !== 0; i = index.next(i)) {
       if (pairs[i] !== hash) continue;
       const entry = pairs[i + 1] - 1;
@@ -311,7 +320,7 @@ export class FlowStateTable {
     record.flags = (record.flags & WIRE_FLAGS & ~FLAG_TOMBSTONE) | FLAG_CAPPED;
     const place = same >= 0 ? same : this.allocate();
     if (same >= 0) this.unlink(same);
-    this.write(place, record, now, now - record.age, block, hash);
+    this.write(place, record, now, now - record.age, block, hash, this.returnHash);
     this.changeAudience(place, audience);
     this.told[place] = now;
     this.last = place;
@@ -465,7 +474,7 @@ export class FlowStateTable {
   // ---- inside
 
   private hash(words: Int32Array, at: number): number {
-    return keyedHash(words, at, TUPLE_WORDS, this.memory.k0, this.memory.k1);
+    return tupleHash(words, at, this.k0, this.k1);
   }
 
   /** Whether an entry of the index (record << 1 | direction) has the tuple at `words[at …]`. */
@@ -512,7 +521,8 @@ export class FlowStateTable {
     const { reversed } = this;
     reversed[0] = record.words[0];
     for (let i = 0; i < 9; i++) reversed[1 + i] = record.words[R_RETURN + i];
-    const match = this.find(reversed, 0);
+    this.returnHash = this.hash(reversed, 0);
+    const match = this.findHashed(reversed, 0, this.returnHash);
     return match >= 0 && match >>> 1 !== own ? match >>> 1 : -1;
   }
 
@@ -600,6 +610,7 @@ export class FlowStateTable {
     created: number,
     block: number,
     hash: number,
+    returnHash?: number,
   ): void {
     const base = at * RECORD_WORDS;
     const { words, times } = this;
@@ -618,7 +629,7 @@ export class FlowStateTable {
     times[(base >>> 1) + R_CREATED_F64] = created;
     words[base + R_CHECK] = recordCheck(words, base);
     this.blockOf[at] = block;
-    this.link(at, hash);
+    this.link(at, hash, returnHash);
   }
 
   private setLastSeen(record: number, time: number): void {
@@ -642,13 +653,13 @@ export class FlowStateTable {
     return false;
   }
 
-  private link(record: number, hash: number): void {
+  private link(record: number, hash: number, returnHash?: number): void {
     const base = record * RECORD_WORDS;
     const { words, uuids } = this;
     this.enter(hash, record << 1, words, base);
     if (this.hasReturnKey(record)) {
       const tuple = this.returnTuple(base);
-      this.enter(this.hash(tuple, 0), (record << 1) | DIR_RETURN, tuple, 0);
+      this.enter(returnHash ?? this.hash(tuple, 0), (record << 1) | DIR_RETURN, tuple, 0);
     }
     for (let i = 0; i < REFERENCES.length; i++) uuids.retain(words[base + REFERENCES[i]]);
     uuids.retain(tupleDevice(words[base]));
@@ -718,18 +729,21 @@ export class FlowStateTable {
     const base = record * RECORD_WORDS;
     const { words } = this;
     const owner = words[base + R_OWNER];
+    const members = owner === this.self ? this.audiences.members(this.audienceOf[record]) : undefined;
+    if (members?.length === 0) return;
     const a = this.names[record * 2];
     const b = this.names[record * 2 + 1];
     const epoch = words[base + R_EPOCH];
     const version = words[base + R_VERSION];
-    if (owner !== this.self) {
-      if (this.flags(record) & FLAG_ASIDE) return;
-      this.incoming.change(owner, a, b, epoch, version, sign);
+    const word0 = digestWord(0, a, b, epoch, version);
+    const word1 = digestWord(1, a, b, epoch, version);
+    const bucket = digestBucket(a);
+    if (members === undefined) {
+      if ((this.flags(record) & FLAG_ASIDE) === 0) this.incoming.change(owner, bucket, word0, word1, sign);
       return;
     }
-    const members = this.audiences.members(this.audienceOf[record]);
     for (let i = 0; i < members.length; i++) {
-      if (members[i] !== owner) this.outgoing.change(members[i], a, b, epoch, version, sign);
+      if (members[i] !== owner) this.outgoing.change(members[i], bucket, word0, word1, sign);
     }
   }
 
