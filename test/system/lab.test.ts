@@ -1,9 +1,13 @@
 /** The lab as its user runs it: by the command. Each encapsulation, each underlay, each datapath; then damage and repair. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { type IncomingMessage, request } from 'node:http';
 import { resolve } from 'node:path';
+import { text as readText } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 const weft = resolve(import.meta.dirname, '../../weft');
 const skip = process.getuid?.() === 0 ? false : 'needs root';
@@ -64,6 +68,61 @@ function processesOf(name: string): string[] {
     .filter((line) => line.includes(`/run/weft-lab/${name}/`));
 }
 
+/** Just enough of an HTTP client for a Unix socket. */
+class Api {
+  readonly #socketPath: string;
+
+  constructor(socketPath: string) {
+    this.#socketPath = socketPath;
+  }
+
+  /** @returns the id of what was made. */
+  async create(path: string, body: Record<string, unknown>): Promise<string> {
+    return (JSON.parse(await this.request('POST', `/midonet-api${path}`, body)) as { id: string }).id;
+  }
+
+  async delete(path: string): Promise<void> {
+    await this.request('DELETE', `/midonet-api${path}`);
+  }
+
+  async request(method: string, path: string, body?: Record<string, unknown>): Promise<string> {
+    const headers = { 'content-type': 'application/json' };
+    const sent = request({ socketPath: this.#socketPath, method, path, headers });
+    sent.end(body && JSON.stringify(body));
+    const [answer] = (await once(sent, 'response')) as [IncomingMessage];
+    const content = await readText(answer);
+    assert.ok(answer.statusCode! < 300, `${method} ${path}: ${answer.statusCode} ${content}`);
+    return content;
+  }
+}
+
+interface AgentSize {
+  readonly bytes: number;
+  readonly residentMib: number;
+}
+
+/** What each agent has read of the store and holds in memory, once all have applied what there is and none reads any more. */
+async function settled(name: string): Promise<AgentSize[]> {
+  let last = '';
+  for (;;) {
+    const { hosts } = JSON.parse(succeed('lab', 'status', '--name', name, '--json')) as {
+      hosts: { name: string; pid: number }[];
+    };
+    const sizes = await Promise.all(
+      hosts.map(async (host): Promise<AgentSize> => {
+        const agent = new Api(`/run/weft-lab/${name}/hosts/${host.name}/run/control.sock`);
+        const bytes = /^weft_store_received_bytes_total (\d+)$/m.exec(await agent.request('GET', '/metrics'));
+        const resident = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${host.pid}/status`, 'utf8'));
+        return { bytes: Number(bytes![1]), residentMib: Math.round(Number(resident![1]) / 1024) };
+      }),
+    );
+    const seen = sizes.map(({ bytes }) => bytes).join();
+    if (seen === last) return sizes;
+    last = seen;
+    await sleep(3_000);
+  }
+}
+
 const LABS = [
   { name: 'sys-vxlan4', options: ['--encap', 'vxlan', '--underlay', 'ipv4'] },
   { name: 'sys-gre4', options: ['--encap', 'gre', '--underlay', 'ipv4'] },
@@ -103,6 +162,27 @@ for (const { name, options } of LABS) {
       assert.deepEqual(pids(), first);
     });
 
+    test('1,000 bridges without local ports leave what agents read and hold as it is', async () => {
+      const api = new Api(`/run/weft-lab/${name}/api.sock`);
+      const before = await settled(name);
+      const made: string[] = [];
+      try {
+        for (let i = 0; i < 1_000; i++) {
+          const bridge = await api.create('/bridges', { name: `elsewhere-${i}`, tenantId: 'elsewhere' });
+          made.push(bridge);
+          await api.create(`/bridges/${bridge}/ports`, { type: 'Bridge' });
+        }
+        const afterwards = await settled(name);
+        for (const [i, agent] of afterwards.entries()) {
+          assert.equal(agent.bytes, before[i]!.bytes, `h${i + 1} read what does not concern it`);
+          // What 1,000 bridges with ports take is far more; this is the noise of the engine.
+          assert.ok(agent.residentMib < before[i]!.residentMib + 16, `h${i + 1}: ${agent.residentMib} MiB`);
+        }
+      } finally {
+        for (const bridge of made) await api.delete(`/bridges/${bridge}`);
+      }
+    });
+
     test('the command plants a fault and removes it', () => {
       assert.match(succeed('lab', 'sabotage', 'ping-l2-local', '--name', name), /planted/);
       assert.equal(run('lab', 'check', '--name', name, 'ping-l2-local').status, 1);
@@ -126,6 +206,23 @@ describe('after a crash', { skip }, () => {
     assert.notDeepEqual(remains(name), []);
     succeed('lab', 'down', '--name', name);
     assert.deepEqual(remains(name), []);
+  });
+
+  test('down removes what an `up` that was killed had made so far', async () => {
+    for (const step of ['VMs', 'API and store', 'virtual topology']) {
+      const up = spawn(weft, ['lab', 'up', '--name', name], { stdio: ['ignore', 'pipe', 'inherit'] });
+      const gone = once(up, 'exit');
+      let said = '';
+      for await (const part of up.stdout) {
+        said += String(part);
+        if (said.includes(step)) break;
+      }
+      up.kill('SIGKILL');
+      assert.deepEqual(await gone, [null, 'SIGKILL'], said);
+      assert.notDeepEqual(remains(name), []);
+      succeed('lab', 'down', '--name', name);
+      assert.deepEqual(remains(name), [], `killed at "${step}"`);
+    }
   });
 
   test('down of what is not there is no error', () => {
