@@ -136,14 +136,12 @@ export class PeerSession {
   }
 
   private moveTo(sequence: number): void {
-    const from = this.highest + 1;
-    // Places that are used anew: what they stood for leaves the window. At most one round.
-    const steps = Math.min(sequence - this.highest, WINDOW);
-    this.lost += Math.max(0, sequence - this.highest - WINDOW);
-    for (let i = 0; i < steps; i++) {
-      const s = sequence - i;
-      const old = s - WINDOW;
-      if (old > this.first && old < from && !this.has(old)) this.lost++;
+    const leaving = sequence - WINDOW;
+    const known = Math.min(leaving, this.highest);
+    for (let s = Math.max(this.first, this.highest - WINDOW) + 1; s <= known; s++) if (!this.has(s)) this.lost++;
+    if (leaving > this.highest) this.lost += leaving - this.highest;
+    // Their places stand for new numbers now.
+    for (let s = Math.max(this.highest, leaving) + 1; s <= sequence; s++) {
       const bit = s % WINDOW;
       this.seen[bit >>> 5] &= ~(1 << (bit & 31));
     }
