@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { udpFrame } from '@weft/packet';
 import { LEFT_MAC, MAC_A, type RoutedNetwork, routed } from '@weft/simulator/testing';
+import fc from 'fast-check';
 import type { RuleReport } from '../explain/rule-report.ts';
 import { Harness, LOCAL_HOST } from '../testing/harness.ts';
 import { MemoryState } from '../testing/memory-datapath.ts';
@@ -215,4 +216,58 @@ test('a file of counts that is none is reported and left', () => {
     send(host, [frameTo(1)]);
     assert.deepEqual(packets(host, chain), [1]);
   }
+});
+
+test('under any sequence of packets, changes, expiry and restarts no packet is lost to the counts, and none counts twice', () => {
+  const step = fc.oneof(
+    { weight: 8, arbitrary: fc.record({ do: fc.constant('send' as const), port: fc.nat(5), source: fc.nat(80) }) },
+    { weight: 2, arbitrary: fc.record({ do: fc.constant('rule' as const), port: fc.nat(5), type: fc.nat(2) }) },
+    {
+      weight: 2,
+      arbitrary: fc.record({ do: fc.constant('turn' as const), ms: fc.constantFrom(0, 60, 1_000, 70_000) }),
+    },
+    { weight: 1, arbitrary: fc.constant({ do: 'restart' as const }) },
+  );
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
+      const {
+        host: first,
+        chain,
+        net,
+        state,
+      } = bed(() => [
+        { type: 'continue', nwProto: UDP },
+        { type: 'drop', nwProto: UDP, tpSrc: { start: 50_000, end: 50_001 } },
+      ]);
+      let host = first;
+      send(host, [frameTo(1)]);
+      let sent = 1;
+      for (const one of steps) {
+        if (one.do === 'send') {
+          host.datapath.inject(VM0, frameTo(one.port, 1000 + one.source));
+          sent++;
+        } else if (one.do === 'rule') {
+          const type = ['accept', 'drop', 'continue'][one.type];
+          const rule = net.world.put('Rule', { chainId: chain, type, nwProto: UDP, tpDst: port(one.port) });
+          const [head, ...rest] = net.world.get('Chain', chain)!.ruleIds as string[];
+          net.world.patch('Chain', chain, { ruleIds: [head, rule, ...rest] });
+          host.deliver();
+        } else if (one.do === 'turn') {
+          host.now += one.ms;
+          host.turn();
+        } else {
+          host.settle();
+          host.engine.close();
+          host = new Harness(net.world, state, { now: host.now });
+          // What comes while the topology is on its way waits for it.
+          host.settle();
+        }
+      }
+      host.settle();
+      assert.deepEqual(host.complaints, []);
+      assert.equal(packets(host, chain)[0], sent);
+      assert.equal(rulesOf(host, chain)[0]!.bytes, sent * frameTo(1).length);
+    }),
+    { numRuns: Number(process.env.WEFT_PROPERTY_RUNS ?? 60) },
+  );
 });
