@@ -12,7 +12,7 @@ test('every lesson has a test that is there', () => {
   assert.deepEqual(names, [...Array.from({ length: 14 }, (_, i) => `A${i + 1}`), 'B', 'C', 'E']);
   for (const row of rows) {
     const cell = row.split(' | ')[1]!;
-    const parts = cell.split('; ').map((part) => /^`([^`]+)` (.+?)(?: \|)?$/.exec(part));
+    const parts = cell.split(/; (?=`)/).map((part) => /^`([^`]+)` (.+?)(?: \|)?$/.exec(part));
     for (const part of parts) {
       assert.ok(part, `${row}: a file and titles are expected`);
       const [, file, titles] = part;
