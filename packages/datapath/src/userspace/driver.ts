@@ -39,6 +39,7 @@ import { DatapathError } from '../errors.ts';
 import { HEADROOM, MAX_FRAME, tunnelOverhead, VXLAN_PORT, WORK_FRAME_SIZE, WorkFrame } from '../oracle/index.ts';
 import { Engine } from './engine.ts';
 import { attachFilter, tunnelFilter } from './filter.ts';
+import { Gather } from './gather.ts';
 import { closeGroDevice, openGroDevice } from './gro-device.ts';
 import { isolate, removeDropProgram } from './isolate.ts';
 import { PortSender } from './port-sender.ts';
@@ -82,6 +83,7 @@ export class UserspaceDatapath implements Datapath {
   /** Ports that carry our drop program, attached or not. */
   readonly #isolated = new Map<number, boolean>();
   readonly #queue = new UpcallQueue();
+  readonly #gather = new Gather();
   #handler: ((upcall: Upcall) => void) | null = null;
   #inHandler = false;
   #delivered = 0;
@@ -279,6 +281,7 @@ export class UserspaceDatapath implements Datapath {
   /** Waits once and takes one batch from each socket that has something. @returns true after a wake. */
   #round(timeoutMs: number, max: number): boolean {
     const n = this.#epoll.wait(timeoutMs);
+    if (n > 0 && timeoutMs !== 0) this.#gather.pause();
     let woken = false;
     for (let i = 0; i < n; i++) {
       const fd = this.#epoll.token(i);
@@ -308,6 +311,7 @@ export class UserspaceDatapath implements Datapath {
       if (!isErrno(error, 'ENETDOWN', 'ENODEV', 'ENXIO')) throw error;
     }
     this.#pending = receiver;
+    if (receiver.underlay) this.#gather.took(this.#received);
   }
 
   #processBatch(max: number): void {
