@@ -19,7 +19,6 @@ import {
 import { describe, fromHex, toHex } from '@weft/packet';
 import {
   Explainer,
-  type Explanation,
   newSimulation,
   type Ref,
   type Simulation,
@@ -66,15 +65,11 @@ interface Pending {
 }
 
 /** A packet with what was decided about it; lists of `list` are not in the datapath. */
-export interface Explained {
-  readonly explanation: Explanation;
-  readonly verdict: string;
-  readonly reason: string;
-  readonly summary: readonly string[];
-  readonly destinations: readonly Destination[];
-  readonly flow: FlowInWords | null;
-  readonly noFlow: string;
-  readonly generated: readonly GeneratedTrace[];
+export interface Explained
+  extends Pick<
+    Trace,
+    'explanation' | 'verdict' | 'reason' | 'summary' | 'destinations' | 'flow' | 'noFlow' | 'generated'
+  > {
   /** Interests and neighbours it waits for. */
   readonly needs: readonly string[];
 }
