@@ -123,7 +123,19 @@ test('a port that was used comes last', () => {
     used.add(portOf(record));
     table.remove(table.insert(record, 0));
   }
-  assert.equal(pool.choose(outgoing(table, 1)), NAT_CHOSEN, 'then it begins anew');
+  // Then it begins anew: the last idle port is found among all that were used.
+  for (let i = 0; i < BLOCK_PORTS; i++) {
+    const record = outgoing(table, 100 + i, `1.1.${i}.1`);
+    assert.equal(pool.choose(record), NAT_CHOSEN);
+    table.insert(record, 0);
+  }
+  assert.equal(pool.idlePorts(), 0);
+  const one = table.nextRecord(0);
+  const port = table.words[one * 32 + R_RETURN] & 0xffff;
+  table.remove(one);
+  const record = outgoing(table, 500, '1.1.200.1');
+  assert.equal(pool.choose(record), NAT_CHOSEN);
+  assert.equal(portOf(record), port);
 });
 
 test('ports outside the range of the rule are not chosen', () => {

@@ -23,7 +23,7 @@ import {
   TOUCH_STATE,
 } from './table.ts';
 import { address, newTable, recordOf, SELF, tuple, uuid } from './testing/fixtures.ts';
-import { DEFAULT_TIMEOUTS } from './timeouts.ts';
+import { DEFAULT_TIMEOUTS, SEEN_RST } from './timeouts.ts';
 import { KIND_CONNTRACK, KIND_SNAT, KIND_STICKY, reverseTuple, TUPLE_WORDS } from './tuple.ts';
 import { addressToWords } from './words.ts';
 
@@ -285,4 +285,73 @@ test('a tombstone that comes from a peer is remembered though nothing was known'
   assert.equal(table.apply(make(1, 2, FLAG_TOMBSTONE), 0), APPLY_NEW);
   assert.equal(table.apply(make(1, 1, 0), 0), REFUSED_STALE);
   assert.equal(table.apply(make(2, 2, FLAG_TOMBSTONE), 0), REFUSED_FULL);
+});
+
+test('a record that was put off for hours goes soon after its RST, seen here or by a peer', () => {
+  for (const fromPeer of [false, true]) {
+    const table = newTable();
+    const out = tuple(table, KIND_CONNTRACK, 6, '10.0.0.1', 1, '10.0.0.2', 80);
+    const record = table.insert(recordOf(out), 0);
+    table.touch(record, true, TCP_ACK, 0);
+    assert.equal(table.expiry(record), DEFAULT_TIMEOUTS.tcpEstablished);
+    // Its first bucket comes up, and it is moved far ahead.
+    table.expire(200_000, 1000);
+    assert.equal(table.size, 1);
+    if (fromPeer) {
+      const news = table.read(record, 0, new ConnectionRecord());
+      news.bits |= SEEN_RST;
+      news.remaining = DEFAULT_TIMEOUTS.tcpReset;
+      assert.equal(table.apply(news, 200_000), APPLY_JOINED);
+    } else table.touch(record, true, TCP_RST, 200_000);
+    table.expire(200_000 + DEFAULT_TIMEOUTS.tcpReset + 1000, 1000);
+    assert.equal(table.size, 0);
+  }
+});
+
+test('nothing is left behind when all records are gone', () => {
+  const table = newTable({ capacity: 16 });
+  const peer = table.uuids.intern(uuid(60));
+  const audience = table.audiences.of([peer]);
+  for (let round = 0; round < 200; round++) {
+    const record = snat(table, 5000 + (round % 50), 3, `10.0.${round}.1`);
+    const at = table.insert(record, round, audience);
+    if (round % 3 === 0) table.bury(at, round, new ConnectionRecord());
+    if (round % 5 === 0) table.setAudience(at, 0);
+    if (table.size === 16) for (let r = table.nextRecord(0); r >= 0; r = table.nextRecord(r + 1)) table.remove(r);
+  }
+  for (let r = table.nextRecord(0); r >= 0; r = table.nextRecord(r + 1)) table.remove(r);
+  const { index } = table as unknown as { index: { pairs: Int32Array } };
+  assert.ok(index.pairs.every((word) => word === 0));
+  assert.equal(table.outgoing.count(peer), 0);
+  assert.ok(table.outgoing.of(peer).every((word) => word === 0));
+  assert.deepEqual([table.size, table.tombstones], [0, 0]);
+  assert.equal(table.audiences.reclaim(), 1);
+  assert.equal(table.blocks.size, 1);
+  // Host and device (its block's token is remembered) stay; the peer goes.
+  assert.equal(table.uuids.reclaim(), 1);
+  assert.equal(table.uuids.size, 2);
+});
+
+test('names of hosts and devices: full, given back, found again', () => {
+  const { uuids } = newTable({ uuids: 4 });
+  const numbers = [10, 11, 12].map((n) => uuids.intern(uuid(n)));
+  assert.equal(new Set(numbers).size, 3);
+  assert.equal(uuids.intern(uuid(13)), 0);
+  assert.equal(uuids.intern(new Uint8Array(16)), 0);
+  uuids.retain(numbers[1]);
+  assert.equal(uuids.reclaim(), 2);
+  assert.equal(uuids.find(uuid(10)), 0);
+  assert.equal(uuids.find(uuid(11)), numbers[1]);
+  assert.ok(uuids.intern(uuid(13)) > 0);
+  const back = new Uint8Array(16);
+  uuids.write(numbers[1], back);
+  assert.deepEqual(back, uuid(11));
+});
+
+test('settings out of range, and too little memory, are refused by name', () => {
+  assert.throws(() => newTable({ capacity: 0 }), { code: 'WEFT_FLOWSTATE_CONFIG', message: /capacity/ });
+  assert.throws(() => newTable({ incarnation: 0 }), { code: 'WEFT_FLOWSTATE_CONFIG', message: /incarnation/ });
+  assert.throws(() => newTable({ timeouts: { icmp: 0 } }), { code: 'WEFT_FLOWSTATE_CONFIG', message: /icmp/ });
+  assert.throws(() => newTable({ self: new Uint8Array(16) }), { code: 'WEFT_FLOWSTATE_CONFIG' });
+  assert.throws(() => newTable({ region: new ArrayBuffer(4096) }), { code: 'WEFT_FLOWSTATE_REGION' });
 });

@@ -14,6 +14,7 @@ import {
   MSG_STATE,
   readHeader,
   TAG_SIZE,
+  WIRE_FIELD,
   WIRE_LENGTH,
   WIRE_NO_ROOM,
   WIRE_NOT_OURS,
@@ -279,6 +280,24 @@ test('errors are told apart', () => {
     WIRE_LENGTH,
   );
   const source = newTable();
+  const named = new RecordWriter(source.uuids);
+  named.begin();
+  const whole = recordOf(tuple(source, KIND_SNAT, 6, '10.0.0.1', 1, '10.0.0.2', 80));
+  named.add(Object.assign(whole, { owner: source.self, epoch: 1, ingress: source.uuids.intern(uuid(60)) }));
+  const reader = new RecordReader(source.uuids);
+  const about = headerOf(named);
+  // Bytes of a record that name something: beyond the list; device and owner also none.
+  const field = (at: number, value: number) => {
+    const bytes = named.bytes.slice();
+    bytes[HEADER_SIZE + 5 + at] = value;
+    assert.equal(reader.open(named.bytes, about), WIRE_OK);
+    assert.equal(reader.next(new ConnectionRecord()), 1);
+    assert.equal(reader.open(bytes, about), WIRE_OK);
+    return reader.next(new ConnectionRecord());
+  };
+  for (let at = 3; at < 8; at++) assert.equal(field(at, 4), WIRE_FIELD);
+  for (const at of [1, 3, 4]) assert.equal(field(at, 0), WIRE_FIELD);
+  assert.equal(field(5, 0), 1);
   const full = new RecordWriter(source.uuids);
   full.begin();
   const sent = recordOf(tuple(source, KIND_SNAT, 6, '10.0.0.1', 1, '10.0.0.2', 80));
