@@ -106,7 +106,7 @@ export class FlowStateTable {
   tombstones = 0;
   /** Record that the last insert, apply or supersede made, joined, or met. */
   last = -1;
-  /** Called before a record that lookups could find goes, or is replaced: its words can still be read. */
+  /** Called before a record that lookups could find goes, or is replaced: its words can still be read. It must not change the table. */
   onGone: ((record: number, reason: number) => void) | undefined;
   /** Called when a block has a newer token: lookups pass over the records of older ones from now on. */
   onFence: ((block: number) => void) | undefined;
@@ -416,7 +416,8 @@ export class FlowStateTable {
    * Takes in what a peer says. Any order and any repetition of a set of updates leads to the same records: of one forward
    * tuple the greatest (epoch, version, owner) wins, equal ones join what they have seen.
    * @param aside not from its owner: it is left out of the owner's digest until the owner sends it
-   * @returns APPLY_… (the record is `last`), or REFUSED_…
+   * @returns APPLY_… (the record is `last`), or REFUSED_…. With REFUSED_FENCED the record is kept as `last`, so that older versions stay
+   * refused, but lookups pass it over
    */
   apply(record: ConnectionRecord, now: number, aside = false): number {
     const hash = this.hash(record.words, 0);
