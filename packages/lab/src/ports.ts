@@ -17,9 +17,9 @@ export async function forgetFlows(lab: Lab, vm: VmPlan): Promise<void> {
   await awaitPorts(lab, host);
 }
 
-/** Waits until all VMs of a host are attached to their ports. */
-export async function awaitPorts(lab: Lab, host: HostPlan, timeoutMs = 20_000): Promise<void> {
-  const wanted = lab.plan.vms.filter((vm) => vm.host === host.name).flatMap((vm) => vm.interfaces).length;
+/** Waits until all VMs of a host are attached to their ports, but those whose ports (`gone` of them) have been deleted. */
+export async function awaitPorts(lab: Lab, host: HostPlan, timeoutMs = 20_000, gone = 0): Promise<void> {
+  const wanted = lab.plan.vms.filter((vm) => vm.host === host.name).flatMap((vm) => vm.interfaces).length - gone;
   await awaitValue(`all ${wanted} ports of ${host.name} bound`, timeoutMs, async () => {
     const { ports } = await agentRequest<{ ports: { live: boolean }[] }>(lab.plan, host, 'GET', '/status');
     return ports.filter((port) => port.live).length === wanted ? true : undefined;

@@ -12,11 +12,11 @@ export async function killAgent(lab: Lab, host: HostPlan): Promise<void> {
   if (identity) await killProcess(identity);
 }
 
-/** Starts the agent of a host whose last one is gone, and waits until it serves the host's VMs. */
-export async function restartAgent(lab: Lab, host: HostPlan, timeoutMs = 20_000): Promise<void> {
+/** Starts the agent of a host whose last one is gone, and waits until it serves the host's VMs, but `gone` that have lost their ports. */
+export async function restartAgent(lab: Lab, host: HostPlan, timeoutMs = 20_000, gone = 0): Promise<void> {
   lab.state.processes.agents[host.name] = await startAgent(lab.plan, host);
   await saveLab(lab);
-  await awaitPorts(lab, host, timeoutMs);
+  await awaitPorts(lab, host, timeoutMs, gone);
 }
 
 export async function killApi(lab: Lab): Promise<void> {

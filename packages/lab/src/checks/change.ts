@@ -53,7 +53,7 @@ export const change = defineKind({
       const host = context.hostOf(source);
       if (whileDead) await killAgent(context.lab, host);
       for (const step of apply) await perform(context.lab, step);
-      if (whileDead) await restartAgent(context.lab, host);
+      if (whileDead) await restartAgent(context.lab, host, 20_000, how === 'port-deleted' ? 1 : 0);
       await awaitConvergence(context.api);
       // What was answered before the change went live may still be on its way back.
       await sleep(100);
