@@ -6,7 +6,7 @@ cd "$(dirname "$(readlink -f "$0")")/.."
 
 node_version=24.21.0
 # Clients that the API is tested with; MidoNet's own asks for versions of long ago and is content with these.
-python_packages=(schemathesis==4.32.5 httplib2==0.32.1 WebOb==1.8.11)
+python_packages=(schemathesis==4.32.5 httpie==3.2.4 openapi-python-client==0.29.1 httplib2==0.32.1 WebOb==1.8.11)
 python_packages_alone=(midonetclient==5.2.0)
 # Debian package and a file that shows that it is there.
 packages=(
