@@ -40,8 +40,9 @@ export class DigestSet {
       digest = { sums: new Int32Array(DIGEST_WORDS), count: 0 };
       this.digests.set(host, digest);
     }
-    digest.sums[bucket * 2] += sign * word0;
-    digest.sums[bucket * 2 + 1] += sign * word1;
+    const { sums } = digest;
+    sums[bucket * 2] = (sums[bucket * 2] + Math.imul(sign, word0)) | 0;
+    sums[bucket * 2 + 1] = (sums[bucket * 2 + 1] + Math.imul(sign, word1)) | 0;
     digest.count += sign;
   }
 
