@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
-import { parse } from 'yaml';
 import type { Trace } from '../../packages/agent/src/index.ts';
 import {
   DEFAULT_SCENARIO,
@@ -13,6 +12,7 @@ import {
   requireVm,
   type VmPlan,
 } from '../../packages/lab/src/index.ts';
+import { parseScenario } from '../../packages/lab/src/scenario/parse.ts';
 
 const name = 'sys-traces';
 const skip = process.getuid?.() === 0 ? false : 'needs root';
@@ -37,7 +37,9 @@ interface Check {
   readonly ethertype?: number;
 }
 
-const { checks } = parse(readFileSync(DEFAULT_SCENARIO, 'utf8')) as { checks: readonly Check[] };
+const checks = parseScenario(readFileSync(DEFAULT_SCENARIO, 'utf8'), DEFAULT_SCENARIO).checks.map(
+  ({ reader }) => reader.plain() as Check,
+);
 let lab: Lab;
 
 /** The packet that `from` would send to an address: the first words name its kind. */
