@@ -181,7 +181,10 @@ describe('commands', () => {
       await assert.rejects(run(line), { code: 'WEFT_CLI_NOT_FOUND' }, line);
     }
     assert.equal(await run(`bridge ${one} port ${port} show state`), 'up');
-    await assert.rejects(async () => run('list port'), /a port is named with what it is part of: bridge … port, router … port/);
+    await assert.rejects(
+      async () => run('list port'),
+      /a port is named with what it is part of: bridge … port, router … port/,
+    );
   });
 
   test('what the API refuses is said with its reasons', async () => {
