@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import type { Trace } from '../../packages/agent/src/index.ts';
 import {
+  awaitConvergence,
   DEFAULT_SCENARIO,
   exchange,
   type Lab,
@@ -35,6 +36,7 @@ interface Check {
   readonly filtered?: string;
   readonly vlan?: number;
   readonly ethertype?: number;
+  readonly by?: 'bridge' | 'router';
 }
 
 const checks = parseScenario(readFileSync(DEFAULT_SCENARIO, 'utf8'), DEFAULT_SCENARIO).checks.map(
@@ -113,6 +115,71 @@ const JUDGES: Readonly<Record<string, (check: Check) => Promise<void>>> = {
   },
 };
 
+/** Checks of rules: what is said past rules like theirs. */
+const RULES: Readonly<Record<string, (check: Check) => Promise<void>>> = {
+  reject: (check) =>
+    past(
+      check,
+      [
+        { type: 'reject', nwProto: 6 },
+        { type: 'reject', nwProto: check.family === 6 ? 58 : 1 },
+      ],
+      async () => {
+        const ip = address(check.to, check);
+        for (const [packet, answer] of [
+          [check.family === 6 ? 'tcp6' : 'tcp', / TCP \[R/],
+          [echo(check), / prohibited /],
+        ] as const) {
+          const told = await ask(check.from, `${packet},ip_dst=${ip}`);
+          assert.deepEqual([told.verdict, told.reason], ['drop', 'rejected']);
+          assert.match(told.generated[0]!.packet, answer);
+          assert.ok(toVm(told.generated[0]!, vm(check.from)), 'the answer goes back');
+        }
+      },
+    ),
+  async 'address-group'(check) {
+    const group = await make('/ip_addr_groups', { name: 'traces' });
+    await lab.api.post(`/ip_addr_groups/${group}/ip_addrs`, { addr: address(check.to, { ...check, family: 4 }) });
+    await past(check, [{ type: 'drop', ipAddrGroupDst: group }], async () => {
+      await isDropped(check, `icmp,ip_dst=${address(check.to, { ...check, family: 4 })}`);
+      await reaches({ ...check, family: 6 });
+    });
+    await lab.api.delete(`/ip_addr_groups/${group}`);
+  },
+  async 'port-group'(check) {
+    const group = await make('/port_groups', { name: 'traces' });
+    const member = { portId: vm(check.from).interfaces[0]!.portId };
+    await lab.api.post(`/port_groups/${group}/ports`, member);
+    await past(check, [{ type: 'drop', portGroup: group }], () =>
+      isDropped(check, `icmp,ip_dst=${address(check.to, check)}`),
+    );
+    await past(check, [{ type: 'drop', portGroup: group, invPortGroup: true }], () => reaches(check));
+    await lab.api.delete(`/port_groups/${group}`);
+  },
+  async jump(check) {
+    const inner = await make('/chains', { name: 'inner' });
+    await lab.api.post(`/chains/${inner}/rules`, { type: 'return' });
+    await past(
+      check,
+      [
+        { type: 'jump', jumpChainId: inner },
+        { type: 'drop', nwProto: 17 },
+      ],
+      async () => {
+        await isDropped(check, `udp,ip_dst=${address(check.to, check)}`, 2);
+        await reaches(check);
+      },
+    );
+    await lab.api.delete(`/chains/${inner}`);
+  },
+  'vlan-filter': (check) =>
+    past(check, [{ type: 'drop', vlan: 7 }], async () => {
+      const target = `eth_dst=${vm(check.to).interfaces[0]!.mac}`;
+      await isDropped(check, `vlan=7,eth_type=0x88b5,${target}`);
+      assert.equal((await ask(check.from, `vlan=8,eth_type=0x88b5,${target}`)).verdict, 'forward');
+    }),
+};
+
 /** Kinds whose packets no VM sends. */
 const NO_PACKET = new Set(['doors', 'hostile-underlay']);
 
@@ -125,7 +192,17 @@ describe('traces of the checks of the default scenario', { skip }, () => {
 
   for (const check of checks.filter(({ kind }) => !NO_PACKET.has(kind))) {
     test(check.name, () => (JUDGES[check.kind] ?? reaches)(check));
+    const rules = RULES[check.kind];
+    if (rules !== undefined) test(`${check.name}, past its rules`, () => rules(check));
   }
+
+  test('every kind of rule check is there', () => {
+    for (const kind of Object.keys(RULES))
+      assert.ok(
+        checks.some((check) => check.kind === kind),
+        kind,
+      );
+  });
 });
 
 /** The packets of a check reach its VM, or, on another network, the guest that leads there. */
@@ -143,6 +220,38 @@ async function reaches(check: Check): Promise<void> {
   if (check.ttl !== undefined && end === target) {
     assert.equal(Number(/dec_ttl\((\d+)\)/.exec(told.flow!.action)?.[1] ?? 0), 64 - check.ttl);
   }
+}
+
+/** Makes an object, and says its id. */
+async function make(path: string, body: object): Promise<string> {
+  const { location } = await lab.api.post(path, body);
+  return location!.split('/').at(-1)!;
+}
+
+/** Runs the body with these rules, in order, in the way of what the VM sends: at its port, or `by` its tenant's router. */
+async function past(check: Check, rules: readonly object[], body: () => Promise<void>): Promise<void> {
+  const chain = await make('/chains', { name: 'traces' });
+  for (const rule of rules.toReversed()) await lab.api.post(`/chains/${chain}/rules`, rule);
+  const { tenant, interfaces } = vm(check.from);
+  const routers = await lab.api.get<{ id: string }[]>(`/routers?tenant_id=${tenant}`);
+  const path = check.by === 'router' ? `/routers/${routers[0]!.id}` : `/ports/${interfaces[0]!.portId}`;
+  const before = await lab.api.get<object>(path);
+  try {
+    await lab.api.put(path, { ...before, inboundFilterId: chain });
+    await awaitConvergence(lab.api);
+    await body();
+  } finally {
+    await lab.api.put(path, before);
+    await lab.api.delete(`/chains/${chain}`);
+    await awaitConvergence(lab.api);
+  }
+}
+
+/** A rule drops it, and is named. */
+async function isDropped(check: Check, packet: string, number = 1): Promise<void> {
+  const told = await ask(check.from, packet);
+  assert.deepEqual([told.verdict, told.reason], ['drop', 'filtered']);
+  assert.equal(told.explanation.decidedBy?.number, number);
 }
 
 function traffic(check: Check): string {
