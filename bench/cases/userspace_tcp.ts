@@ -1,5 +1,4 @@
 /** `userspace_tcp`: one TCP stream between two VMs on two hosts by the `userspace` driver; Open vSwitch's in turns with it. */
-import { cpus } from 'node:os';
 import type { BenchCase, BenchContext } from '../harness/case.ts';
 import { require } from '../harness/errors.ts';
 import { samplesOf, takeTurns } from '../harness/interleave.ts';
@@ -46,7 +45,7 @@ async function run(context: BenchContext): Promise<BenchResult[]> {
     paths.map((path) => ({
       name: path.name,
       async measure() {
-        const result = await tcpThroughput(path, seconds, cpus().length);
+        const result = await tcpThroughput(path, { seconds, alone: false });
         proveCrossing(path, result, false);
         context.note(`${path.name}: ${result.gbps.toFixed(2)} Gbit/s`);
         return result;
@@ -89,7 +88,7 @@ async function row(
       vm_mtu: await mtuOf(weft.client),
       underlay_mtu: 1500,
       seconds,
-      cpus: 'client 0, server 1, both SCHED_FIFO',
+      cpus: 'where the scheduler puts them',
       congestion_control: CONGESTION_CONTROL,
       offloads: Object.fromEntries(paths.map((path) => [path.name, offloadsOf(path)])),
       peer:

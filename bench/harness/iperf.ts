@@ -1,11 +1,11 @@
 /** TCP throughput by iperf3. */
+import { cpus } from 'node:os';
 import { BenchError } from './errors.ts';
 import { background, inNamespace, run } from './exec.ts';
 import { type LinkCounters, type NetworkPath, uplinkCounters } from './paths.ts';
 
 const PORT = 5201;
 
-/** Both ends run before whatever else the machine has to do; most of the path runs in their time. */
 const UNDISTURBED = ['chrt', '--fifo', '50'];
 
 export interface Throughput {
@@ -25,12 +25,22 @@ interface IperfJson {
   };
 }
 
-/** One TCP stream for `seconds`; client on CPU 0, server on CPU 1 where there are two. */
-export async function tcpThroughput(path: NetworkPath, seconds: number, cpus: number): Promise<Throughput> {
+export interface StreamOptions {
+  readonly seconds: number;
+  /**
+   * Client on CPU 0, server on CPU 1, and both before whatever else the machine has to do: most of a path in the kernel runs in their
+   * time. Not where processes forward, which need time of their own.
+   */
+  readonly alone: boolean;
+}
+
+/** One TCP stream. */
+export async function tcpThroughput(path: NetworkPath, { seconds, alone }: StreamOptions): Promise<Throughput> {
   const { client, server } = path;
+  const scheduling = alone ? UNDISTURBED : [];
   const listener = background(
     inNamespace(server.namespace, [
-      ...UNDISTURBED,
+      ...scheduling,
       'iperf3',
       '-s',
       '-1',
@@ -45,7 +55,7 @@ export async function tcpThroughput(path: NetworkPath, seconds: number, cpus: nu
     await listener.waitFor('Server listening');
     const before = await uplinkCounters(path.clientHost);
     const argv = [
-      ...UNDISTURBED,
+      ...scheduling,
       'iperf3',
       '-c',
       server.address,
@@ -57,7 +67,7 @@ export async function tcpThroughput(path: NetworkPath, seconds: number, cpus: nu
       '--connect-timeout',
       '5000',
     ];
-    if (cpus > 1) argv.push('-A', '0,1');
+    if (alone && cpus().length > 1) argv.push('-A', '0,1');
     const report = JSON.parse(await run(inNamespace(client.namespace, argv), '', (seconds + 30) * 1000)) as IperfJson;
     const after = await uplinkCounters(path.clientHost);
     if (report.end === undefined)

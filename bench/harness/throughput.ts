@@ -1,5 +1,4 @@
 /** `tcp_*`: one TCP stream between two VMs on two hosts; Weft, the kernel's overlay and the bare underlay in turns. */
-import { cpus } from 'node:os';
 import type { BenchCase, BenchContext } from './case.ts';
 import { require } from './errors.ts';
 import { samplesOf, takeTurns } from './interleave.ts';
@@ -58,7 +57,7 @@ async function measure(figure: ThroughputFigure, context: BenchContext): Promise
     const contestants = paths.map((path) => ({
       name: path.name,
       async measure() {
-        const result = await tcpThroughput(path, seconds, cpus().length);
+        const result = await tcpThroughput(path, { seconds, alone: true });
         proveCrossing(path, result, superPackets);
         context.note(`${path.name}: ${result.gbps.toFixed(2)} Gbit/s`);
         return result;
