@@ -70,16 +70,16 @@ async function row(
   const samples = samplesOf(taken, ({ gbps }) => gbps);
   const own = samples.get(weft.name)!;
   const others = peers.map(({ path }) => ({ name: path.name, ...samples.get(path.name)! }));
-  // The better of its two ways to reach an interface is the peer.
-  const best = others.toSorted((a, b) => b.median - a.median).at(0);
-  const ratio = best === undefined ? null : own.median / best.median;
+  // The peer is what OVN sets up (ports of type system: AF_PACKET). AF_XDP is there for who asks for it port by port.
+  const [peer, xdp] = others;
+  const ratio = peer === undefined ? null : own.median / peer.median;
   const paths = [weft, ...peers.map(({ path }) => path)];
   return {
     id: 'userspace_tcp',
     value: round(own.median),
     unit: 'Gbit/s',
-    peer: best?.name ?? null,
-    peer_value: best === undefined ? null : round(best.median),
+    peer: peer?.name ?? null,
+    peer_value: peer === undefined ? null : round(peer.median),
     ratio: ratio === null ? null : round(ratio),
     runs: rounds,
     samples: Object.fromEntries([...samples].map(([name, { values }]) => [name, values.map(round)])),
@@ -100,7 +100,12 @@ async function row(
     also: Object.fromEntries([
       ['mean_frame', meanFrame(taken.get(weft.name)!)],
       ['retransmits', retransmits(taken.get(weft.name)!)],
-      ...others.map(({ name, median }) => [name, round(median)]),
+      ...(xdp === undefined
+        ? []
+        : [
+            [xdp.name, round(xdp.median)],
+            ['ratio_to_af_xdp', round(own.median / xdp.median)],
+          ]),
     ]),
     target: ratio === null ? null : judge({ ratio: 1 }, 'Gbit/s', own.median, ratio),
   };
