@@ -2,33 +2,39 @@
 import { inNetns, ipBatch, run } from '../exec.ts';
 import { nftFault } from '../faults/fault.ts';
 import { startProbe } from '../probe.ts';
+import { killAgent, restartAgent } from '../restart.ts';
 import { waitUntil } from '../wait.ts';
 import { defineKind } from './kind.ts';
 
 export const macMoves = defineKind({
   kind: 'mac-moves',
-  summary: '`from` pings `mover`, whose MAC and address move to the VM `target`: the answers go on from there',
-  fields: ['from', 'mover', 'target'],
+  summary:
+    '`from` pings `mover`, whose MAC and address move to the VM `target`: the answers go on from there; `whileDead`: moved while the agent of `from` was dead',
+  fields: ['from', 'mover', 'target', 'whileDead'],
   read: (fields) => ({
     from: fields.vm('from'),
     /** Its bridge must have learned it (`known: false`): what an operator has written down does not move. */
     mover: fields.vm('mover'),
     target: fields.vm('target'),
+    whileDead: fields.boolean('whileDead', false),
   }),
 
-  async run(context, { from, mover, target }) {
+  async run(context, { from, mover, target, whileDead }) {
     const old = context.vm(mover);
     const next = context.vm(target);
     const [iface] = old.interfaces;
     const cidr = iface!.cidrs.find((one) => !one.includes(':'))!;
     const address = cidr.split('/')[0]!;
     const probe = await startProbe(context.vm(from), address, 20);
+    const host = context.hostOf(context.vm(from));
     let followed = false;
     let returned = false;
     try {
+      if (whileDead) await killAgent(context.lab, host);
       await ipBatch(old.namespace, ['link set eth0 down']);
       await ipBatch(next.namespace, [`link set eth0 address ${iface!.mac}`, `addr add ${cidr} dev eth0`]);
       await announce(next.namespace, address);
+      if (whileDead) await restartAgent(context.lab, host);
       const before = probe.answers();
       followed = await waitUntil(() => probe.answers() > before + 5, 5000);
     } finally {
