@@ -4,6 +4,7 @@
  */
 import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, relative, resolve } from 'node:path';
+import { report } from './report.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const problems: string[] = [];
@@ -209,7 +210,4 @@ for (const path of globSync(pages, { cwd: root, exclude: (name) => name.includes
 }
 await checkLimits();
 
-if (problems.length > 0) {
-  console.error(`check-docs: ${problems.length} problems\n${problems.join('\n')}`);
-  process.exitCode = 1;
-}
+report('check-docs', problems);

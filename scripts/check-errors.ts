@@ -2,8 +2,9 @@
  * Checks that every error code that the sources mention has a row in a table (`src/errors.ts` of a package), that every row
  * is mentioned somewhere, and that docs/ERRORS.md shows exactly these rows. `--write` writes the page.
  */
-import { globSync, readFileSync, writeFileSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { comparePage, report } from './report.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const page = resolve(root, 'docs/ERRORS.md');
@@ -59,16 +60,5 @@ Every error that Weft shows has a code. This page is generated from the tables i
 ${lines.map(([code, row]) => `| \`${code}\` | ${row.text.replaceAll('|', '\\|')} | ${row.packages.join(', ')} |`).join('\n')}
 `;
 
-if (process.argv.includes('--write')) writeFileSync(page, wanted);
-else {
-  let found = '';
-  try {
-    found = readFileSync(page, 'utf8');
-  } catch {}
-  if (found !== wanted) problems.push('docs/ERRORS.md is not up to date: run node scripts/check-errors.ts --write');
-}
-
-if (problems.length > 0) {
-  console.error(`check-errors: ${problems.length} problems\n${problems.join('\n')}`);
-  process.exitCode = 1;
-}
+comparePage(page, 'docs/ERRORS.md', wanted, 'check-errors', problems);
+report('check-errors', problems);

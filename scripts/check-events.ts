@@ -2,8 +2,9 @@
  * Checks that every event that the sources log has a row in the table of its package (`src/events.ts`), that every row is logged
  * somewhere, and that docs/EVENTS.md shows exactly these rows. `--write` writes the page.
  */
-import { globSync, readFileSync, writeFileSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { comparePage, report } from './report.ts';
 
 /** What it means; a package may also fix level, fields and how many lines packets can cause. */
 type Row =
@@ -75,16 +76,5 @@ says that something is missing for now. This page is generated from the tables i
 
 ${sections.join('\n')}`;
 
-if (process.argv.includes('--write')) writeFileSync(page, wanted);
-else {
-  let found = '';
-  try {
-    found = readFileSync(page, 'utf8');
-  } catch {}
-  if (found !== wanted) problems.push('docs/EVENTS.md is not up to date: run node scripts/check-events.ts --write');
-}
-
-if (problems.length > 0) {
-  console.error(`check-events: ${problems.length} problems\n${problems.join('\n')}`);
-  process.exitCode = 1;
-}
+comparePage(page, 'docs/EVENTS.md', wanted, 'check-events', problems);
+report('check-events', problems);

@@ -5,6 +5,7 @@
 import { globSync, readFileSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import { dirname, relative, resolve, sep } from 'node:path';
+import { report } from './report.ts';
 
 interface Manifest {
   readonly name: string;
@@ -71,7 +72,4 @@ function findCircle(name: string, trail: readonly string[]): readonly string[] |
 const circles = new Set([...manifests.keys()].map((name) => findCircle(name, [])?.join(' → ')));
 for (const circle of circles) if (circle) problems.push(`packages may import each other in a circle: ${circle}`);
 
-if (problems.length > 0) {
-  console.error(`check-imports: ${problems.length} problems\n${problems.join('\n')}`);
-  process.exitCode = 1;
-}
+report('check-imports', problems);

@@ -4,6 +4,7 @@
  */
 import { globSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { report } from './report.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const load = async (path: string) => (await import(resolve(root, path))) as Record<string, unknown>;
@@ -95,7 +96,4 @@ for (const path of globSync('docs/grafana/*.json', { cwd: root }).sort()) {
   }
 }
 
-if (problems.length > 0) {
-  console.error(`check-metrics: ${problems.length} problems\n${problems.join('\n')}`);
-  process.exitCode = 1;
-}
+report('check-metrics', problems);

@@ -1,3 +1,10 @@
+/**
+ * The table of connections: records, found by both of their tuples.
+ *
+ * Longer than other files because all that belongs to a record (two index entries, its timer, block, audience, digests, its port's
+ * count, the list of tombstones) changes in one step or not at all: what could change one of them from outside could leave a
+ * connection half forgotten. What stands for itself has its own file: index, wheel, blocks, audiences, digests, memory.
+ */
 import { AudienceTable } from './audience.ts';
 import { BLOCK_PORTS, BlockTable } from './block-table.ts';
 import { DigestSet, digestBucket, digestWord } from './digest.ts';

@@ -1,4 +1,8 @@
-/** bpf(2): maps, pins, links, test runs (include/uapi/linux/bpf.h). Loading is in libbpf.ts, ring buffers in bpf-ring.ts. */
+/**
+ * bpf(2): maps, pins, links, test runs (include/uapi/linux/bpf.h). Loading is in libbpf.ts, ring buffers in bpf-ring.ts.
+ *
+ * Longer than other files because it is one system call: its commands share one attribute buffer, laid out here and nowhere else.
+ */
 
 import { ERRNO, isErrno, SysError, WeftSysError } from './errors.ts';
 import { close } from './fd.ts';

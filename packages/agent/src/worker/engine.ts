@@ -1,20 +1,13 @@
 /**
  * The packet worker without its thread: one synchronous object that owns the datapath and takes turns. In a turn it applies
  * what the state database sent, handles a batch of packets, simulates invalidated flows anew and runs timers.
+ *
+ * A little longer than other files because it makes the parts and knows their order, and does nothing else.
  */
 import type { Datapath, Upcall } from '@weft/datapath';
 import { DROP_REASONS, TAG_INGRESS, tag, UPCALL_MISS } from '@weft/flow';
 import type { Batch } from '@weft/nsdb';
-import {
-  ACTION_ACCEPT,
-  ACTION_CONTINUE,
-  ACTION_DROP,
-  ACTION_JUMP,
-  ACTION_REJECT,
-  ACTION_RETURN,
-  Simulator,
-  VirtualTopology,
-} from '@weft/simulator';
+import { Simulator, VirtualTopology } from '@weft/simulator';
 import type { AgentLimits } from '../config.ts';
 import type { AgentError } from '../errors.ts';
 import { EventLimit } from '../event-limit.ts';
@@ -37,8 +30,10 @@ import { Overload } from './overload.ts';
 import { PacketPath } from './packet-path.ts';
 import type { PeerMacView } from './peer-macs.ts';
 import { Revalidator } from './revalidator.ts';
+import { RuleKeeper } from './rule-keeper.ts';
 import { RuleLogger } from './rule-logger.ts';
-import { encodeRuleState, type RuleStore, restoreRuleState } from './rule-state.ts';
+import type { RuleStore } from './rule-state.ts';
+import { coreStatus } from './status.ts';
 import { type OwnEntry, TopologyFeed } from './topology-feed.ts';
 import { Translator } from './translate.ts';
 import { Tunnels } from './tunnels.ts';
@@ -53,9 +48,6 @@ const DRAIN_ROUNDS = 8;
 const OPENINGS_ARENA = 512 << 10;
 const TICK_MS = 50;
 const SWEEP_MS = 1_000;
-/** With more flows than this, what rules have matched is kept this often instead of at each sweep. */
-const MANY_FLOWS = 16_384;
-const RULE_SAVE_MS = 10_000;
 const PEER_MAC_MS = 5_000;
 const RELEASE_MS = 60_000;
 /** Interests that nothing consulted for this long are given back. */
@@ -63,16 +55,6 @@ const UNUSED_MS = 600_000;
 const MAX_OWN_ROUNDS = 16;
 /** How long adopted flows wait for their topology once the agent knows its own ports. */
 const ADOPTION_MS = 10_000;
-
-/** What rules do, by name. */
-const RULE_ACTIONS = [
-  ['accept', ACTION_ACCEPT],
-  ['drop', ACTION_DROP],
-  ['reject', ACTION_REJECT],
-  ['return', ACTION_RETURN],
-  ['jump', ACTION_JUMP],
-  ['continue', ACTION_CONTINUE],
-] as const;
 
 export interface EngineOptions {
   readonly datapath: Datapath;
@@ -99,7 +81,7 @@ export class Engine {
   private readonly feed: TopologyFeed;
   private readonly tracer: Tracer;
   private readonly clock: () => number;
-  private readonly ruleStore: RuleStore | undefined;
+  private readonly ruleKeeper: RuleKeeper;
   private readonly inbox: Batch[] = [];
   private readonly onTaken: (() => void)[] = [];
   /** Entries published since the view took them in. */
@@ -115,7 +97,6 @@ export class Engine {
   private reported = 0;
   private nextTick = 0;
   private nextSweep = 0;
-  private nextRuleSave = 0;
   private nextPeerMacs = 0;
   private nextRelease: number;
   private adoptionDeadline = 0;
@@ -218,8 +199,8 @@ export class Engine {
     this.tracer = new Tracer(this.core, view, () => this.revision);
     datapath.readCounters(this.core.packets, this.core.bytes);
     this.revalidator.adopt(this.clock());
-    this.ruleStore = options.ruleStore;
-    this.restoreRules();
+    this.ruleKeeper = new RuleKeeper(this.core, view, options.ruleStore, this.clock);
+    this.ruleKeeper.restore();
     this.feed.start();
   }
 
@@ -330,10 +311,7 @@ export class Engine {
     if (now >= this.nextSweep) {
       this.nextSweep = now + SWEEP_MS;
       sweepFlows(core, now);
-      if (now >= this.nextRuleSave) {
-        this.nextRuleSave = now + (core.installer.table.size > MANY_FLOWS ? RULE_SAVE_MS : 0);
-        this.saveRules();
-      }
+      this.ruleKeeper.tick(now);
       core.ruleLogger.tick(now);
       core.macs.expire(now);
       core.lists.collect();
@@ -382,33 +360,7 @@ export class Engine {
   /** What rules have matched. `chain`: an id, the beginning of one, or a name; absent: all that this host knows. */
   rules(chain: string | undefined): RuleList {
     readFlows(this.core, this.clock());
-    return reportRules(this.view, this.core.rules, chain, this.toWall);
-  }
-
-  /** Steady time → ms since 1970. */
-  private readonly toWall = (steady: number): number => Date.now() - (this.clock() - steady);
-
-  private restoreRules(): void {
-    const { rules, installer, view, effects } = this.core;
-    try {
-      const bytes = this.ruleStore?.load() ?? null;
-      if (bytes === null) return;
-      restoreRuleState(bytes, rules, installer, view, (wall) => this.clock() - (Date.now() - wall));
-    } catch (error) {
-      effects.log('rules.forgotten', { error: (error as Error).message });
-    }
-  }
-
-  /** Keeps what rules have matched, if that is more than before. */
-  private saveRules(): void {
-    const { rules, installer, view, effects } = this.core;
-    if (this.ruleStore === undefined || !rules.changed) return;
-    try {
-      this.ruleStore.save(encodeRuleState(rules, installer, view, this.toWall));
-      rules.changed = false;
-    } catch (error) {
-      effects.log('rules.not_kept', { error: (error as Error).message });
-    }
+    return reportRules(this.view, this.core.rules, chain, this.ruleKeeper.toWall);
   }
 
   /** Starts the rules of a chain, or all, again at 0. @throws AgentError WEFT_AGENT_CONTROL */
@@ -430,57 +382,15 @@ export class Engine {
 
   /** Numbers for status and metrics. */
   status(): Record<string, unknown> {
-    const { core } = this;
-    const stats = core.datapath.stats();
-    core.rules.sets.foldAll();
-    const { byAction } = core.rules.totals;
-    const drops: Record<string, number> = {};
-    DROP_REASONS.forEach((reason, i) => {
-      const n = (stats.drops[i] ?? 0) + core.counters.drops[i];
-      if (n > 0) drops[reason] = n;
-    });
     return {
       revision: this.revision,
       applied: this.reported,
       behindSeconds: this.behindSince === 0 ? 0 : (this.clock() - this.behindSince) / 1000,
       ready: this.feed.ready,
-      flows: core.installer.table.size,
-      flowsMax: core.installer.table.capacity,
-      flowsInstalled: core.installer.installed,
-      flowsDeleted: core.installer.deleted,
-      flowsRefused: core.installer.refused,
       revalidationPending: this.revalidator.pending,
       unverified: this.revalidator.unverified,
-      tags: core.installer.tags.tagCount,
-      waiting: core.waiting.size,
-      waitingMax: core.limits.maxWaiting,
       firstPacket: this.latency.report(),
-      learnedMacs: core.macs.size,
-      neighboursPending: core.neighbours.pendingCount,
-      neighboursPublished: core.neighbours.publishedCount,
-      interests: core.interests.size,
-      executed: core.queue.executed + core.openings.executed,
-      upcalls: core.counters.upcalls,
-      lateHits: core.counters.lateHits,
-      simulations: core.counters.simulations,
-      postponed: core.counters.postponed,
-      generated: core.counters.generated,
-      icmpSuppressed: core.counters.icmpSuppressed,
-      revalidated: core.counters.revalidated,
-      evicted: core.counters.evicted,
-      expired: core.counters.expired,
-      errors: core.counters.errors,
-      drops,
-      ruleMatches: Object.fromEntries(RULE_ACTIONS.map(([name, action]) => [name, byAction[action]])),
-      ruleLists: core.rules.sets.size,
-      ruleFlowsUncounted: core.rules.sets.refused,
-      ruleLogLines: core.ruleLogger.lines,
-      ruleLogSuppressed: core.ruleLogger.suppressed,
-      tunnelCounts: core.tunnels.counts(),
-      tunnelKeys: core.bindings.keyCounts(),
-      upcallsByReason: [...stats.upcalls],
-      ports: core.bindings.list(),
-      tunnels: core.tunnels.list().map((t) => ({ ...t, local: [...t.local], remote: [...t.remote] })),
+      ...coreStatus(this.core),
     };
   }
 
@@ -490,7 +400,7 @@ export class Engine {
     this.core.installer.flush();
     this.core.openings.flush();
     readFlows(this.core, this.clock());
-    this.saveRules();
+    this.ruleKeeper.save();
     this.peerMacs.close();
     this.underlay.close();
     this.core.datapath.close();

@@ -1,6 +1,9 @@
 /**
  * One packet's way through the worker: simulate, remember what it taught, translate, install the flow, send the frame.
  * Nothing here waits: a packet that lacks data goes to the waiting room and comes back from scratch.
+ *
+ * Longer than other files because the ways in (a packet that came up, one that waited, one that a device sent, a flow to be looked
+ * at again) meet in the same simulation over the same reused buffers.
  */
 import type { Upcall } from '@weft/datapath';
 import {

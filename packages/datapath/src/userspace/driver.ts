@@ -2,6 +2,8 @@
  * The `userspace` datapath: packet sockets on ports and underlay, everything else in {@link Engine}. It needs no BPF but for
  * keeping the host out, forwards only while {@link UserspaceDatapath.poll} runs, and leaves nothing to a next process:
  * its table is this process's memory.
+ *
+ * Longer than other files because it is the whole contract of a datapath, most of it in a few lines each.
  */
 import { mkdirSync } from 'node:fs';
 import { dropReason, FLOW_VALUE_SIZE, KEY_SIZE } from '@weft/flow';

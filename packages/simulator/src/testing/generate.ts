@@ -1,6 +1,8 @@
 /**
  * Random topologies, packets and changes for property tests. A plan is plain small numbers, so that fast-check can shrink it;
  * `buildScenario` makes a world of it. Whatever the numbers, the world obeys the object model.
+ *
+ * Longer than other files because plan, world, packets and changes refer to the same numbers; rules have a file of their own.
  */
 import { FRAG_FIRST, FRAG_LATER } from '@weft/flow';
 import { arpRequest, ethFrame, icmpEcho, icmpError, ndNeighborSolicit, tcpFrame, udpFrame } from '@weft/packet';
