@@ -41,6 +41,17 @@ export const conditionFields = {
   conjunctionInv: Type.Optional(
     Type.Boolean({ description: 'true: match what the other fields together do not; fragmentPolicy stays outside' }),
   ),
+  matchForwardFlow: Type.Optional(
+    Type.Boolean({
+      description:
+        'true: the packet belongs to no connection that is known, or goes the way of the packet that opened it',
+    }),
+  ),
+  matchReturnFlow: Type.Optional(
+    Type.Boolean({
+      description: 'true: the packet answers within a connection that is known, or is an ICMP error about one',
+    }),
+  ),
   inPorts: ports('Ports by which the packet entered the device'),
   invInPorts: inversion('inPorts'),
   outPorts: ports('Ports by which the packet leaves the device'),
@@ -96,7 +107,11 @@ export const conditionFields = {
   tpDst: range('Destination ports, both ends included; ICMP and ICMPv6: codes'),
   invTpDst: inversion('tpDst'),
   fragmentPolicy: Type.Enum(FRAGMENT_POLICIES, {
-    description: 'header where a transport field is matched, else any, when absent on creation',
+    description:
+      'any: every packet; nonheader: later fragments; header: whole packets and first fragments; unfragmented: whole ' +
+      'packets. Where a transport field is matched, any lets later fragments match by the ports of their first fragment, ' +
+      'as far as it is known. When absent on creation: header where a transport field is matched and the type does not ' +
+      'translate, else any',
   }),
 } satisfies TProperties;
 
@@ -113,8 +128,9 @@ function matchesTransport(value: ObjectValue): boolean {
   return value.tpSrc !== undefined || value.tpDst !== undefined;
 }
 
-export function completeCondition(value: ObjectValue): void {
-  value.fragmentPolicy ??= matchesTransport(value) ? 'header' : 'any';
+/** @param translates all fragments of a packet must be translated, or none can be put together again */
+export function completeCondition(value: ObjectValue, translates: boolean): void {
+  value.fragmentPolicy ??= matchesTransport(value) && !translates ? 'header' : 'any';
 }
 
 export function checkCondition(value: ObjectValue): Violation[] {
@@ -124,11 +140,11 @@ export function checkCondition(value: ObjectValue): Violation[] {
     const ends = value[field] as { start: number; end: number } | undefined;
     if (ends && ends.start > ends.end) refuse(`${field}.end`, 'must not be less than start');
   }
-  if (matchesTransport(value) && (value.fragmentPolicy === 'any' || value.fragmentPolicy === 'nonheader')) {
-    refuse(
-      'fragmentPolicy',
-      'must be header or unfragmented where tpSrc or tpDst is set: later fragments have no ports',
-    );
+  if (matchesTransport(value) && value.fragmentPolicy === 'nonheader') {
+    refuse('fragmentPolicy', 'must not be nonheader where tpSrc or tpDst is set: later fragments have no ports');
+  }
+  if (value.matchForwardFlow === true && value.matchReturnFlow === true) {
+    refuse('matchReturnFlow', 'contradicts matchForwardFlow');
   }
   if (value.noVlan === true && value.vlan !== undefined) refuse('vlan', 'contradicts noVlan');
   for (const field of ['dlSrc', 'dlDst']) {

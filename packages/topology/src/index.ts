@@ -30,6 +30,7 @@ export type { Route } from './objects/route.ts';
 export type { Router } from './objects/router.ts';
 export { RULE_TYPES, type Rule } from './objects/rule.ts';
 export type { RuleLogger } from './objects/rule-logger.ts';
+export { isNatType, NAT_TYPES, type NatTarget, type NatType } from './objects/rule-nat.ts';
 export type { TunnelZone } from './objects/tunnel-zone.ts';
 export type { TunnelZoneHost } from './objects/tunnel-zone-host.ts';
 export * from './operations.ts';

@@ -74,7 +74,13 @@ const CASES: Record<TypeName, [property: string, good: unknown, bad: unknown][]>
     ['metadata', {}, { key: 'v'.repeat(256) }],
   ],
   Rule: [
-    ['type', 'drop', 'masquerade'],
+    ['type', 'drop', 'l2_transform'],
+    ['type', 'masquerade', 'SNAT'],
+    ['natTargets', undefined, [{ addressFrom: '192.0.2.1' }]],
+    ['flowAction', undefined, 'accept'],
+    ['onChange', 'finish', 'keep'],
+    ['matchForwardFlow', true, 'true'],
+    ['matchReturnFlow', true, 1],
     ['dlType', 0x600, 0x5ff],
     ['inPorts', [uuidOf(1)], []],
     ['nwProto', 255, 256],
@@ -243,10 +249,12 @@ test('condition: fields that contradict each other', () => {
   accepted('Rule', { ...rule, tpSrc: { start: 5, end: 5 }, fragmentPolicy: 'unfragmented' });
   assert.deepEqual(refusedAt('Rule', { ...rule, tpSrc: { start: 6, end: 5 } }), ['tpSrc.end']);
   assert.deepEqual(refusedAt('Rule', { ...rule, tpSrc: { start: 6 } }), ['tpSrc.end']);
-  for (const fragmentPolicy of ['any', 'nonheader']) {
-    accepted('Rule', { ...rule, fragmentPolicy });
-    assert.deepEqual(refusedAt('Rule', { ...rule, tpDst: { start: 1, end: 2 }, fragmentPolicy }), ['fragmentPolicy']);
-  }
+  accepted('Rule', { ...rule, fragmentPolicy: 'nonheader' });
+  const ports = { tpDst: { start: 1, end: 2 } };
+  assert.deepEqual(refusedAt('Rule', { ...rule, ...ports, fragmentPolicy: 'nonheader' }), ['fragmentPolicy']);
+  assert.equal(accepted('Rule', { ...rule, ...ports, fragmentPolicy: 'any' }).fragmentPolicy, 'any');
+  accepted('Rule', { ...rule, matchForwardFlow: true, matchReturnFlow: false });
+  assert.deepEqual(refusedAt('Rule', { ...rule, matchForwardFlow: true, matchReturnFlow: true }), ['matchReturnFlow']);
   accepted('Rule', { ...rule, noVlan: false, vlan: 3 });
   assert.deepEqual(refusedAt('Rule', { ...rule, noVlan: true, vlan: 3 }), ['vlan']);
   accepted('Rule', { ...rule, dlSrc: '02:00:00:00:00:01', dlSrcMask: 'ffff.ff00.0000' });
@@ -362,8 +370,9 @@ test('a jump rule names its chain, no other does', () => {
   assert.deepEqual(refusedAt('Rule', { ...MINIMAL.Rule, type: 'jump' }), ['jumpChainId']);
   for (const type of RULE_TYPES) {
     if (type === 'jump') continue;
-    accepted('Rule', { ...MINIMAL.Rule, type });
-    assert.deepEqual(refusedAt('Rule', { ...MINIMAL.Rule, type, jumpChainId: uuidOf(8) }), ['jumpChainId']);
+    const natTargets = type === 'snat' || type === 'dnat' ? [{ addressFrom: '192.0.2.1' }] : undefined;
+    accepted('Rule', { ...MINIMAL.Rule, type, natTargets });
+    assert.deepEqual(refusedAt('Rule', { ...MINIMAL.Rule, type, natTargets, jumpChainId: uuidOf(8) }), ['jumpChainId']);
   }
 });
 
