@@ -90,7 +90,7 @@ test('a link is asked for with the whole port', async () => {
   assert.equal((await t.call('DELETE', `/ports/${port.id}/link`, '{}')).status, 204);
 });
 
-test('rules: nulls and empty lists say nothing; what would narrow the rule and is not known is refused', async () => {
+test('rules: nulls and empty lists say nothing', async () => {
   const chain = await t.create('/chains', {});
   const path = `/chains/${chain.id}/rules`;
   const rule = await t.create(path, {
@@ -101,7 +101,8 @@ test('rules: nulls and empty lists say nothing; what would narrow the rule and i
     tpSrc: null,
     invTpSrc: null,
     properties: null,
-    natTargets: null,
+    natTargets: [],
+    flowAction: null,
     matchForwardFlow: false,
     matchReturnFlow: 'false',
     dlSrc: '02:00:00:00:00:00',
@@ -113,9 +114,54 @@ test('rules: nulls and empty lists say nothing; what would narrow the rule and i
     [rule.nwSrc, rule.inPorts, rule.dlSrcMask, rule.icmpDataSrcIp, rule.icmpDataSrcIpLength],
     [undefined, undefined, 'ff:ff:ff:00:00:00', '10.0.0.0/8', 8],
   );
+});
+
+test('rules with state, as MidoNet spells them', async () => {
+  const chain = await t.create('/chains', {});
+  const path = `/chains/${chain.id}/rules`;
   for (const field of ['matchForwardFlow', 'matchReturnFlow']) {
-    const refused = await t.call('POST', path, { type: 'accept', [field]: true });
-    assert.deepEqual([refused.status, refused.body.violations[0].property], [400, field]);
+    const rule = await t.create(path, { type: 'accept', [field]: 'true' });
+    assert.equal(rule[field], true);
+  }
+  const both = await t.call('POST', path, { type: 'accept', matchForwardFlow: true, matchReturnFlow: true });
+  assert.deepEqual([both.status, both.body.violations[0].property], [400, 'matchReturnFlow']);
+
+  const address = { addressFrom: '192.0.2.1', addressTo: '192.0.2.9' };
+  const dnat = await t.create(path, {
+    type: 'dnat',
+    flowAction: 'ACCEPT',
+    nwDstAddress: '203.0.113.1',
+    nwDstLength: 32,
+    natTargets: [{ ...address, portFrom: '0', portTo: 0 }],
+  });
+  assert.deepEqual(
+    [dnat.type, dnat.flowAction, dnat.natTargets],
+    ['dnat', 'accept', [{ ...address, portFrom: 0, portTo: 0 }]],
+  );
+  const snat = await t.create(path, { type: 'snat', flowAction: 'continue', natTargets: [address] });
+  assert.deepEqual(snat.natTargets, [{ ...address, portFrom: 1024, portTo: 65_535 }]);
+  for (const type of ['rev_snat', 'rev_dnat', 'masquerade']) {
+    const rule = await t.create(path, { type, flowAction: 'return', onChange: 'finish' });
+    assert.deepEqual((await t.call('GET', `/rules/${rule.id}`)).body, rule);
+    assert.deepEqual([rule.type, rule.flowAction, rule.onChange], [type, 'return', 'finish']);
+  }
+
+  const wrong: [rule: object, at: string][] = [
+    [{ type: 'snat' }, 'natTargets'],
+    [{ type: 'snat', natTargets: [{}] }, 'natTargets.0.addressFrom'],
+    [{ type: 'dnat', natTargets: [{ ...address, portFrom: 9, portTo: 'x' }] }, 'natTargets.0.portTo'],
+    [{ type: 'dnat', natTargets: [{ ...address, portFrom: 9, portTo: 8 }] }, 'natTargets.0.portTo'],
+    [{ type: 'accept', natTargets: [address] }, 'natTargets'],
+    [{ type: 'dnat', natTargets: [address], flowAction: 'redirect' }, 'flowAction'],
+    [{ type: 'drop', onChange: 'finish' }, 'onChange'],
+  ];
+  for (const [rule, at] of wrong) {
+    const refused = await t.call('POST', path, rule);
+    assert.equal(refused.status, 400, JSON.stringify(rule));
+    assert.ok(
+      refused.body.violations.some(({ property }: { property: string }) => property === at),
+      at,
+    );
   }
 });
 

@@ -2,9 +2,8 @@
  * Where MidoNet's JSON spells a field differently from the object model. Its clients' spelling is understood and written
  * beside the model's own; where both are sent, the model's own wins.
  */
-import { formatIp, OBJECT_TYPES, type ObjectValue, parseCidr } from '@weft/topology';
+import { formatIp, type ObjectValue, parseCidr } from '@weft/topology';
 import Type, { type TSchema } from 'typebox';
-import { invalid } from './errors.ts';
 
 export interface Dialect {
   /** Additional or differently spelled properties, for OpenAPI. */
@@ -101,9 +100,6 @@ export const ROUTE_DIALECT: Dialect = {
 /** Prefixes of rules, which MidoNet spells in two properties each. */
 const RULE_PREFIXES = ['nwSrc', 'nwDst', 'icmpDataSrcIp', 'icmpDataDstIp'] as const;
 
-/** Conditions that narrow a MidoNet rule: to ignore them, as other unknown properties are, would widen it. */
-const NARROWING = ['matchForwardFlow', 'matchReturnFlow'] as const;
-
 export const RULE_DIALECT: Dialect = {
   fields: {
     position: Type.Optional(
@@ -124,12 +120,8 @@ export const RULE_DIALECT: Dialect = {
     for (const field of RULE_PREFIXES) {
       if (!isSet(body[field])) body[field] = prefix(body, `${field}Address`, `${field}Length`);
     }
-    for (const field of NARROWING) {
-      if (field in OBJECT_TYPES.Rule.schema.properties || (body[field] !== true && body[field] !== 'true')) continue;
-      throw invalid([{ property: field, message: 'cannot be matched yet' }]);
-    }
     // An empty list is how clients write "no constraint".
-    for (const list of ['inPorts', 'outPorts']) {
+    for (const list of ['inPorts', 'outPorts', 'natTargets']) {
       if (Array.isArray(body[list]) && body[list].length === 0) body[list] = undefined;
     }
   },
