@@ -5,7 +5,16 @@ import { ROOT, resolve } from './evaluate.ts';
 import { splitWords } from './lexer.ts';
 import { type Step, verbOf } from './parse.ts';
 import type { Session, Value } from './session.ts';
-import { type FieldType, findField, findType, type ObjectType, ROOT_TYPES, VERBS, type Verb } from './types.ts';
+import {
+  type FieldType,
+  fieldValue,
+  findField,
+  findType,
+  type ObjectType,
+  ROOT_TYPES,
+  VERBS,
+  type Verb,
+} from './types.ts';
 import { isUuid, quoteWord } from './values.ts';
 
 /** How long what the API listed is good for, ms: a burst of TABs asks it once. */
@@ -107,7 +116,7 @@ export class Completion {
     if (!isFilter) return [];
     const below = target === of || path.at(-1)?.type !== of ? place : await this.#place(path.slice(0, -1));
     const values = await this.#list(`${below.path}/${of.collection}`);
-    return values.flatMap((one) => value.print(one[field.property], this.#session.aliases) ?? []);
+    return values.flatMap((one) => value.print(fieldValue(one, field), this.#session.aliases) ?? []);
   }
 
   /** Aliases of the objects that a reference may lead to. For ports: the devices, then their ports. */

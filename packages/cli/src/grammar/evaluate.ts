@@ -4,7 +4,7 @@ import { CliError } from '../errors.ts';
 import { splitWords } from './lexer.ts';
 import { type Assignment, type ParsedCommand, parseCommand, type Step } from './parse.ts';
 import { discoverReferences, type Session, type Value } from './session.ts';
-import { findField, type ObjectType } from './types.ts';
+import { fieldValue, findField, type ObjectType } from './types.ts';
 
 /** An object on the way: where it is, and its id where it has one. */
 interface Place {
@@ -42,7 +42,7 @@ export async function execute(command: ParsedCommand, session: Session): Promise
       if (json) return JSON.stringify(value, null, 2);
       await discoverReferences(session, subject, [value]);
       if (fields.length === 0) return printObject(session, subject, value);
-      return fields.map((field) => field.value.print(value[field.property], session.aliases) ?? '').join('\n');
+      return fields.map((field) => field.value.print(fieldValue(value, field), session.aliases) ?? '').join('\n');
     }
     case 'create':
       return create(session, place, subject, [...assignments, ...tenancy(session, subject, assignments, place)]);
@@ -168,7 +168,8 @@ async function update(
 function bodyOf(assignments: readonly Assignment[]): Record<string, unknown> {
   const body: Record<string, unknown> = {};
   for (const { field, value, inverted } of assignments) {
-    body[field.property] = value;
+    if (field.flags === undefined) body[field.property] = value;
+    else for (const [word, property] of Object.entries(field.flags)) body[property] = word === value ? true : null;
     if (field.inverted !== undefined && value !== null) body[field.inverted] = inverted;
   }
   return body;
@@ -177,7 +178,7 @@ function bodyOf(assignments: readonly Assignment[]): Record<string, unknown> {
 /** Compared as printed: both sides then have one spelling. */
 function matches(value: Value, { field, value: wanted, inverted }: Assignment): boolean {
   if (field.inverted !== undefined && inverted !== (value[field.inverted] === true)) return false;
-  return field.value.print(value[field.property]) === field.value.print(wanted);
+  return field.value.print(fieldValue(value, field)) === field.value.print(wanted);
 }
 
 /** A line for each object; what is printed gets its alias, in this order. */
@@ -199,7 +200,7 @@ function printObject({ aliases }: Session, type: ObjectType, value: Value): stri
   const parts = type.item ? [type.name, aliases?.ownAlias(String(value.id)) ?? String(value.id)] : [];
   for (const field of type.fields) {
     if (field.name === 'id' && type.item) continue;
-    const shown = field.value.print(value[field.property], aliases);
+    const shown = field.value.print(fieldValue(value, field), aliases);
     if (shown === undefined) continue;
     const bang = field.inverted !== undefined && value[field.inverted] === true ? '!' : '';
     parts.push(field.name, `${bang}${shown}`);

@@ -149,6 +149,60 @@ describe('commands', () => {
     assert.equal((await run(`chain ${chain} list rule`)).split('\n').length, 1);
   });
 
+  test('rules with state', async () => {
+    const chain = await run('chain create name nat');
+    const add = (rule: string) => run(`chain ${chain} add rule ${rule}`);
+    const show = (id: string) => run(`chain ${chain} rule ${id} show`);
+    assert.match(
+      await show(await add('flow return-flow type accept')),
+      / type accept flow return-flow fragment-policy/,
+    );
+    const forward = await add('type accept flow FWD-FLOW on-change finish');
+    assert.match(await show(forward), / type accept on-change finish flow fwd-flow /);
+    assert.equal(await run(`chain ${chain} rule ${forward} show flow`), 'fwd-flow');
+    assert.match(await run(`chain ${chain} list rule flow fwd-flow`), new RegExp(`^rule ${forward} [^\\n]*$`));
+
+    const targets: [given: string, shown: string][] = [
+      ['192.0.2.1', '192.0.2.1'],
+      ['192.0.2.1:80', '192.0.2.1:80'],
+      ['192.0.2.1-192.0.2.9:80-90', '192.0.2.1-192.0.2.9:80-90'],
+      ['192.0.2.1-192.0.2.9,192.0.2.20:7', '192.0.2.1-192.0.2.9,192.0.2.20:7'],
+      ['FD00::1', 'fd00::1'],
+      ['fd00::1-fd00::9', 'fd00::1-fd00::9'],
+      ['[fd00::1]:80,[fd00::2-fd00::5]:7-9,[fd00::9]', '[fd00::1]:80,[fd00::2-fd00::5]:7-9,fd00::9'],
+    ];
+    for (const [given, shown] of targets) {
+      const id = await add(`type dnat target ${given}`);
+      assert.equal(await run(`chain ${chain} rule ${id} show target`), shown);
+      const again = await add(`type dnat target ${shown} action continue`);
+      assert.match(
+        await show(again),
+        new RegExp(` type dnat target ${shown.replace(/[[\]]/g, '\\$&')} action continue `),
+      );
+    }
+    assert.match(
+      await show(await add('type snat target 192.0.2.1-192.0.2.2')),
+      / target 192.0.2.1-192.0.2.2:1024-65535 /,
+    );
+    for (const type of ['rev_snat', 'rev-dnat', 'masquerade']) {
+      assert.match(
+        await show(await add(`type ${type} action return`)),
+        new RegExp(` type ${type.replace('-', '_')} action`),
+      );
+    }
+    for (const wrong of [
+      'flow both',
+      'target web',
+      'target 192.0.2.1:',
+      'target 192.0.2.1,',
+      'action drop',
+      'on-change x',
+    ]) {
+      await assert.rejects(async () => add(`type dnat ${wrong}`), { code: 'WEFT_CLI_SYNTAX' }, wrong);
+    }
+    await assert.rejects(add('type snat'), /natTargets/);
+  });
+
   test('tunnel zone, member, binding', async () => {
     const zone = await run('tunnel-zone create name tz type vxlan');
     assert.equal(

@@ -31,7 +31,9 @@ describe('every property of the model has a field', () => {
     test(spec.name, () => {
       const fields = fieldsOf(spec.name);
       assert.ok(fields.length > 0, `${spec.name} is not in the language`);
-      const known = new Set(fields.flatMap((field) => [field.property, field.inverted ?? field.property]));
+      const known = new Set(
+        fields.flatMap((field) => [field.property, field.inverted ?? [], Object.values(field.flags ?? {})].flat()),
+      );
       for (const property of Object.keys(spec.schema.properties)) {
         const excused = `${spec.name}.${property}` in ABSENT;
         assert.notEqual(known.has(property), excused, `${property} ${excused ? 'is excused' : 'has no field'}`);

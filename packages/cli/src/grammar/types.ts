@@ -48,6 +48,8 @@ export interface FieldType {
   /** Property of the REST API. */
   readonly property: string;
   readonly value: ValueType;
+  /** Word → property of the API that is true: the field has the word whose property is. `property` is the first of them. */
+  readonly flags?: Readonly<Record<string, string>>;
   /** Property that inverts the match when the value is written with `!`. */
   readonly inverted?: string;
   readonly readOnly?: boolean;
@@ -96,6 +98,12 @@ export const ROOT_TYPES: readonly ObjectType[] = [
   ...SYSTEM_TYPES,
   ...ZONE_TYPES,
 ];
+
+/** What a field has in an object of the API. */
+export function fieldValue(object: Readonly<Record<string, unknown>>, { property, flags }: FieldType): unknown {
+  if (flags === undefined) return object[property];
+  return Object.keys(flags).find((word) => object[flags[word]!] === true);
+}
 
 export function findType(types: readonly ObjectType[], word: string): ObjectType | undefined {
   return types.find((type) => type.name === word || type.aliases.includes(word));

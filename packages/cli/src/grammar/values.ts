@@ -137,6 +137,41 @@ export const portRange: ValueType = {
   },
 };
 
+const TARGETS =
+  'address[-address][:port[-port]], comma separated; an IPv6 address with ports in brackets: [fd00::1]:80';
+
+/** `192.0.2.1-192.0.2.9:1024-65535`, `[fd00::1-fd00::9]:80` ↔ {addressFrom, addressTo, portFrom, portTo}. */
+export const natTargets: ValueType = {
+  takes: TARGETS,
+  parse: (word, field) =>
+    word.split(',').map((target) => {
+      // Without brackets, colons of IPv6 belong to the address.
+      const match =
+        /^\[([\da-f:.]+)(?:-([\da-f:.]+))?\](?::(\d{1,5})(?:-(\d{1,5}))?)?$/i.exec(target) ??
+        /^([\d.]+)(?:-([\d.]+))?(?::(\d{1,5})(?:-(\d{1,5}))?)?$/.exec(target) ??
+        /^(?=.*:.*:)([\da-f:.]+)(?:-([\da-f:.]+))?$/i.exec(target);
+      if (!match) return refuse(word, field, TARGETS);
+      const [, addressFrom, addressTo, portFrom, portTo] = match;
+      return {
+        addressFrom,
+        addressTo: addressTo ?? addressFrom,
+        portFrom: Number(portFrom ?? 0),
+        portTo: Number(portTo ?? portFrom ?? 0),
+      };
+    }),
+  print: (value) => {
+    if (!Array.isArray(value) || value.length === 0) return undefined;
+    return value
+      .map(({ addressFrom, addressTo, portFrom, portTo }: Record<string, string | number>) => {
+        const addresses = addressFrom === addressTo ? addressFrom : `${addressFrom}-${addressTo}`;
+        if (portTo === 0) return addresses;
+        const ports = portFrom === portTo ? portFrom : `${portFrom}-${portTo}`;
+        return String(addressFrom).includes(':') ? `[${addresses}]:${ports}` : `${addresses}:${ports}`;
+      })
+      .join(',');
+  },
+};
+
 /** `a=1,b=2` ↔ {a: '1', b: '2'}. */
 export const pairs: ValueType = {
   takes: 'keys and values: a=1,b=2',

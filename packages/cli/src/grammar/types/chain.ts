@@ -1,4 +1,5 @@
 /** chain, and the rules and rule loggers below it. */
+import { RULE_TYPES } from '@weft/topology';
 import type { FieldType, ObjectType } from '../types.ts';
 import {
   ethertype,
@@ -6,6 +7,7 @@ import {
   id,
   integer,
   mac,
+  natTargets,
   oneOf,
   pairs,
   portRange,
@@ -19,6 +21,13 @@ import {
 /** Fields of the condition: an absent one matches everything. */
 const CONDITION: readonly FieldType[] = [
   { name: 'inverted', property: 'conjunctionInv', value: flag },
+  {
+    name: 'flow',
+    property: 'matchForwardFlow',
+    flags: { 'fwd-flow': 'matchForwardFlow', 'return-flow': 'matchReturnFlow' },
+    value: oneOf(['fwd-flow', 'return-flow']),
+    doc: 'fwd-flow: packets of no known connection, and those that go its opening way; return-flow: its answers, and ICMP errors about it',
+  },
   { name: 'in-ports', property: 'inPorts', value: references('port'), inverted: 'invInPorts' },
   { name: 'out-ports', property: 'outPorts', value: references('port'), inverted: 'invOutPorts' },
   { name: 'port-group', property: 'portGroup', value: reference('port-group'), inverted: 'invPortGroup' },
@@ -77,8 +86,11 @@ const RULE: ObjectType = {
       value: integer,
       doc: 'place in the chain, from 1; a new rule goes to the front',
     },
-    { name: 'type', property: 'type', value: oneOf(['accept', 'drop', 'reject', 'return', 'jump', 'continue']) },
+    { name: 'type', property: 'type', value: oneOf(RULE_TYPES) },
     { name: 'jump-to', property: 'jumpChainId', value: reference('chain') },
+    { name: 'target', property: 'natTargets', value: natTargets },
+    { name: 'action', property: 'flowAction', value: oneOf(['accept', 'continue', 'return']) },
+    { name: 'on-change', property: 'onChange', value: oneOf(['reevaluate', 'finish']) },
     ...CONDITION,
     { name: 'metadata', property: 'metadata', value: pairs },
   ],
@@ -87,6 +99,9 @@ const RULE: ObjectType = {
     'chain CHAIN add rule dst 10.0.0.5 proto tcp dst-port !22 type drop',
     'chain CHAIN add rule type jump jump-to CHAIN src 10.0.0.0/8',
     'chain CHAIN add rule type accept ip-address-group-src GROUP in-port-group GROUP',
+    'chain CHAIN add rule type accept flow return-flow',
+    'chain CHAIN add rule type dnat dst 203.0.113.1 proto tcp dst-port 80 target 10.0.0.5-10.0.0.9:8080 action accept',
+    'chain CHAIN add rule type masquerade src 10.0.0.0/8 on-change finish',
   ],
   children: [],
   verbs: ['list', 'show', 'create', 'delete', 'describe'],
