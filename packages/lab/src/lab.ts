@@ -8,11 +8,12 @@ import { LabError } from './errors.ts';
 import { run } from './exec.ts';
 import { withLock } from './lock.ts';
 import { requireLabName } from './names.ts';
+import { createExternals } from './network/externals.ts';
 import { createFabric } from './network/fabric.ts';
 import { labNamespaces, removeNamespaces, unmountBelow } from './network/teardown.ts';
 import { createVms } from './network/vms.ts';
 import { LABS_DIRECTORY, labPaths } from './paths.ts';
-import { type LabOptions, type LabPlan, planLab, type VmPlan } from './plan.ts';
+import { type LabOptions, type LabPlan, type Place, planLab, type VmPlan } from './plan.ts';
 import { RestClient } from './rest.ts';
 import { isUserNamespace, needsUserNamespace } from './rootless.ts';
 import type { AgentCheck } from './scenario/agent.ts';
@@ -102,7 +103,7 @@ async function isHealthy(state: LabState): Promise<boolean> {
   if (Object.keys(state.faults).length > 0) return false;
   const plan = planOf(state);
   const present = new Set(labNamespaces(plan.name));
-  const wanted = [plan.fabric, ...plan.hosts.map((host) => host.namespace), ...plan.vms.map((vm) => vm.namespace)];
+  const wanted = [plan.fabric, ...[...plan.hosts, ...plan.vms, ...plan.externals].map((one) => one.namespace)];
   if (wanted.some((name) => !present.has(name))) return false;
   const processes = [state.processes.api, ...plan.hosts.map((host) => state.processes.agents[host.name])];
   for (const identity of processes) {
@@ -127,6 +128,8 @@ async function build(plan: LabPlan, state: LabState, step: (text: string) => voi
   await createFabric(plan);
   step(`${plan.vms.length} VMs`);
   await createVms(plan);
+  if (plan.externals.length > 0) step(`${plan.externals.length} outside networks`);
+  await createExternals(plan);
 
   step('API and store');
   state.processes.api = await startApi(plan);
@@ -246,4 +249,9 @@ export function requireVm(lab: Lab, name: string): VmPlan {
   if (vm) return vm;
   const names = lab.plan.vms.map((candidate) => candidate.name).join(', ');
   throw new LabError('WEFT_LAB_UNKNOWN_VM', `lab "${lab.name}" has no VM "${name}"; its VMs are ${names}`);
+}
+
+/** A VM or an outside network. */
+export function requirePlace(lab: Lab, name: string): Place {
+  return lab.plan.externals.find((candidate) => candidate.name === name) ?? requireVm(lab, name);
 }

@@ -39,6 +39,15 @@ export function tapName(vm: string, index: number): string {
   return index === 0 ? vm : `${vm}.${index}`;
 }
 
+export function externalNamespace(lab: string, external: string): string {
+  return `${namespacePrefix(lab)}ext-${external}`;
+}
+
+/** Gateway host's end of a link to an outside network, at most 15 characters. */
+export function externalInterface(external: string, link: number): string {
+  return `x-${external}${link}`;
+}
+
 /** The same name always gives the same id (RFC 9562 version 8): `lab up` twice creates every object once. */
 export function labUuid(...parts: readonly string[]): string {
   const bytes = createHash('sha256')

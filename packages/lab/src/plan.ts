@@ -1,8 +1,10 @@
 /** A scenario made concrete: names, addresses and ids of everything that `up` will create. Pure. */
 import { formatIp, networkOf, parseCidr, parseIp } from '@weft/topology';
 import { LabError } from './errors.ts';
+import { vmPortId } from './ids.ts';
 import { fabricNamespace, hostNamespace, labUuid, requireLabName, tapName, vmNamespace } from './names.ts';
 import { type LabPaths, labPaths } from './paths.ts';
+import { type ExternalPlan, planExternals } from './plan-externals.ts';
 import { subnetOf } from './scenario/references.ts';
 import type { Encapsulation, Scenario, Underlay, Vm, VmInterface } from './scenario/types.ts';
 
@@ -59,7 +61,14 @@ export interface VmInterfacePlan extends VmInterface {
   readonly gateways: readonly string[];
 }
 
-export interface VmPlan extends Omit<Vm, 'interfaces' | 'mtu'> {
+/** Where a program can be run that others reach: a VM, or an outside network. */
+export interface Place {
+  readonly name: string;
+  readonly namespace: string;
+  readonly addresses: readonly string[];
+}
+
+export interface VmPlan extends Omit<Vm, 'interfaces' | 'mtu'>, Place {
   readonly tenant: string;
   readonly namespace: string;
   readonly mtu: number;
@@ -76,6 +85,7 @@ export interface LabPlan {
   readonly zoneId: string;
   readonly hosts: readonly HostPlan[];
   readonly vms: readonly VmPlan[];
+  readonly externals: readonly ExternalPlan[];
   readonly scenario: Scenario;
 }
 
@@ -87,13 +97,13 @@ export function planLab(scenario: Scenario, options: LabOptions = {}): LabPlan {
   const hostNames = chooseHosts(scenario, options.hosts);
   const mtu = UNDERLAY_MTU - tunnelOverhead(encap, underlay);
   const hosts = hostNames.map((host, i) => planHost(name, host, i + 1));
+  const hostOf = (host: string): string => hostNames[scenario.hosts.indexOf(host) % hostNames.length]!;
   const vms = scenario.tenants.flatMap((tenant) =>
     tenant.vms.map((vm): VmPlan => {
-      const host = hostNames[scenario.hosts.indexOf(vm.host) % hostNames.length]!;
       const interfaces = vm.interfaces.map((iface, i) => {
         const named = {
           ...iface,
-          portId: labUuid('port', tenant.name, vm.name, String(i)),
+          portId: vmPortId(tenant.name, vm.name, i),
           tap: tapName(vm.name, i),
           device: `eth${i}`,
         };
@@ -112,9 +122,10 @@ export function planLab(scenario: Scenario, options: LabOptions = {}): LabPlan {
         ...vm,
         tenant: tenant.name,
         namespace: vmNamespace(name, vm.name),
-        host,
+        host: hostOf(vm.host),
         mtu: vm.mtu ?? mtu,
         interfaces,
+        addresses: interfaces.flatMap((iface) => iface.addresses),
       };
     }),
   );
@@ -128,6 +139,7 @@ export function planLab(scenario: Scenario, options: LabOptions = {}): LabPlan {
     zoneId: labUuid('zone'),
     hosts,
     vms,
+    externals: planExternals(name, scenario.externals, hostOf),
     scenario,
   };
 }

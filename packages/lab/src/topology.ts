@@ -1,17 +1,11 @@
 /** Creates the virtual topology of a scenario through the REST API. Ids derive from names, so repeating it changes nothing. */
+import { bridgeId, chainId, externalGroupId, gatewayPortId, routerId, uplinkPortId } from './ids.ts';
 import { labUuid } from './names.ts';
 import { familyOf, type LabPlan, subnetOfCidr, tunnelAddress } from './plan.ts';
 import { type RestClient, RestError } from './rest.ts';
 import { subnetOf } from './scenario/references.ts';
+import { idOfName, withNames } from './scenario/rule-names.ts';
 import type { Tenant } from './scenario/types.ts';
-
-export const chainId = (tenant: string, name: string): string => labUuid('chain', tenant, name);
-export const routerId = (tenant: string, name: string): string => labUuid('router', tenant, name);
-export const bridgeId = (tenant: string, network: string): string => labUuid('bridge', tenant, network);
-/** Router port that serves a network. */
-export const gatewayPortId = (tenant: string, network: string): string => labUuid('gateway', tenant, network);
-/** Bridge port at the other end of the gateway port's link. */
-const uplinkPortId = (tenant: string, network: string): string => labUuid('uplink', tenant, network);
 
 /** Tunnel zone and its members; the hosts must have registered. */
 export async function createTunnelZone(plan: LabPlan, api: RestClient): Promise<void> {
@@ -33,16 +27,26 @@ export async function createTopology(plan: LabPlan, api: RestClient): Promise<vo
     await createNetworks(tenant, api);
     await createRoutes(tenant, api);
   }
+  await createExternalPorts(plan, api);
   await createVmPorts(plan, api);
+  // Rules name ports, groups and chains: those have to be there.
+  for (const tenant of plan.scenario.tenants) await createRules(plan, tenant, api);
 }
 
 async function createChains(tenant: Tenant, api: RestClient): Promise<void> {
   for (const chain of tenant.chains) {
     const id = chainId(tenant.name, chain.name);
     await ensure(api, '/chains', `/chains/${id}`, { id, tenantId: tenant.name, name: chain.name });
+  }
+}
+
+async function createRules({ scenario }: LabPlan, tenant: Tenant, api: RestClient): Promise<void> {
+  for (const chain of tenant.chains) {
+    const id = chainId(tenant.name, chain.name);
     for (const [i, rule] of chain.rules.entries()) {
       const ruleId = labUuid('rule', tenant.name, chain.name, String(i));
-      await ensure(api, `/chains/${id}/rules`, `/rules/${ruleId}`, { ...rule, id: ruleId, position: i + 1 });
+      const spelled = withNames(rule, (text) => idOfName(scenario, tenant, text)!);
+      await ensure(api, `/chains/${id}/rules`, `/rules/${ruleId}`, { ...spelled, id: ruleId, position: i + 1 });
     }
   }
 }
@@ -102,6 +106,40 @@ async function createRoutes(tenant: Tenant, api: RestClient): Promise<void> {
         weight: route.weight,
         ...(network && { nextHopPort: gatewayPortId(tenant.name, network.name), nextHopGateway: via }),
       });
+    }
+  }
+}
+
+/** Bound router ports, their group, and the ways in and out. */
+async function createExternalPorts(plan: LabPlan, api: RestClient): Promise<void> {
+  const hosts = new Map(plan.hosts.map((host) => [host.name, host]));
+  for (const external of plan.externals) {
+    if (external.links.length === 0) continue;
+    const group = externalGroupId(external.name);
+    // Answers may come in by another gateway than the one by which the questions left.
+    await ensure(api, '/port_groups', `/port_groups/${group}`, { id: group, name: external.name, stateful: true });
+    for (const link of external.links) {
+      const router = `/routers/${routerId(link.tenant, link.router)}`;
+      await ensure(api, `${router}/ports`, `/ports/${link.portId}`, {
+        id: link.portId,
+        portMac: link.portMac,
+        portSubnet: link.addresses,
+      });
+      const members = `/port_groups/${group}/ports`;
+      await ensure(api, members, `${members}/${link.portId}`, { portId: link.portId });
+      const route = (kind: string, dst: string, more: object) => {
+        const id = labUuid(kind, link.portId, dst);
+        const srcSubnet = anySource(dst);
+        const body = { id, type: 'normal', srcSubnet, dstSubnet: dst, nextHopPort: link.portId, weight: 0, ...more };
+        return ensure(api, `${router}/routes`, `/routes/${id}`, body);
+      };
+      for (const subnet of link.addresses.map(subnetOfCidr)) await route('connected', subnet, {});
+      for (const peer of link.default ? link.peer : []) {
+        await route('default', familyOf(peer) === 4 ? '0.0.0.0/0' : '::/0', { nextHopGateway: peer });
+      }
+      const bindings = `/hosts/${hosts.get(link.host)!.id}/ports`;
+      const binding = { portId: link.portId, interfaceName: link.hostInterface };
+      await ensure(api, bindings, `${bindings}/${link.portId}`, binding);
     }
   }
 }

@@ -57,9 +57,9 @@ export function labCommand(): Command {
     .action(status);
   lab
     .command('exec')
-    .argument('<where>', 'a VM, `host:NAME`, or `fabric`')
+    .argument('<where>', 'a VM, an outside network, `host:NAME`, or `fabric`')
     .argument('<command...>', 'command and its arguments, after --')
-    .description('run a command inside a VM, a host or the fabric')
+    .description('run a command inside a VM, an outside network, a host or the fabric')
     .passThroughOptions()
     .option(...nameOption)
     .addHelpText(
@@ -169,6 +169,18 @@ function describe(lab: Lab) {
         portId,
       })),
     })),
+    externals: plan.externals.map(({ name, namespace, addresses, links }) => ({
+      name,
+      namespace,
+      addresses,
+      links: links.map(({ host, hostInterface, addresses, peer, portId }) => ({
+        host,
+        interface: hostInterface,
+        addresses,
+        peer,
+        portId,
+      })),
+    })),
     checks: plan.scenario.checks.map((one) => one.name),
     faults: Object.keys(state.faults),
   };
@@ -189,6 +201,14 @@ async function status({ name, json, hints }: { name: string; json?: boolean; hin
     vm.interfaces.flatMap((iface) => iface.addresses).join(' '),
   ]);
   print(`\n${formatTable([['VM', 'TENANT', 'HOST', 'ADDRESSES'], ...rows])}`);
+  if (shown.externals.length > 0) {
+    const outside = shown.externals.map(({ name, addresses, links }) => [
+      name,
+      links.map((link) => link.host).join(' ') || '-',
+      addresses.join(' '),
+    ]);
+    print(`\n${formatTable([['OUTSIDE', 'GATEWAYS', 'ADDRESSES'], ...outside])}`);
+  }
   print(`\nchecks: ${shown.checks.join(', ') || 'none'}`);
   if (shown.faults.length > 0) print(`planted faults: ${shown.faults.join(', ')}`);
   if (hints) print(`\n${hintsFor(shown)}`);
@@ -208,13 +228,13 @@ function hintsFor({ name, vms, hosts, checks }: ReturnType<typeof describe>): st
 }
 
 async function exec(where: string, command: string[], { name }: { name: string }): Promise<void> {
-  const [{ inNetns, openLab, requireHost, requireVm }, { spawn }] = await Promise.all([
+  const [{ inNetns, openLab, requireHost, requirePlace }, { spawn }] = await Promise.all([
     import('@weft/lab'),
     import('node:child_process'),
   ]);
   const lab = await openLab(name);
   const inLab = () =>
-    where.startsWith('host:') ? requireHost(lab.plan, where.slice('host:'.length)) : requireVm(lab, where);
+    where.startsWith('host:') ? requireHost(lab.plan, where.slice('host:'.length)) : requirePlace(lab, where);
   const namespace = where === 'fabric' ? lab.plan.fabric : inLab().namespace;
   const [program, ...args] = inNetns(namespace, command[0] === '--' ? command.slice(1) : command);
   const child = spawn(program!, args, { stdio: 'inherit' });

@@ -5,11 +5,11 @@ import { awaitFrame, startCapture } from '../capture.ts';
 import { inNetns, tryRun } from '../exec.ts';
 import { nftFault } from '../faults/fault.ts';
 import { ethernetFrame } from '../frames.ts';
+import { gatewayPortId } from '../ids.ts';
 import { ipPacket, udpDatagram } from '../packets.ts';
 import { readCapture } from '../pcap.ts';
 import type { VmPlan } from '../plan.ts';
 import { forgetFlows } from '../ports.ts';
-import { gatewayPortId } from '../topology.ts';
 import { sleep } from '../wait.ts';
 import { type CheckContext, defineKind } from './kind.ts';
 

@@ -2,10 +2,10 @@
 import { randomInt } from 'node:crypto';
 import { awaitConvergence } from '../convergence.ts';
 import { type FaultStep, nftFault, perform } from '../faults/fault.ts';
+import { bridgeId, gatewayPortId, routerId } from '../ids.ts';
 import { labUuid } from '../names.ts';
 import { startProbe } from '../probe.ts';
 import { killAgent, restartAgent } from '../restart.ts';
-import { bridgeId, gatewayPortId, routerId } from '../topology.ts';
 import { sleep, waitUntil } from '../wait.ts';
 import { type CheckContext, defineKind } from './kind.ts';
 

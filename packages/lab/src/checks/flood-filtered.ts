@@ -3,10 +3,10 @@ import { awaitFrame, decode, startCapture } from '../capture.ts';
 import { awaitConvergence } from '../convergence.ts';
 import { type FaultStep, nftFault, perform } from '../faults/fault.ts';
 import { ethernetFrame, frameFilter, sendFrames } from '../frames.ts';
+import { bridgeId } from '../ids.ts';
 import { labUuid } from '../names.ts';
 import { readCapture } from '../pcap.ts';
 import { tunnelAddress, type VmPlan } from '../plan.ts';
-import { bridgeId } from '../topology.ts';
 import { type CheckContext, defineKind } from './kind.ts';
 
 const NOBODY = '02:ee:00:00:00:03';

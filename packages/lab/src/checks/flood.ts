@@ -3,8 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { awaitFrame, countFrames, decode, startCapture } from '../capture.ts';
 import { nftFault } from '../faults/fault.ts';
 import { ethernetFrame, frameFilter, sendFrames } from '../frames.ts';
+import { bridgeId } from '../ids.ts';
 import { tunnelAddress, type VmPlan } from '../plan.ts';
-import { bridgeId } from '../topology.ts';
 import { type CheckContext, defineKind } from './kind.ts';
 
 const NOBODY = '02:ee:00:00:00:01';

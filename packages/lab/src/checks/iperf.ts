@@ -1,8 +1,8 @@
-/** Runs iperf3 between two VMs. */
+/** Runs iperf3 between two places. */
 
 import { LabError } from '../errors.ts';
 import { inNetns, runInBackground, tryRun } from '../exec.ts';
-import type { VmPlan } from '../plan.ts';
+import type { Place } from '../plan.ts';
 
 /** The few members of iperf3's JSON that are read. */
 export interface IperfReport {
@@ -15,8 +15,8 @@ export interface IperfReport {
 }
 
 export interface IperfOptions {
-  readonly from: VmPlan;
-  readonly to: VmPlan;
+  readonly from: Place;
+  readonly to: Place;
   readonly address: string;
   readonly port: number;
   /** Further arguments of the client. */

@@ -3,8 +3,9 @@ import { canonicalIp } from '@weft/topology';
 import { LabError } from '../errors.ts';
 import type { Fault } from '../faults/fault.ts';
 import type { Lab } from '../lab.ts';
-import type { HostPlan, LabPlan, VmPlan } from '../plan.ts';
+import type { HostPlan, LabPlan, Place, VmPlan } from '../plan.ts';
 import { familyOf } from '../plan.ts';
+import type { ExternalPlan } from '../plan-externals.ts';
 import type { RestClient } from '../rest.ts';
 import type { Fields, Reader } from '../scenario/reader.ts';
 import { allVms, type Scenario } from '../scenario/types.ts';
@@ -43,21 +44,32 @@ export class CheckContext {
     return vm;
   }
 
+  external(name: string): ExternalPlan {
+    const external = this.plan.externals.find((candidate) => candidate.name === name);
+    if (!external) throw new LabError('WEFT_LAB_UNKNOWN_VM', `the lab has no outside network "${name}"`);
+    return external;
+  }
+
+  /** A VM, or an outside network. */
+  place(name: string): Place {
+    return this.plan.externals.find((candidate) => candidate.name === name) ?? this.vm(name);
+  }
+
   hostOf(vm: VmPlan): HostPlan {
     return this.plan.hosts.find((host) => host.name === vm.host)!;
   }
 
-  /** First address of a VM of that IP version. */
-  address(vm: VmPlan, family: 4 | 6): string {
-    const address = vm.interfaces.flatMap((iface) => iface.addresses).find((text) => familyOf(text) === family);
+  /** First address of a VM or outside network of that IP version. */
+  address(place: Place, family: 4 | 6): string {
+    const address = place.addresses.find((text) => familyOf(text) === family);
     if (address === undefined) {
-      throw new LabError('WEFT_SCENARIO', `check ${this.checkName}: VM "${vm.name}" has no IPv${family} address`);
+      throw new LabError('WEFT_SCENARIO', `check ${this.checkName}: "${place.name}" has no IPv${family} address`);
     }
     return address;
   }
 }
 
-/** Reads the fields of a check, which may name VMs of the scenario. */
+/** Reads the fields of a check, which may name VMs and outside networks of the scenario. */
 export class CheckFields<K extends string> {
   readonly #fields: Fields<K>;
   readonly #scenario: Scenario;
@@ -73,6 +85,34 @@ export class CheckFields<K extends string> {
 
   optionalVm(name: K): string | undefined {
     return this.#fields.optional(name, (reader) => this.#readVm(reader));
+  }
+
+  external(name: K): string {
+    const reader = this.#fields.get(name);
+    const text = reader.string();
+    if (!this.#isExternal(text)) reader.fail(`"${text}" is not an outside network of the scenario`);
+    return text;
+  }
+
+  optionalExternal(name: K): string | undefined {
+    return this.#fields.optional(name, () => this.external(name));
+  }
+
+  /** A VM, or an outside network. */
+  place(name: K): string {
+    const reader = this.#fields.get(name);
+    return this.#isExternal(reader.string()) ? reader.string() : this.#readVm(reader);
+  }
+
+  vms(name: K): string[] {
+    return this.#fields
+      .get(name)
+      .list()
+      .map((reader) => this.#readVm(reader));
+  }
+
+  ip(name: K): string {
+    return this.#fields.get(name).canonical(canonicalIp, 'must be an IP address');
   }
 
   /** IP version; 4 when absent. */
@@ -101,6 +141,10 @@ export class CheckFields<K extends string> {
       .get(name)
       .list()
       .map((item) => item.canonical(canonicalIp, 'must be an IP address'));
+  }
+
+  #isExternal(name: string): boolean {
+    return this.#scenario.externals.some((external) => external.name === name);
   }
 
   #readVm(reader: Reader): string {

@@ -11,8 +11,8 @@ export const ping = defineKind({
   summary: 'every ICMP echo request from one VM to another is answered; `ttl` is what the answers arrive with',
   fields: ['from', 'to', 'family', 'count', 'ttl', 'size'],
   read: (fields) => ({
-    from: fields.vm('from'),
-    to: fields.vm('to'),
+    from: fields.place('from'),
+    to: fields.place('to'),
     family: fields.family('family'),
     count: fields.integer('count', 1, 10_000, 10),
     ttl: fields.optionalInteger('ttl', 1, 255),
@@ -20,8 +20,8 @@ export const ping = defineKind({
   }),
 
   async run(context, { from, to, family, count, ttl, size }) {
-    const source = context.vm(from);
-    const address = context.address(context.vm(to), family);
+    const source = context.place(from);
+    const address = context.address(context.place(to), family);
     const argv = ['ping', `-${family}`, '-n', '-e', ECHO_ID, '-c', count, '-i', '0.02', '-W', '2', '-s', size, address];
     const { stdout, stderr } = await tryRun(inNetns(source.namespace, argv.map(String)));
     const summary = readPing(stdout);
@@ -37,8 +37,8 @@ export const ping = defineKind({
   },
 
   sabotage(context, { from, to, family }) {
-    const source = context.vm(from);
-    const address = context.address(context.vm(to), family);
+    const source = context.place(from);
+    const address = context.address(context.place(to), family);
     const icmp = family === 4 ? 'icmp' : 'icmpv6';
     const match = `${family === 4 ? 'ip' : 'ip6'} daddr ${address} ${icmp} type echo-request ${icmp} id ${ECHO_ID}`;
     return nftFault(

@@ -1,8 +1,8 @@
 /** Reject rules answer: a TCP connection is refused at once, an echo request hears that it is prohibited. */
 import { inNetns, tryRun } from '../exec.ts';
 import { nftFault } from '../faults/fault.ts';
+import { routerId } from '../ids.ts';
 import type { VmPlan } from '../plan.ts';
-import { routerId } from '../topology.ts';
 import { ownNumber, ownPort, portPath, withFirewall } from './firewall.ts';
 import { type CheckContext, defineKind } from './kind.ts';
 

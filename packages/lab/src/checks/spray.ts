@@ -8,13 +8,13 @@ import { runInBackground } from '../exec.ts';
 import { chainFault } from '../faults/chain.ts';
 import { type FaultStep, nftFault, perform } from '../faults/fault.ts';
 import { ethernetFrame, sendFrames } from '../frames.ts';
+import { bridgeId, gatewayPortId, routerId } from '../ids.ts';
 import { labUuid } from '../names.ts';
 import { readCapture } from '../pcap.ts';
 import type { VmPlan } from '../plan.ts';
 import { forgetFlows } from '../ports.ts';
 import { startProbe } from '../probe.ts';
 import type { Spray } from '../tools/spray.ts';
-import { bridgeId, gatewayPortId, routerId } from '../topology.ts';
 import { sleep } from '../wait.ts';
 import { type CheckContext, defineKind } from './kind.ts';
 

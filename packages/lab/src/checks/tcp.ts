@@ -10,18 +10,18 @@ export const tcp = defineKind({
   summary: 'a TCP transfer of `megabytes` between two VMs comes to its end',
   fields: ['from', 'to', 'family', 'megabytes', 'streams'],
   read: (fields) => ({
-    from: fields.vm('from'),
-    to: fields.vm('to'),
+    from: fields.place('from'),
+    to: fields.place('to'),
     family: fields.family('family'),
     megabytes: fields.integer('megabytes', 1, 100_000, 50),
     streams: fields.integer('streams', 1, 64, 1),
   }),
 
   async run(context, { from, to, family, megabytes, streams }) {
-    const target = context.vm(to);
+    const target = context.place(to);
     const address = context.address(target, family);
     const client = ['-n', `${megabytes}M`, '-P', streams];
-    const report = await iperf({ from: context.vm(from), to: target, address, port: PORT, client });
+    const report = await iperf({ from: context.place(from), to: target, address, port: PORT, client });
     const { bytes: sent = 0 } = report.end?.sum_sent ?? {};
     const { bytes: received = 0, bits_per_second: rate = 0 } = report.end?.sum_received ?? {};
     return {
@@ -34,11 +34,11 @@ export const tcp = defineKind({
   },
 
   sabotage(context, { from, to, family }) {
-    const address = context.address(context.vm(to), family);
+    const address = context.address(context.place(to), family);
     const version = family === 4 ? 'ip' : 'ip6';
     return nftFault(
       `${from} loses its TCP segments to ${address}, port ${PORT}`,
-      context.vm(from).namespace,
+      context.place(from).namespace,
       `chain out { type filter hook output priority 0; ${version} daddr ${address} tcp dport ${PORT} drop; }`,
     );
   },

@@ -15,14 +15,14 @@ export const transfer = defineKind({
   summary: 'a file of `megabytes` sent with ncat arrives byte for byte',
   fields: ['from', 'to', 'family', 'megabytes'],
   read: (fields) => ({
-    from: fields.vm('from'),
-    to: fields.vm('to'),
+    from: fields.place('from'),
+    to: fields.place('to'),
     family: fields.family('family'),
     megabytes: fields.integer('megabytes', 1, 1000, 8),
   }),
 
   async run(context, { from, to, family, megabytes }) {
-    const target = context.vm(to);
+    const target = context.place(to);
     const address = context.address(target, family);
     const { captures } = context.plan.paths;
     const sent = join(captures, `${context.checkName}.sent`);
@@ -35,7 +35,7 @@ export const transfer = defineKind({
     try {
       await server.waitFor('Listening on');
       const send = `exec ncat -${family} --send-only -w 3 ${address} ${PORT} < '${sent}'`;
-      const { code, stderr } = await tryRun(inNetns(context.vm(from).namespace, shell(send)), { timeoutMs: 20_000 });
+      const { code, stderr } = await tryRun(inNetns(context.place(from).namespace, shell(send)), { timeoutMs: 20_000 });
       if (code === 0) await Promise.race([server.ended(), new Promise((resolve) => setTimeout(resolve, 10_000))]);
       const [ours, theirs] = [await sha256(sent), await sha256(received)];
       return {
@@ -50,11 +50,11 @@ export const transfer = defineKind({
   },
 
   sabotage(context, { from, to, family }) {
-    const address = context.address(context.vm(to), family);
+    const address = context.address(context.place(to), family);
     const version = family === 4 ? 'ip' : 'ip6';
     return nftFault(
       `${from} loses its TCP segments to ${address}, port ${PORT}`,
-      context.vm(from).namespace,
+      context.place(from).namespace,
       `chain out { type filter hook output priority 0; ${version} daddr ${address} tcp dport ${PORT} drop; }`,
     );
   },

@@ -4,7 +4,7 @@ import { familyOf, type LabPlan, type VmPlan } from '../plan.ts';
 import { isUserNamespace } from '../rootless.ts';
 
 /** A quiet guest: it says nothing on its own, so that checks can count what their own traffic causes. */
-const VM_SYSCTLS = {
+export const GUEST_SYSCTLS = {
   'net.ipv6.conf.all.accept_dad': 0,
   'net.ipv6.conf.default.accept_dad': 0,
   'net.ipv6.conf.default.accept_ra': 0,
@@ -29,7 +29,7 @@ export async function createVms(plan: LabPlan): Promise<void> {
   );
   for (const vm of plan.vms) {
     await setSysctls(vm.namespace, {
-      ...VM_SYSCTLS,
+      ...GUEST_SYSCTLS,
       // A user namespace knows one group only.
       ...(isUserNamespace() && { 'net.ipv4.ping_group_range': '0 0' }),
       ...(vm.forward && { 'net.ipv4.ip_forward': 1, 'net.ipv6.conf.all.forwarding': 1 }),

@@ -12,6 +12,7 @@ import { LineCounter, parseDocument } from 'yaml';
 import { LabError } from '../errors.ts';
 import { isLabName } from '../names.ts';
 import { type AgentCheck, readAgent } from './agent.ts';
+import { readExternal } from './external.ts';
 import { readGuestRoute } from './guest-route.ts';
 import { Reader } from './reader.ts';
 import { checkReferences } from './references.ts';
@@ -41,13 +42,14 @@ export function parseScenario(text: string, file: string, checkAgent?: AgentChec
     throw new LabError('WEFT_SCENARIO', `${file}:${line}:${col}: ${problem.message}`);
   }
   const root = new Reader({ file, document, lines }, document.contents, '');
-  const fields = root.map(['name', 'encap', 'underlay', 'hosts', 'tenants', 'agent', 'checks']);
+  const fields = root.map(['name', 'encap', 'underlay', 'hosts', 'tenants', 'externals', 'agent', 'checks']);
   const scenario: Scenario = {
     name: fields.optional('name', readName, 'default'),
     encap: fields.optional('encap', (reader) => reader.oneOf(['vxlan', 'gre']), 'vxlan'),
     underlay: fields.optional('underlay', (reader) => reader.oneOf(['ipv4', 'ipv6']), 'ipv4'),
     hosts: fields.get('hosts').list().map(readName),
     tenants: fields.get('tenants').list().map(readTenant),
+    externals: fields.optional('externals', (list) => list.list().map(readExternal), []),
     agent: fields.optional('agent', (reader) => readAgent(reader, checkAgent), {}),
     checks: fields.optional('checks', (reader) => reader.list().map(readCheck), []),
   };

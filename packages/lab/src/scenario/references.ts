@@ -1,5 +1,6 @@
 /** What one part of a scenario says of another must be true: names are unique, and whatever is referred to exists. */
 import { overlaps, parseCidr, parseIp } from '@weft/topology';
+import { checkExternals } from './external-references.ts';
 import type { Reader } from './reader.ts';
 import type { Network, Scenario, Tenant } from './types.ts';
 
@@ -30,6 +31,7 @@ export function checkReferences(scenario: Scenario, root: Reader): void {
       seen.add(vm.name);
     });
   });
+  checkExternals(scenario, at);
 }
 
 type At = (...path: (string | number)[]) => Reader;

@@ -11,6 +11,7 @@ export interface Scenario {
   readonly underlay: Underlay;
   readonly hosts: readonly string[];
   readonly tenants: readonly Tenant[];
+  readonly externals: readonly External[];
   /** Fields added to every agent's configuration. */
   readonly agent: Readonly<Record<string, unknown>>;
   readonly checks: readonly CheckSpec[];
@@ -82,6 +83,41 @@ export interface VmInterface {
   readonly known: boolean;
   readonly inboundFilter: string | undefined;
   readonly outboundFilter: string | undefined;
+}
+
+/** A network outside of the cloud: a namespace of its own, which routes and answers like the internet would. */
+export interface External {
+  readonly name: string;
+  /** Its own, on its loopback. */
+  readonly addresses: readonly string[];
+  /** It passes packets on, between its links and to networks behind it. */
+  readonly forward: boolean;
+  /** Outside network that this one is reached through; it has no links of its own then. */
+  readonly behind: string | undefined;
+  /** IP MTU of its links. */
+  readonly mtu: number;
+  readonly links: readonly ExternalLink[];
+  /** Ways back into the cloud. Of several with one destination the first counts whose link is up. */
+  readonly routes: readonly ExternalRoute[];
+}
+
+/** A wire between a gateway host and an outside network: at the cloud's end it is a port of a router. */
+export interface ExternalLink {
+  readonly host: string;
+  readonly tenant: string;
+  readonly router: string;
+  /** The router's, with prefix length. */
+  readonly addresses: readonly string[];
+  /** Those of the far end: at most one per IP version, each in a subnet of `addresses`. */
+  readonly peer: readonly string[];
+  /** The router has default routes by this link. */
+  readonly default: boolean;
+}
+
+export interface ExternalRoute {
+  readonly dst: string;
+  /** Numbers of links; several share the flows. */
+  readonly via: readonly number[];
 }
 
 /** One thing to verify. What its fields mean is the affair of its kind (`../checks/`), which reads them from `reader`. */
