@@ -171,6 +171,9 @@ export const DROP_REASONS = [
   'chain_limit',
   'foreign_gre',
   'upcall_overload',
+  'nat_exhausted',
+  'nat_fragment',
+  'cap_connections',
 ] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 

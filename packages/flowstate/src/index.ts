@@ -14,6 +14,11 @@ export {
   FLAG_NO_RETURN,
   FLAG_SHARED,
   FLAG_TOMBSTONE,
+  R_EGRESS,
+  R_INGRESS,
+  R_RETURN,
+  R_RULE,
+  RECORD_WORDS,
 } from './record.ts';
 export * from './sent-log.ts';
 export * from './session.ts';

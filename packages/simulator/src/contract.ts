@@ -19,8 +19,12 @@
  * | `t/arp/<router>` | key: IP address (canonical text), of an IPv6 link-local neighbour `<ip>%<router port id>`; value: MAC |
  * | `t/arp/<bridge>` | key: IP address; value: MAC; the bridge answers ARP and ND for these |
  * | `t/addresses/<group>` | members of an address group; key: address or prefix (value free) |
+ * | `o/PortGroup/<id>`, `i/Port.portGroupIds/<id>` | of a stateful group: who may see the connections of its ports |
  * | `t/active/<port>` | key: host id (value free): the port is active when there is an entry for the host it is bound to |
  */
+
+import type { ConnectionRecord, FlowStateTable } from '@weft/flowstate';
+import type { NatTarget } from './view/nat.ts';
 
 /** One entry of a state table, as in the state database's contract. */
 export interface TableEntry {
@@ -105,6 +109,25 @@ export interface SimPort {
   readonly groups: Int32Array;
 }
 
+/**
+ * What is known of connections at this moment, and where new translations come from. The simulator changes nothing of it: whoever
+ * asked for the simulation inserts what it created before anything else happens.
+ */
+export interface StateView {
+  readonly table: FlowStateTable;
+  /** Number in `table.uuids` of what a handle stands for; 0: there is no room for it. */
+  number(handle: number): number;
+  /**
+   * Chooses the translated source of `record` on a device (its number): NAT_CHOSEN, NAT_NO_BLOCK (the packet waits for `sourceNeed`) or
+   * NAT_EXHAUSTED. Nothing is reserved.
+   */
+  chooseSource(device: number, target: NatTarget, record: ConnectionRecord): number;
+  /** Whether there are translations that a rule of this filter (its number) began, and that are to finish also without it. */
+  keeps(filter: number): boolean;
+  /** Name of the wait for ports of a target. */
+  sourceNeed(device: number, target: NatTarget): string;
+}
+
 /** The agent's cache of the virtual topology. */
 export interface VirtualTopologyView {
   /** Handle of a UUID; interned if new. */
@@ -117,6 +140,11 @@ export interface VirtualTopologyView {
   bridgePorts(bridge: number): readonly number[] | undefined;
   /** Flood key of a bridge (its `tunnelKey`), 0 if unknown. */
   floodKey(bridge: number): number;
+  /**
+   * Handles of the hosts that may see the connections of a port: its own and those of the members of its stateful groups. Undefined:
+   * something is not cached; its interests are appended to `needs`. Valid until the next `apply`.
+   */
+  audience(port: number, needs: string[]): readonly number[] | undefined;
   /** Host id where an exterior port is active (table `t/active/<port>`), '' if nowhere, undefined if not cached. */
   activeHost(port: number): string | undefined;
 
@@ -217,6 +245,9 @@ export const RULE_LOG_WORDS = 3;
 export const MAX_RULE_HITS = 1024;
 export const MAX_RULE_LOGS = 64;
 
+/** Most connections that one packet can belong to or begin; more: it is dropped. */
+export const MAX_STATES = 16;
+
 /** Most exterior ports that one packet may leave by; beyond, the packet is dropped. */
 export const MAX_OUTPUTS = 4096;
 /** Most tags; a simulation that has more is right but not cacheable. */
@@ -228,7 +259,9 @@ export const MAX_TAGS = 512;
  * FORWARD: the packet, rewritten to `key` (and TTL lowered by `ttlDec`), leaves by every port of `outputs`. If `divergent`,
  * output i has its own key at `outputKeys[i * 64]` and its own `outputTtlDec[i]`.
  * DROP: `reason` says why; frames in `generated` may answer it (`local_delivered`: the packet was for a router or bridge).
- * POSTPONE: nothing is decided; `needs` are to be subscribed, `wantedNeighbours` resolved, then simulate from scratch.
+ * POSTPONE: nothing is decided; `needs` are to be subscribed, `wantedNeighbours` resolved, `wantedBlocks` allocated, then simulate from
+ * scratch.
+ * `created` is to be inserted before anything else is simulated: with FORWARD, and with DROP when there are answers in `generated`.
  * `learnedMacs` and `learnedNeighbours` count with every verdict; `generated` not with POSTPONE.
  */
 export interface Simulation {
@@ -262,6 +295,23 @@ export interface Simulation {
   readonly needs: string[];
   readonly wantedNeighbours: WantedNeighbour[];
   wantedNeighbourCount: number;
+  /** Waits for ports of NAT targets (`StateView.sourceNeed`). */
+  readonly wantedBlocks: string[];
+  /** Known connections that the packet belongs to: record << 1 | direction, each once. */
+  readonly states: Int32Array;
+  stateCount: number;
+  /**
+   * Connections that it begins: both tuples are set, and FLAG_KEEP. Ingress and egress port, owner and version are the caller's. Of each
+   * the handles of the rule (or, with FLAG_KEEP, of the filter) that let it begin, 0: none.
+   */
+  readonly created: ConnectionRecord[];
+  readonly createdRules: Int32Array;
+  createdCount: number;
+  /** Tuples that were looked up and not found, TUPLE_WORDS each: another host may know them. */
+  readonly missed: Int32Array;
+  missedCount: number;
+  /** The frame with its quoted packet translated (an ICMP error): goes on in place of the one that came. Null: as it came. */
+  frame: Uint8Array | null;
   /** Every rule that matched, in the order of evaluation: its handle and what it did (ACTION_…). For counters. */
   readonly ruleHits: Int32Array;
   ruleHitCount: number;
@@ -284,6 +334,8 @@ export interface Recorder {
 export interface SimulatorOptions {
   /** Most devices on one path; default 12. */
   readonly maxDevices?: number;
+  /** Connections; absent: none is known, and none can be translated dynamically. */
+  readonly state?: StateView;
   readonly recorder?: Recorder;
 }
 

@@ -11,9 +11,16 @@ export * from './simulate/steps.ts';
 export {
   ACTION_ACCEPT,
   ACTION_CONTINUE,
+  ACTION_DNAT,
   ACTION_DROP,
   ACTION_JUMP,
+  ACTION_MASQUERADE,
   ACTION_REJECT,
   ACTION_RETURN,
+  ACTION_REV_DNAT,
+  ACTION_REV_SNAT,
+  ACTION_SNAT,
+  ACTIONS,
 } from './view/chain.ts';
+export type { NatTarget } from './view/nat.ts';
 export { VirtualTopology } from './view/topology.ts';

@@ -19,6 +19,7 @@ import {
   readU16,
 } from '@weft/flow';
 import { ipFormat, ipProtocolName, macFormat } from '@weft/packet';
+import type { StateView } from '../contract.ts';
 import { ruleMatches } from '../simulate/chain.ts';
 import { newSimulation } from '../simulate/simulation.ts';
 import { Walk } from '../simulate/walk.ts';
@@ -42,6 +43,8 @@ export interface FilterContext {
   readonly outPort: number;
   /** Ports and devices passed so far. */
   readonly passed: readonly number[];
+  /** FORWARD or RETURN, if some rule of the device had asked; else 0. */
+  readonly direction: number;
 }
 
 /** A part of a condition that does not hold. */
@@ -164,6 +167,16 @@ export const PARTS: readonly Part[] = [
   transport('tpDst', K_TP_DST),
   transport('tpSrc', K_TP_SRC),
   part(
+    'matchReturnFlow',
+    () => 'an answer within a known connection',
+    () => 'no answer within a known connection',
+  ),
+  part(
+    'matchForwardFlow',
+    () => 'not an answer within a known connection',
+    () => 'an answer within a known connection',
+  ),
+  part(
     'nwTos',
     (value) => `TOS ${value.nwTos}`,
     ({ key }) => `TOS ${key[K_IP_TOS]}`,
@@ -172,9 +185,17 @@ export const PARTS: readonly Part[] = [
   quoted('icmpDataDstIp', 'destination'),
 ];
 
+/** Flags that say something only when they are set. */
+const TRUE_ONLY: ReadonlySet<string> = new Set([
+  'noVlan',
+  'matchNwDstRewritten',
+  'matchReturnFlow',
+  'matchForwardFlow',
+]);
+
 function present(value: Value, { field }: Part): boolean {
   if (field === 'fragmentPolicy') return value.fragmentPolicy !== undefined && value.fragmentPolicy !== 'any';
-  if (field === 'noVlan' || field === 'matchNwDstRewritten') return value[field] === true;
+  if (TRUE_ONLY.has(field)) return value[field] === true;
   const given = value[field];
   return given !== undefined && !(Array.isArray(given) && given.length === 0);
 }
@@ -198,12 +219,14 @@ export function conditionWords(value: Value, names: Names): string {
 export class ConditionJudge {
   private readonly walk: Walk;
   private readonly handles: Handles;
+  private readonly view: VirtualTopology;
   private readonly scratch = newSimulation();
   private readonly programs = new WeakMap<Value, ReadonlyMap<Part, SimChain>>();
 
-  constructor(view: VirtualTopology, maxDevices = 64) {
-    this.walk = new Walk(view, maxDevices, null);
+  constructor(view: VirtualTopology, state: StateView, maxDevices = 64) {
+    this.walk = new Walk(view, maxDevices, null, state);
     this.handles = view.handles;
+    this.view = view;
   }
 
   /** The parts that keep the rule from matching; [] if it matches. */
@@ -230,6 +253,9 @@ export class ConditionJudge {
     walk.begin(context.key, context.frame, context.length, context.origin, 0, this.scratch);
     walk.original = context.original;
     for (const handle of context.passed) walk.pass(handle);
+    const port = this.view.ports[context.inPort || context.outPort];
+    walk.beginDevice(port?.device ?? 0);
+    if (context.direction !== 0) walk.track.direction = context.direction;
     return ruleMatches(walk, program, 0, context.inPort, context.outPort);
   }
 
@@ -240,6 +266,8 @@ export class ConditionJudge {
     for (const one of PARTS) {
       if (!present(value, one)) continue;
       const single: Value = { id: value.id, chainId: value.chainId, type: 'accept', fragmentPolicy: 'any' };
+      // Whether later fragments have ports is a matter of the rule's policy.
+      if (one.field === 'tpDst' || one.field === 'tpSrc') single.fragmentPolicy = value.fragmentPolicy;
       for (const field of [one.field, one.inversion, ...one.with]) {
         if (value[field] !== undefined) single[field] = value[field];
       }

@@ -1,9 +1,17 @@
 /** Explains packets: the simulator with a recorder, and the recording in words. */
 import { DROP_REASONS, K_IP_SRC, KEY_SIZE } from '@weft/flow';
 import { ipFormat } from '@weft/packet';
-import { type Simulation, type SimulationInput, VERDICT_DROP, VERDICT_FORWARD, VERDICT_POSTPONE } from '../contract.ts';
+import {
+  type Simulation,
+  type SimulationInput,
+  type StateView,
+  VERDICT_DROP,
+  VERDICT_FORWARD,
+  VERDICT_POSTPONE,
+} from '../contract.ts';
 import { Simulator } from '../simulate/simulator.ts';
 import * as S from '../simulate/steps.ts';
+import { noState } from '../view/no-state.ts';
 import type { VirtualTopology } from '../view/topology.ts';
 import { ConditionJudge, type Miss } from './conditions.ts';
 import { dropWords } from './drop-words.ts';
@@ -31,6 +39,8 @@ export interface ExplainerOptions {
   /** What to call a host; '' for the own one. */
   readonly host?: (id: string) => string;
   readonly maxDevices?: number;
+  /** Connections; absent: none is known. */
+  readonly state?: StateView;
 }
 
 export class Explainer {
@@ -41,13 +51,14 @@ export class Explainer {
   private readonly original = new Uint8Array(KEY_SIZE);
 
   constructor(view: VirtualTopology, options: ExplainerOptions = {}) {
-    const { maxDevices } = options;
+    const { maxDevices, state = noState() } = options;
     this.names = new Names(view, options.host ?? ((id) => `host ${id.slice(0, 8)}`));
     this.simulator = new Simulator(view, {
       recorder: this.recorder,
+      state,
       ...(maxDevices === undefined ? {} : { maxDevices }),
     });
-    this.judge = new ConditionJudge(view);
+    this.judge = new ConditionJudge(view, state);
   }
 
   /** Simulates a packet as the agent does, into `out`, and says why. */

@@ -27,7 +27,17 @@ interface Filter {
   readonly passed: readonly number[];
 }
 
-const WITHIN: ReadonlySet<number> = new Set([S.STEP_PASSED, S.STEP_RULE, S.STEP_JUMP, S.STEP_CHAIN, S.STEP_MISSING]);
+const WITHIN: ReadonlySet<number> = new Set([
+  S.STEP_PASSED,
+  S.STEP_RULE,
+  S.STEP_JUMP,
+  S.STEP_CHAIN,
+  S.STEP_MISSING,
+  S.STEP_STATE,
+  S.STEP_STATE_CREATE,
+  S.STEP_DIRECTION,
+  S.STEP_TRANSLATE,
+]);
 
 /** The filters that the packet was run through, in order. */
 export function filtersOf(rec: StepRecorder): Filter[] {
@@ -53,7 +63,14 @@ export function contextAt(rec: StepRecorder, filter: Filter, n: number, packet: 
     inPort: filter.inPort,
     outPort: filter.outPort,
     passed: filter.passed,
+    direction: directionAt(rec, n),
   };
+}
+
+/** What had been found of the packet's direction on the device before step `n`; 0: nobody had asked. */
+function directionAt(rec: StepRecorder, n: number): number {
+  for (let i = n; i >= 0 && rec.kind[i] !== S.STEP_INGRESS; i--) if (rec.kind[i] === S.STEP_DIRECTION) return rec.a[i];
+  return 0;
 }
 
 export function ruleInWords(handle: number, names: Names): RuleInWords {

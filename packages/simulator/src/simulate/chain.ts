@@ -3,12 +3,14 @@ import {
   F_ETHER_TYPE,
   F_IP_FRAG,
   F_IP_PROTO,
+  F_TP_DST,
   F_TP_SRC,
   FRAG_LATER,
   K_ETHER_TYPE,
   K_IP_DST,
   K_IP_FRAG,
   K_IP_PROTO,
+  K_TP_DST,
   K_TP_SRC,
   readU16,
 } from '@weft/flow';
@@ -20,11 +22,14 @@ import {
   ACTION_DROP,
   ACTION_JUMP,
   ACTION_LIMIT,
+  ACTION_REJECT,
   ACTION_RETURN,
+  ACTION_SNAT,
   ICMP_DATA_SRC,
   LOG_ACCEPT,
   LOG_DROP,
   NEEDS_ADDRESSES,
+  NEEDS_FLOW,
   NEEDS_IP,
   NEEDS_IPV4,
   NEEDS_IPV6,
@@ -41,6 +46,7 @@ import {
   OP_OUT_PORT_GROUP,
   OP_PORT_GROUP,
   OP_RANGE,
+  OP_RETURN_FLOW,
   OP_TRAVERSED,
   OP_UNTAGGED,
   OP_VLAN,
@@ -49,7 +55,9 @@ import {
   TEST_STRIDE,
 } from '../view/chain.ts';
 import { inAddressGroup, inPortGroup } from './groups.ts';
-import { STEP_CHAIN, STEP_FILTER, STEP_JUMP, STEP_PASSED, STEP_RULE } from './steps.ts';
+import { keepTranslation, NAT_DONE, NAT_NOTHING, NAT_POSTPONED, translate } from './nat.ts';
+import { STEP_CHAIN, STEP_FILTER, STEP_JUMP, STEP_KEPT, STEP_PASSED, STEP_RULE } from './steps.ts';
+import { RETURN } from './track.ts';
 import type { Walk } from './walk.ts';
 
 /** Chains inside each other, and jumps in one evaluation: beyond, the packet is dropped. */
@@ -69,7 +77,7 @@ let jumps = 0;
  */
 let evaluation = 0;
 /** By NEEDS_…: what `missingFor` says of the packet; NOT_ASKED before. */
-const missing = new Int32Array(NEEDS_ADDRESSES + 1);
+const missing = new Int32Array(NEEDS_FLOW + 1);
 const NOT_ASKED = -1;
 
 function beginEvaluation(): void {
@@ -79,18 +87,33 @@ function beginEvaluation(): void {
 
 /** Something is missing: the packet is postponed. */
 export const ACTION_POSTPONED = 0;
+/** It must be translated and cannot be: `w.natReason`. */
+export const ACTION_UNTRANSLATED = -1;
+
+/** The filter that is run: what `onChange` of its rules is about; and whether a rule of it has translated the packet. */
+let filter = 0;
+let hasTranslated = false;
 
 /**
- * Verdict of a chain: ACTION_ACCEPT, ACTION_DROP, ACTION_REJECT, ACTION_LIMIT or ACTION_POSTPONED. The end of the chain accepts.
+ * Verdict of a chain: ACTION_ACCEPT, ACTION_DROP, ACTION_REJECT, ACTION_LIMIT, ACTION_POSTPONED or ACTION_UNTRANSLATED. The end of the
+ * chain accepts.
  * @param inPort port by which the packet entered the device, 0: none; @param outPort by which it leaves, 0: not known
  */
 export function runFilter(w: Walk, chain: number, inPort: number, outPort: number): number {
   if (chain === 0) return ACTION_ACCEPT;
   jumps = 0;
+  filter = chain;
+  hasTranslated = false;
   beginEvaluation();
   if (w.rec !== null) tellFilter(w, w.rec, chain, inPort, outPort);
   const verdict = run(w, chain, inPort, outPort, 0);
-  return verdict === ACTION_CONTINUE || verdict === ACTION_RETURN ? ACTION_ACCEPT : verdict;
+  if ((verdict === ACTION_DROP || verdict === ACTION_REJECT) && w.track.isKept(w, chain)) {
+    if (w.rec !== null) w.rec.step(STEP_KEPT, chain, 0, 0, w.key);
+    return ACTION_ACCEPT;
+  }
+  if (verdict !== ACTION_CONTINUE && verdict !== ACTION_RETURN && verdict !== ACTION_ACCEPT) return verdict;
+  if (!hasTranslated) keepTranslation(w, chain);
+  return ACTION_ACCEPT;
 }
 
 /** What the filter's rules may look at beside the packet. */
@@ -111,7 +134,10 @@ function run(w: Walk, handle: number, inPort: number, outPort: number, depth: nu
   for (let r = 0; r < rules.length; r += RULE_STRIDE) {
     if (!matches(w, chain, r, inPort, outPort)) continue;
     let action = rules[r];
-    hit(w, rules[r + 6], action);
+    if (action >= ACTION_SNAT) {
+      action = translateBy(w, chain, r, outPort);
+      if (action === ACTION_CONTINUE) continue;
+    } else hit(w, rules[r + 6], action);
     if (action === ACTION_JUMP) {
       const target = rules[r + 1];
       const again = onStack(target, depth);
@@ -122,12 +148,30 @@ function run(w: Walk, handle: number, inPort: number, outPort: number, depth: nu
       if (action === ACTION_RETURN) continue;
     }
     if (action === ACTION_CONTINUE) continue;
+    if (action === ACTION_ACCEPT || action === ACTION_RETURN) {
+      w.track.rule = rules[r + 6];
+      if (rules[r + 7] === 1) w.track.keptBy = filter;
+    }
     if (chain.logs !== 0) log(w, chain, rules[r + 6], action);
     if (w.rec !== null) w.rec.step(STEP_CHAIN, handle, action, rules[r + 6], w.key);
     return action;
   }
   if (w.rec !== null) w.rec.step(STEP_CHAIN, handle, ACTION_CONTINUE, 0, w.key);
   return ACTION_CONTINUE;
+}
+
+/** Carries out a rule that translates. @returns what follows: ACTION_CONTINUE also when it had nothing to translate */
+function translateBy(w: Walk, { rules, nats }: SimChain, r: number, outPort: number): number {
+  w.keep = rules[r + 7] === 1;
+  w.rule = w.keep ? filter : rules[r + 6];
+  const done = translate(w, nats[rules[r + 9]], outPort);
+  if (done === NAT_NOTHING) return ACTION_CONTINUE;
+  hit(w, rules[r + 6], rules[r]);
+  if (done !== NAT_DONE) return done === NAT_POSTPONED ? ACTION_POSTPONED : ACTION_UNTRANSLATED;
+  hasTranslated ||= !nats[rules[r + 9]].reverse;
+  // The packet is another one now.
+  beginEvaluation();
+  return rules[r + 8];
 }
 
 /** Notes a rule that matched. */
@@ -143,7 +187,7 @@ function hit(w: Walk, rule: number, action: number): void {
 function log(w: Walk, chain: SimChain, rule: number, action: number): void {
   const { out } = w;
   // Nothing was decided while something is missing, and no rule says that there were too many jumps.
-  if (action === ACTION_POSTPONED || action === ACTION_LIMIT || out.ruleLogCount === MAX_RULE_LOGS) return;
+  if (action <= ACTION_POSTPONED || action === ACTION_LIMIT || out.ruleLogCount === MAX_RULE_LOGS) return;
   const event = action === ACTION_ACCEPT || action === ACTION_RETURN ? LOG_ACCEPT : LOG_DROP;
   if ((chain.logs & event) === 0) return;
   const at = out.ruleLogCount++ * RULE_LOG_WORDS;
@@ -207,7 +251,7 @@ function testHolds(w: Walk, chain: SimChain, t: number, inPort: number, outPort:
       w.read(missing[needs]);
       return false;
     }
-    read |= needs === NEEDS_L4 ? F_ETHER_TYPE | F_IP_PROTO | F_IP_FRAG : F_ETHER_TYPE;
+    read |= needs === NEEDS_L4 || needs === NEEDS_FLOW ? F_ETHER_TYPE | F_IP_PROTO | F_IP_FRAG : F_ETHER_TYPE;
   }
   w.read(read);
   const offset = tests[t + 2];
@@ -245,6 +289,8 @@ function testHolds(w: Walk, chain: SimChain, t: number, inPort: number, outPort:
       return inAddressGroup(w, a, offset);
     case OP_DST_REWRITTEN:
       return isDstRewritten(w);
+    case OP_RETURN_FLOW:
+      return (w.track.ask(w) === RETURN) === (a === 1);
     case OP_ICMP_DATA:
       return icmpDataMatches(w, chain, offset, a, b);
     default:
@@ -298,7 +344,10 @@ function missingFor(key: Uint8Array, needs: number): number {
     case 58:
     case 132:
     case 136:
-      return key[K_IP_FRAG] === FRAG_LATER ? F_ETHER_TYPE | F_IP_PROTO | F_IP_FRAG : EXISTS;
+      if (key[K_IP_FRAG] !== FRAG_LATER) return EXISTS;
+      // The datapath fills in the first fragment's ports where it has seen it.
+      if (needs === NEEDS_FLOW && (readU16(key, K_TP_SRC) | readU16(key, K_TP_DST)) !== 0) return EXISTS;
+      return F_ETHER_TYPE | F_IP_PROTO | F_IP_FRAG | (needs === NEEDS_FLOW ? F_TP_SRC | F_TP_DST : 0);
     default:
       return F_ETHER_TYPE | F_IP_PROTO;
   }

@@ -243,7 +243,7 @@ describe('condition', () => {
     const chain = net.world.chain([{ type: 'drop', matchNwDstRewritten: true }]);
     const bench = new Workbench(net.world);
     const handle = bench.view.handle(chain);
-    const walk = new Walk(bench.view, 12, null);
+    const walk = new Walk(bench.view, 12, null, bench.state);
     const input = bench.input(udp(), net.a);
     const out = newSimulation();
     walk.begin(input.key, input.frame, input.length, input.port, 1, out);

@@ -55,7 +55,7 @@ function missing(w: Walk, handle: number): void {
 /** Leaves by a port on a copy of the packet: the tag may be popped, other devices may follow. */
 function branch(w: Walk, b: SimBridge, port: SimPort): void {
   if (!w.save(b.handle)) return;
-  const { ttlDec, inPort, depth, flood: flooding, routerPort } = w;
+  const { ttlDec, inPort, depth, flood: flooding, routerPort, track } = w;
   leave(w, port);
   // A router on a branch asked for more TTL than the flow's action will: then the flow has to name the TTL.
   if (w.ttlDec !== ttlDec) w.read(F_IP_TTL);
@@ -64,5 +64,6 @@ function branch(w: Walk, b: SimBridge, port: SimPort): void {
   w.depth = depth;
   w.flood = flooding;
   w.routerPort = routerPort;
+  w.track = track;
   w.restore();
 }

@@ -34,6 +34,7 @@ import {
 import { GENERATED_ICMP_ERROR, type SimPort } from '../contract.ts';
 import { isLinkLocal6 } from '../view/neighbours.ts';
 import { ownSubnet } from '../view/port.ts';
+import { frameAs } from './rewrite-packet.ts';
 import type { Walk } from './walk.ts';
 
 /** An error by its numbers in both families: (type << 8) | code. */
@@ -65,7 +66,7 @@ export function sendError(w: Walk, kind: ErrorKind, rest = 0): boolean {
   const source = errorSource(port, key, v4);
   if (source < 0 || !w.headers()) return false;
   const numbers = v4 ? kind.v4 : kind.v6;
-  const packet = quote(w, key[K_IP_TTL], v4);
+  const packet = quote(w, key, v4);
   const frame = icmpError({
     ethSrc: port.mac,
     ethDst: key.slice(K_ETH_SRC, K_ETH_SRC + 6),
@@ -142,11 +143,11 @@ function errorSource(port: SimPort, key: Uint8Array, v4: boolean): number {
   return fallback;
 }
 
-/** The packet's head as it came to where the error is made, but for what rewrites beyond the TTL may have changed. */
-export function quote(w: Walk, ttl: number, v4: boolean): Uint8Array {
+/** The packet's head as it came to where the error is made: `key` says with which addresses, ports and TTL. */
+export function quote(w: Walk, key: Uint8Array, v4: boolean): Uint8Array {
   const { l3, l3Length } = w.layout;
-  const packet = w.frame.slice(l3, Math.min(w.have, l3 + l3Length, l3 + MAX_QUOTE));
-  if (v4) ipv4SetTtl(packet, 0, ttl);
-  else ipv6SetHopLimit(packet, 0, ttl);
+  const packet = frameAs(w, key).slice(l3, Math.min(w.have, l3 + l3Length, l3 + MAX_QUOTE));
+  if (v4) ipv4SetTtl(packet, 0, key[K_IP_TTL]);
+  else ipv6SetHopLimit(packet, 0, key[K_IP_TTL]);
   return packet;
 }

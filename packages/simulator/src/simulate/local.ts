@@ -34,6 +34,7 @@ import { GENERATED_ECHO_REPLY, type SimPort } from '../contract.ts';
 import type { SimRouter } from '../view/devices.ts';
 import { PORT_UNREACHABLE, sendError } from './icmp.ts';
 import { resetTcp } from './reject.ts';
+import { frameAs } from './rewrite-packet.ts';
 import type { Walk } from './walk.ts';
 
 const LOCAL_DELIVERED = dropReason('local_delivered');
@@ -78,7 +79,7 @@ function echo(w: Walk, port: SimPort, v4: boolean): boolean {
   macCopy(w.routerKey, K_ETH_SRC, frame, 0);
   macCopy(port.mac, 0, frame, 6);
   setU16(frame, 12, v4 ? ETHERTYPE_IPV4 : 0x86dd);
-  frame.set(w.frame.subarray(l3, l3 + l3Length), ip);
+  frame.set(frameAs(w, w.key).subarray(l3, l3 + l3Length), ip);
   // Swapping the addresses changes no checksum.
   const size = v4 ? 4 : 16;
   const src = ip + (v4 ? 12 : 8);

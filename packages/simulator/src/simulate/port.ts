@@ -3,7 +3,7 @@ import { dropReason, F_VLAN, K_VLAN, VLAN_PRESENT, writeU16 } from '@weft/flow';
 import { PORT_ROUTER, type SimPort } from '../contract.ts';
 import { ACTION_ACCEPT, ACTION_LIMIT, ACTION_REJECT } from '../view/chain.ts';
 import { bridge } from './bridge.ts';
-import { ACTION_POSTPONED, runFilter } from './chain.ts';
+import { ACTION_POSTPONED, ACTION_UNTRANSLATED, runFilter } from './chain.ts';
 import { reject } from './reject.ts';
 import { atRouter, prohibited, router } from './router.ts';
 import { STEP_EGRESS, STEP_INGRESS } from './steps.ts';
@@ -31,6 +31,7 @@ export function ingress(w: Walk, handle: number): void {
   }
   w.inPort = handle;
   w.pass(handle);
+  w.beginDevice(port.device);
   if (port.kind === PORT_ROUTER) atRouter(w, port);
   if (!passes(w, port.inFilter, handle, 0, handle, port.kind === PORT_ROUTER)) return;
   if (port.kind === PORT_ROUTER) router(w, port);
@@ -75,6 +76,7 @@ export function leave(w: Walk, port: SimPort): void {
     }
     writeU16(w.key, K_VLAN, 0);
   }
+  w.track.leave(w);
   if (port.hostId !== '') {
     w.output(port);
     return;
@@ -104,7 +106,9 @@ export function passes(
   const verdict = runFilter(w, chain, inPort, outPort);
   if (verdict === ACTION_ACCEPT) return true;
   if (verdict === ACTION_POSTPONED) return false;
-  if (verdict === ACTION_REJECT) {
+  if (verdict === ACTION_UNTRANSLATED) {
+    if (!w.isOver) w.drop(w.natReason, where);
+  } else if (verdict === ACTION_REJECT) {
     reject(w, routing);
     w.drop(REJECTED, where);
   } else {

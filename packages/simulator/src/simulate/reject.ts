@@ -8,20 +8,11 @@
  * Nothing is said about what must not be answered (see `answerable`), about fragments of TCP, whose segment nobody has seen
  * whole, and about resets.
  */
-import {
-  FRAG_NONE,
-  K_ETH_DST,
-  K_ETH_SRC,
-  K_ETHER_TYPE,
-  K_IP_DST,
-  K_IP_FRAG,
-  K_IP_PROTO,
-  K_IP_TTL,
-  readU16,
-} from '@weft/flow';
+import { FRAG_NONE, K_ETH_DST, K_ETH_SRC, K_ETHER_TYPE, K_IP_DST, K_IP_FRAG, K_IP_PROTO, readU16 } from '@weft/flow';
 import { IPPROTO_TCP, icmpError, tcpRst } from '@weft/packet';
 import { GENERATED_ICMP_ERROR, GENERATED_TCP_RESET, type SimPort } from '../contract.ts';
 import { answerable, answerableAtRouter, PROHIBITED, quote, sendError } from './icmp.ts';
+import { frameAs } from './rewrite-packet.ts';
 import type { Walk } from './walk.ts';
 
 /** Answers a rejected packet, if it may be answered. @param routing the filter is a router's, or that of its port */
@@ -59,7 +50,7 @@ function atBridge(w: Walk): void {
     src: key.slice(K_IP_DST, K_IP_DST + 16),
     type: numbers >> 8,
     code: numbers & 0xff,
-    packet: quote(w, key[K_IP_TTL], v4),
+    packet: quote(w, key, v4),
     ip: 0,
   });
   w.generate(frame, port, GENERATED_ICMP_ERROR);
@@ -70,7 +61,7 @@ export function resetTcp(w: Walk, port: SimPort, ethSrc: Uint8Array, key: Uint8A
   if (key[K_IP_FRAG] !== FRAG_NONE || !w.headers() || w.have < w.layout.l3 + w.layout.l3Length) return;
   try {
     const ethDst = key.slice(K_ETH_SRC, K_ETH_SRC + 6);
-    const frame = tcpRst(w.frame.subarray(0, w.have), { ethSrc, ethDst, vlan });
+    const frame = tcpRst(frameAs(w, key).subarray(0, w.have), { ethSrc, ethDst, vlan });
     if (frame !== null) w.generate(frame, port, GENERATED_TCP_RESET);
   } catch {
     // A segment with faulty headers deserves no answer.

@@ -1,9 +1,11 @@
 /** The result object: made once, filled many times. */
 import { KEY_SIZE } from '@weft/flow';
+import { ConnectionRecord, TUPLE_WORDS } from '@weft/flowstate';
 import {
   MAX_OUTPUTS,
   MAX_RULE_HITS,
   MAX_RULE_LOGS,
+  MAX_STATES,
   MAX_TAGS,
   RULE_HIT_WORDS,
   RULE_LOG_WORDS,
@@ -49,6 +51,15 @@ export function newSimulation(): Simulation {
     needs: [],
     wantedNeighbours: Array.from({ length: MAX_FACTS }, () => ({ port: 0, ip: new Uint8Array(16) })),
     wantedNeighbourCount: 0,
+    wantedBlocks: [],
+    states: new Int32Array(MAX_STATES),
+    stateCount: 0,
+    created: Array.from({ length: MAX_STATES }, () => new ConnectionRecord()),
+    createdRules: new Int32Array(MAX_STATES),
+    createdCount: 0,
+    missed: new Int32Array(MAX_STATES * TUPLE_WORDS),
+    missedCount: 0,
+    frame: null,
     ruleHits: new Int32Array(MAX_RULE_HITS * RULE_HIT_WORDS),
     ruleHitCount: 0,
     ruleLogs: new Int32Array(MAX_RULE_LOGS * RULE_LOG_WORDS),
@@ -75,6 +86,11 @@ export function resetSimulation(out: Simulation): void {
   out.learnedNeighbourCount = 0;
   if (out.needs.length > 0) out.needs.length = 0;
   out.wantedNeighbourCount = 0;
+  if (out.wantedBlocks.length > 0) out.wantedBlocks.length = 0;
+  out.stateCount = 0;
+  out.createdCount = 0;
+  out.missedCount = 0;
+  out.frame = null;
   out.ruleHitCount = 0;
   out.ruleLogCount = 0;
   out.devices = 0;

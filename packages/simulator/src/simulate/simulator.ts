@@ -8,6 +8,7 @@ import {
   type SimulatorOptions,
   VERDICT_FORWARD,
 } from '../contract.ts';
+import { noState } from '../view/no-state.ts';
 import type { VirtualTopology } from '../view/topology.ts';
 import { sendError, TOO_BIG } from './icmp.ts';
 import { egress, ingress } from './port.ts';
@@ -27,7 +28,8 @@ export class Simulator implements PacketSimulator {
 
   constructor(view: VirtualTopology, options: SimulatorOptions = {}) {
     this.view = view;
-    this.walk = new Walk(view, options.maxDevices ?? DEFAULT_MAX_DEVICES, options.recorder ?? null);
+    const { maxDevices = DEFAULT_MAX_DEVICES, recorder = null, state = noState() } = options;
+    this.walk = new Walk(view, maxDevices, recorder, state);
   }
 
   simulate(input: SimulationInput, out: Simulation): void {

@@ -41,6 +41,17 @@ export const STEP_FILTER = 19;
 /** Behind STEP_FILTER, once per port or device `at` that the packet has come to on its way. */
 export const STEP_PASSED = 20;
 
+/** Device `at` looks a connection of kind `a` up; `b`: 0 not found, 1 the packet goes in its forward direction, 2 it is an answer. */
+export const STEP_STATE = 21;
+/** A connection of kind `a` begins on device `at`; `b`: its place in the result's `created`. */
+export const STEP_STATE_CREATE = 22;
+/** Device `at` has translated source (`a` = 1) or destination. */
+export const STEP_TRANSLATE = 23;
+/** Filter `at` lets a connection finish that a rule of it once let begin. */
+export const STEP_KEPT = 24;
+/** On device `at` the packet goes in direction `a`: 1 it opens a connection, or is part of none; 2 it is an answer. */
+export const STEP_DIRECTION = 25;
+
 export const NEIGHBOUR_KNOWN = 1;
 export const NEIGHBOUR_UNRESOLVED = 2;
 export const NEIGHBOUR_FAILED = 3;

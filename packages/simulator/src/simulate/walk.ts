@@ -18,12 +18,16 @@ import {
   TAG_ROUTER,
   tag,
 } from '@weft/flow';
+import { type ConnectionRecord, TUPLE_WORDS } from '@weft/flowstate';
+import { Layers } from '@weft/packet';
 import {
   MAX_OUTPUTS,
+  MAX_STATES,
   MAX_TAGS,
   type Recorder,
   type SimPort,
   type Simulation,
+  type StateView,
   VERDICT_DROP,
   VERDICT_FORWARD,
   VERDICT_POSTPONE,
@@ -34,6 +38,7 @@ import { KIND_BRIDGE, KIND_CHAIN, KIND_ROUTER, type VirtualTopology } from '../v
 import { GroupMemo } from './groups.ts';
 import { newSimulation, resetSimulation } from './simulation.ts';
 import { STEP_DROP, STEP_GENERATE, STEP_MISSING, STEP_OUTPUT } from './steps.ts';
+import { findState, Track } from './track.ts';
 
 /** Tags that were seen are remembered in an open table of this many slots. */
 const TAG_SLOTS = 4 * MAX_TAGS;
@@ -44,6 +49,7 @@ const MAX_BRANCHES = 64;
 
 const NO_EGRESS_PORT = DROP_REASONS.indexOf('no_egress_port');
 const DEVICE_LIMIT = DROP_REASONS.indexOf('device_limit');
+const CAP_CONNECTIONS = DROP_REASONS.indexOf('cap_connections');
 
 /** Own tags of things by handle, computed once. */
 class OwnTags {
@@ -73,6 +79,7 @@ export class Walk {
   readonly view: VirtualTopology;
   readonly rec: Recorder | null;
   readonly maxDevices: number;
+  readonly state: StateView;
 
   /** The packet's key as it is at this point of its way. */
   readonly key = new Uint8Array(KEY_SIZE);
@@ -100,6 +107,14 @@ export class Walk {
   flood = 0;
   /** Port at which the packet entered the simulation, 0: generated. */
   origin = 0;
+  /** Connection of the packet on the device at hand. */
+  track: Track;
+  /** What lets a translation begin: the rule being carried out, or with `keep` its filter; and why it could not be carried out. */
+  rule = 0;
+  keep = false;
+  natReason = 0;
+  /** Where the headers of a packet quoted in an ICMP error stand. */
+  readonly quoted = new Layers();
 
   /** The last router: port of entry (0: none yet), the packet's key there, and its ttlDec. */
   routerPort: SimPort | null = null;
@@ -116,9 +131,14 @@ export class Walk {
   private readonly tagStamps = new Uint32Array(TAG_SLOTS);
   private stamp = 0;
   private outStamps = new Uint32Array(1024);
+  /** By depth: a flood comes back to a device from those behind it. */
+  private readonly tracks: Track[];
 
-  constructor(view: VirtualTopology, maxDevices: number, recorder: Recorder | null) {
+  constructor(view: VirtualTopology, maxDevices: number, recorder: Recorder | null, state: StateView) {
     this.view = view;
+    this.state = state;
+    this.tracks = Array.from({ length: maxDevices + 2 }, () => new Track());
+    this.track = this.tracks[0];
     this.maxDevices = maxDevices;
     this.rec = recorder;
     this.frame = new Uint8Array(0);
@@ -147,6 +167,8 @@ export class Walk {
     this.origin = origin;
     this.routerPort = null;
     this.layoutValid = false;
+    this.track = this.tracks[0];
+    this.track.begin(0);
     out.fields = F_IN_PORT;
     this.stamp = (this.stamp + 1) >>> 0;
     if (this.stamp === 0) {
@@ -159,6 +181,7 @@ export class Walk {
 
   finish(): void {
     const { out } = this;
+    if (!this.postponed && out.createdCount > 0) this.findAudience();
     if (this.postponed) {
       out.verdict = VERDICT_POSTPONE;
       out.generated.length = 0;
@@ -257,6 +280,53 @@ export class Walk {
     this.tag(this.chainTags.of(handle));
     this.view.touch(handle, this.now);
     return this.view.chains[handle] ?? (this.request(handle, KIND_CHAIN) ? this.view.chains[handle] : undefined);
+  }
+
+  /** The packet has come to a device: whatever is asked of its connection from here on is about that. */
+  beginDevice(device: number): void {
+    this.track = this.tracks[Math.min(this.depth, this.tracks.length - 1)];
+    this.track.begin(device);
+  }
+
+  /** Looks a tuple up, and notes what came of it. @returns record << 1 | direction, or -1 */
+  lookUpState(words: Int32Array, at: number): number {
+    const { out } = this;
+    const match = findState(this, words, at);
+    if (match < 0) {
+      if (out.missedCount === MAX_STATES) return match;
+      const to = out.missedCount++ * TUPLE_WORDS;
+      for (let i = 0; i < TUPLE_WORDS; i++) out.missed[to + i] = words[at + i];
+      return match;
+    }
+    for (let i = 0; i < out.stateCount; i++) if (out.states[i] === match) return match;
+    if (out.stateCount < MAX_STATES) out.states[out.stateCount++] = match;
+    else this.fail(CAP_CONNECTIONS, this.track.device);
+    return match;
+  }
+
+  /** A connection that begins, to be filled in; null: too many, the packet is dropped. @param rule handle of what lets it begin */
+  create(rule: number): ConnectionRecord | null {
+    const { out } = this;
+    if (out.createdCount === MAX_STATES) {
+      this.fail(CAP_CONNECTIONS, this.track.device);
+      return null;
+    }
+    out.createdRules[out.createdCount] = rule;
+    return out.created[out.createdCount++];
+  }
+
+  /** Takes the last one back. */
+  uncreate(): void {
+    this.out.createdCount--;
+  }
+
+  /** Who is to be told of what begins has to be known before it does. */
+  private findAudience(): void {
+    const { out, view } = this;
+    const before = out.needs.length;
+    if (this.origin !== 0) view.audience(this.origin, out.needs);
+    for (let i = 0; i < out.outputCount; i++) view.audience(out.outputs[i], out.needs);
+    if (out.needs.length > before) this.postpone(this.origin);
   }
 
   get isPostponed(): boolean {

@@ -1,5 +1,6 @@
 /** For the tests of this package and of others. */
 export * from './generate.ts';
 export * from './networks.ts';
+export { TestState, uuidBytes } from './state.ts';
 export { Workbench } from './workbench.ts';
 export { uuid, World } from './world.ts';

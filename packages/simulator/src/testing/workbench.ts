@@ -13,6 +13,7 @@ import {
 import { newSimulation } from '../simulate/simulation.ts';
 import { Simulator } from '../simulate/simulator.ts';
 import { VirtualTopology } from '../view/topology.ts';
+import { TestState } from './state.ts';
 import type { World } from './world.ts';
 
 /** Rounds of asking for data before a test gives up. */
@@ -26,9 +27,13 @@ export class Workbench {
   readonly out: Simulation = newSimulation();
   now = 1;
 
-  constructor(world: World, recorder?: Recorder) {
+  readonly state: TestState;
+
+  /** @param host number of the host that decides: others have connections and ports of their own */
+  constructor(world: World, recorder?: Recorder, host = 1) {
     this.world = world;
-    this.simulator = new Simulator(this.view, recorder ? { recorder } : {});
+    this.state = new TestState(this.view.handles, host);
+    this.simulator = new Simulator(this.view, { state: this.state, ...(recorder ? { recorder } : {}) });
   }
 
   /** Brings the view up to date with the world; asks for what that makes necessary. */
@@ -72,7 +77,8 @@ export class Workbench {
   private settle(out: Simulation, simulate: () => void): Simulation {
     for (let round = 0; round < MAX_ROUNDS; round++) {
       simulate();
-      if (out.verdict !== VERDICT_POSTPONE || out.needs.length === 0) return out;
+      if (out.verdict !== VERDICT_POSTPONE || out.needs.length + out.wantedBlocks.length === 0) return out;
+      this.state.grant([...out.wantedBlocks]);
       this.subscribe([...out.needs]);
       this.sync();
     }

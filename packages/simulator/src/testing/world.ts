@@ -11,9 +11,15 @@ type Value = Record<string, unknown>;
 const INDEXED: readonly [type: string, field: string][] = [
   ['Port', 'bridgeId'],
   ['Port', 'routerId'],
+  ['Port', 'portGroupIds'],
   ['Route', 'routerId'],
   ['RuleLogger', 'chainId'],
 ];
+
+/** What a reference or a list of references names. */
+function namesOf(field: unknown): readonly string[] {
+  return typeof field === 'string' ? [field] : Array.isArray(field) ? (field as string[]) : [];
+}
 
 /** The n-th UUID of a test. */
 export function uuid(n: number): string {
@@ -94,7 +100,7 @@ export class World {
     if (kind === 'i') {
       const [type, field] = name.split('.');
       const added = [...this.objects]
-        .filter(([key, value]) => key.startsWith(`${type}/`) && value[field] === id)
+        .filter(([key, value]) => key.startsWith(`${type}/`) && namesOf(value[field]).includes(id))
         .map(([, value]) => value.id as string);
       return { interest, kind: 'index', reset: true, added, removed: [] };
     }
@@ -128,6 +134,7 @@ export class World {
       if (key.startsWith('Port/')) out.add(`t/active/${id}`);
       if (key.startsWith('Chain/')) out.add(`i/RuleLogger.chainId/${id}`);
       if (key.startsWith('IpAddrGroup/')) out.add(`t/addresses/${id}`);
+      if (key.startsWith('PortGroup/')) out.add(`i/Port.portGroupIds/${id}`);
     }
     return [...out];
   }
@@ -155,7 +162,7 @@ export class World {
   private touch(type: string, id: string, value: Value | undefined): void {
     this.dirty.add(`o/${type}/${id}`);
     for (const [indexed, field] of INDEXED) {
-      if (type === indexed && typeof value?.[field] === 'string') this.dirty.add(`i/${type}.${field}/${value[field]}`);
+      if (type === indexed) for (const id of namesOf(value?.[field])) this.dirty.add(`i/${type}.${field}/${id}`);
     }
   }
 }

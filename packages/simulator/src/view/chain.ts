@@ -31,6 +31,7 @@ import {
 import { cidrParse, macParse } from '@weft/packet';
 import type { Rule } from '@weft/topology';
 import type { Handles } from './handles.ts';
+import { compileNat, type SimNat, sameNat } from './nat.ts';
 
 export const ACTION_ACCEPT = 1;
 export const ACTION_DROP = 2;
@@ -41,14 +42,34 @@ export const ACTION_JUMP = 5;
 export const ACTION_CONTINUE = 6;
 /** Too many jumps: no rule says so, and the packet is dropped. */
 export const ACTION_LIMIT = 7;
+/** Translations: `SimChain.nats` says to what, and word 8 of the rule what follows. */
+export const ACTION_SNAT = 8;
+export const ACTION_DNAT = 9;
+export const ACTION_REV_SNAT = 10;
+export const ACTION_REV_DNAT = 11;
+export const ACTION_MASQUERADE = 12;
+/** Numbers of actions are below this. */
+export const ACTIONS = 13;
 
-const ACTIONS: Record<string, number> = {
+const ACTION_OF: Record<string, number> = {
   accept: ACTION_ACCEPT,
   drop: ACTION_DROP,
   reject: ACTION_REJECT,
   return: ACTION_RETURN,
   jump: ACTION_JUMP,
   continue: ACTION_CONTINUE,
+  snat: ACTION_SNAT,
+  dnat: ACTION_DNAT,
+  rev_snat: ACTION_REV_SNAT,
+  rev_dnat: ACTION_REV_DNAT,
+  masquerade: ACTION_MASQUERADE,
+};
+
+/** What may follow a translation. */
+const ACTIONS_BEHIND: Record<string, number> = {
+  accept: ACTION_ACCEPT,
+  continue: ACTION_CONTINUE,
+  return: ACTION_RETURN,
 };
 
 export const OP_IN_PORT = 1;
@@ -67,6 +88,8 @@ export const OP_ADDRESS_GROUP = 12;
 export const OP_DST_REWRITTEN = 13;
 /** An address of the packet that an ICMP error quotes; the offset says which: `ICMP_DATA_…`. */
 export const OP_ICMP_DATA = 14;
+/** Direction within a connection: `a` = 1 an answer, 0 not. */
+export const OP_RETURN_FLOW = 15;
 export const ICMP_DATA_SRC = 0;
 export const ICMP_DATA_DST = 1;
 
@@ -80,9 +103,14 @@ export const NEEDS_IPV6 = 3;
 export const NEEDS_L4 = 4;
 /** IPv4, IPv6 or ARP. */
 export const NEEDS_ADDRESSES = 5;
+/** As NEEDS_L4, or a later fragment whose first one's ports are known. */
+export const NEEDS_FLOW = 6;
 
-/** Words of a rule: action, jump target, first entry of `order`, entries, inverted, fragment classes allowed (bits), handle. */
-export const RULE_STRIDE = 8;
+/**
+ * Words of a rule: action, jump target, first entry of `order`, entries, inverted, fragment classes allowed (bits), handle, 1: connections
+ * that it lets begin are to finish, what follows a translation (ACTION_…), index in `nats`.
+ */
+export const RULE_STRIDE = 10;
 /** Words of a test: op, inverted, key offset, a, b, the field it is about, needs, fields read before it is carried out. */
 export const TEST_STRIDE = 8;
 
@@ -112,13 +140,14 @@ export interface SimChain {
   /** Values and masks of OP_BYTES. */
   readonly values: Uint8Array;
   readonly masks: Uint8Array;
+  readonly nats: readonly SimNat[];
   /** By test: the last evaluation that carried it out, and whether it let the rule go on. Working memory of the simulator. */
   readonly evaluated: Float64Array;
   readonly passed: Uint8Array;
 }
 
 /** Tests that read no more than they have to, by themselves. */
-const READS_ITSELF: ReadonlySet<number> = new Set([OP_ADDRESS_GROUP, OP_ICMP_DATA]);
+const READS_ITSELF: ReadonlySet<number> = new Set([OP_ADDRESS_GROUP, OP_ICMP_DATA, OP_RETURN_FLOW]);
 
 class Program {
   readonly rules: number[] = [];
@@ -127,6 +156,7 @@ class Program {
   readonly sets: number[] = [];
   readonly values: number[] = [];
   readonly masks: number[] = [];
+  readonly nats: SimNat[] = [];
   /** Rules of a chain resemble each other: what is the same is there, and is carried out, once. */
   private readonly known = new Map<string, number>();
 
@@ -236,12 +266,14 @@ class Program {
     inverted: boolean | undefined,
     offset: number,
     fields: number,
+    needs: number,
   ): void {
-    if (range !== undefined) this.test(OP_RANGE, inverted, offset, range.start, range.end, fields, NEEDS_L4);
+    if (range !== undefined) this.test(OP_RANGE, inverted, offset, range.start, range.end, fields, needs);
   }
 
   rule(rule: Rule, handles: Handles): void {
     if (rule.type === 'jump' && rule.jumpChainId === undefined) throw new RangeError('a jump to nowhere');
+    const nat = compileNat(rule);
     const first = this.order.length;
     const fragments = FRAGMENT_BITS[rule.fragmentPolicy ?? 'any'] ?? 7;
     this.ports(OP_IN_PORT, rule.inPorts, rule.invInPorts, handles);
@@ -268,9 +300,13 @@ class Program {
     if (fragments !== 7 && !rule.conjunctionInv) {
       this.test(OP_FRAGMENT, false, 0, fragments, 0, 0, NEEDS_NOTHING);
     }
-    this.range(rule.tpDst, rule.invTpDst, K_TP_DST, F_TP_DST);
-    this.range(rule.tpSrc, rule.invTpSrc, K_TP_SRC, F_TP_SRC);
+    const ports = fragments === 7 ? NEEDS_FLOW : NEEDS_L4;
+    this.range(rule.tpDst, rule.invTpDst, K_TP_DST, F_TP_DST, ports);
+    this.range(rule.tpSrc, rule.invTpSrc, K_TP_SRC, F_TP_SRC, ports);
     this.byte(rule.nwTos, rule.invNwTos, K_IP_TOS, F_IP_TOS);
+    // These read all that a connection is known by.
+    if (rule.matchReturnFlow === true) this.test(OP_RETURN_FLOW, false, 0, 1, 0, 0, NEEDS_NOTHING);
+    if (rule.matchForwardFlow === true) this.test(OP_RETURN_FLOW, true, 0, 1, 0, 0, NEEDS_NOTHING);
     // Last: a verdict that stood on the payload cannot be cached.
     this.icmpData(rule.icmpDataDstIp, rule.invIcmpDataDstIp, ICMP_DATA_DST);
     this.icmpData(rule.icmpDataSrcIp, rule.invIcmpDataSrcIp, ICMP_DATA_SRC);
@@ -282,7 +318,9 @@ class Program {
       rule.conjunctionInv ? 1 : 0,
       fragments,
       handles.of(rule.id),
-      0,
+      rule.onChange === 'finish' ? 1 : 0,
+      nat === undefined ? 0 : ACTIONS_BEHIND[rule.flowAction ?? 'accept'],
+      nat === undefined ? 0 : this.nats.push(nat) - 1,
     );
   }
 }
@@ -298,7 +336,7 @@ function parsePrefix(text: string): { value: Uint8Array; mask: Uint8Array } {
 
 /** @throws for what a newer version may have stored */
 function actionOf(type: string): number {
-  const action = ACTIONS[type];
+  const action = ACTION_OF[type];
   if (action === undefined) throw new RangeError(`unknown rule type ${type}`);
   return action;
 }
@@ -334,6 +372,7 @@ export function compileChain(
     sets: Int32Array.from(program.sets),
     values: Uint8Array.from(program.values),
     masks: Uint8Array.from(program.masks),
+    nats: program.nats,
     evaluated: new Float64Array(testCount),
     passed: new Uint8Array(testCount),
   };
@@ -348,7 +387,9 @@ export function sameChain(a: SimChain, b: SimChain): boolean {
     sameWords(a.tests, b.tests) &&
     sameWords(a.sets, b.sets) &&
     sameWords(a.values, b.values) &&
-    sameWords(a.masks, b.masks)
+    sameWords(a.masks, b.masks) &&
+    a.nats.length === b.nats.length &&
+    a.nats.every((nat, i) => sameNat(nat, b.nats[i]))
   );
 }
 

@@ -1,5 +1,6 @@
 /** Which cached content nothing needs any more. */
 import { TAG_BRIDGE, TAG_CHAIN, TAG_PORT, TAG_ROUTER, tag } from '@weft/flow';
+import { groupsOf } from './audience.ts';
 import { parseInterest } from './raw.ts';
 import { KIND_BRIDGE, KIND_ROUTER, type VirtualTopology } from './topology.ts';
 
@@ -33,6 +34,12 @@ export function unusedInterests(
     const peer = view.ports[compiled.peer];
     return device(compiled.device) || (peer !== undefined && device(peer.device));
   };
+  // A group lives as long as some port of its members does; its other members live with it.
+  const groups = new Set<string>();
+  for (const interest of view.interests()) {
+    if (!interest.startsWith('o/Port/') || !port(view.handles.of(interest.slice('o/Port/'.length)))) continue;
+    for (const group of groupsOf(view.raw.objects.get(interest))) groups.add(group);
+  }
   const ownerOf = (interest: string, field: string): boolean => {
     const id = view.raw.objects.get(interest)?.[field];
     return typeof id === 'string' && device(view.handles.of(id));
@@ -41,6 +48,11 @@ export function unusedInterests(
     const parts = parseInterest(interest);
     if (parts === null) return false;
     const handle = view.handles.of(parts.id);
+    if (interest.startsWith('o/PortGroup/') || interest.startsWith('i/Port.portGroupIds/'))
+      return !groups.has(parts.id);
+    if (interest.startsWith('o/Port/') && groupsOf(view.raw.objects.get(interest)).some((group) => groups.has(group))) {
+      return false;
+    }
     if (interest.startsWith('o/Port/') || interest.startsWith('t/active/')) return !port(handle);
     if (interest.startsWith('o/Route/')) return !ownerOf(interest, 'routerId');
     if (parts.kind === 'o' && (parts.name === 'Rule' || parts.name === 'RuleLogger'))

@@ -32,6 +32,7 @@ import {
   type VirtualTopologyView,
 } from '../contract.ts';
 import { AddressGroups } from './address-groups.ts';
+import { Audiences } from './audience.ts';
 import { ACTION_JUMP, RULE_STRIDE, type SimChain, sameChain } from './chain.ts';
 import {
   chainOf,
@@ -93,9 +94,11 @@ export class VirtualTopology implements VirtualTopologyView {
   /** Port → ports that name it as their peer. */
   private readonly linkedBy = new Map<number, Set<number>>();
   private readonly sources: Sources;
+  private readonly audiences: Audiences;
 
   constructor() {
     this.sources = { raw: this.raw, handles: this.handles, ports: this.ports };
+    this.audiences = new Audiences(this.sources);
   }
 
   handle(id: string): number {
@@ -123,6 +126,10 @@ export class VirtualTopology implements VirtualTopologyView {
     if (table === undefined) return undefined;
     const host = this.ports[port]?.hostId ?? '';
     return host !== '' && table.has(host) ? host : '';
+  }
+
+  audience(port: number, needs: string[]): readonly number[] | undefined {
+    return this.audiences.of(port, needs);
   }
 
   /** Marks a handle as consulted. */
@@ -154,7 +161,10 @@ export class VirtualTopology implements VirtualTopologyView {
   apply(changes: readonly Change[]): Applied {
     const tags = new Set<number>();
     const dirty = new Set<number>();
-    for (const change of changes) this.take(change, tags, dirty);
+    for (const change of changes) {
+      if (/^(?:o\/Port|i\/Port\.portGroupIds)/.test(change.interest)) this.audiences.forget();
+      this.take(change, tags, dirty);
+    }
     for (const handle of this.pending) dirty.add(handle);
     const wanted = new Set<string>();
     for (const handle of dirty) {
@@ -208,6 +218,7 @@ export class VirtualTopology implements VirtualTopologyView {
     for (const interest of interests) {
       const parts = parseInterest(interest);
       if (parts === null || !this.raw.has(interest)) continue;
+      this.audiences.forget();
       if (parts.kind === 't') this.takeTable(parts, { reset: true, upserts: [], removed: [] }, tags);
       const value = this.raw.objects.get(interest);
       this.setNamer(interest, parts.name, value, null);
@@ -276,6 +287,8 @@ export class VirtualTopology implements VirtualTopologyView {
     parts: { kind: string; name: string; id: string },
     value: Record<string, unknown> | null | undefined,
   ): number[] {
+    // Port groups: nothing is compiled of them.
+    if (parts.name === 'Port.portGroupIds') return [];
     if (parts.kind === 'i') return [this.handles.of(parts.id)];
     if (parts.kind === 't' && parts.name === 'addresses') return this.chainsNaming(`t/addresses/${parts.id}`);
     if (parts.kind !== 'o') return parts.name === 'active' ? [] : [this.handles.of(parts.id)];

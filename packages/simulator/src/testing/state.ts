@@ -1,0 +1,105 @@
+/**
+ * Connections for tests: the real table and the real pools of ports, on a host of its own. Blocks of ports come when `grant` says
+ * so; `commit` does the agent's part after a simulation.
+ */
+import { addressToWords, BLOCK_PORTS, ConnectionRecord, FlowStateTable, NAT_NO_BLOCK, SnatPool } from '@weft/flowstate';
+import type { Simulation, StateView } from '../contract.ts';
+import type { Handles } from '../view/handles.ts';
+import type { NatTarget } from '../view/nat.ts';
+
+interface Pool {
+  readonly pool: SnatPool;
+  readonly target: NatTarget;
+}
+
+/** 16 bytes of a UUID. */
+export function uuidBytes(id: string): Uint8Array {
+  return Uint8Array.from(Buffer.from(id.replaceAll('-', ''), 'hex'));
+}
+
+export class TestState implements StateView {
+  readonly table: FlowStateTable;
+  /** First block of ports that this host takes of each address; hosts of one test take different ones. */
+  private readonly firstBlock: number;
+  private readonly handles: Handles;
+  private readonly pools = new Map<string, Pool>();
+  now = 1_000;
+
+  constructor(handles: Handles, host = 1, capacity = 4096) {
+    this.handles = handles;
+    this.firstBlock = 16 + host * 16;
+    this.table = new FlowStateTable({
+      self: new Uint8Array(16).fill(host),
+      incarnation: 1,
+      capacity,
+      now: this.now,
+      uuids: 4096,
+      blocks: 256,
+      seed: [host, 7],
+    });
+  }
+
+  number(handle: number): number {
+    if (handle === 0) return 0;
+    const n = this.table.uuids.intern(uuidBytes(this.handles.id(handle)));
+    this.table.uuids.retain(n);
+    return n;
+  }
+
+  chooseSource(device: number, target: NatTarget, record: ConnectionRecord): number {
+    const pool = this.pools.get(`${device}/${target.key}`);
+    return pool === undefined ? NAT_NO_BLOCK : pool.pool.choose(record);
+  }
+
+  keeps(): boolean {
+    return true;
+  }
+
+  sourceNeed(device: number, target: NatTarget): string {
+    const name = `${device}/${target.key}`;
+    this.wanted.set(name, { device, target });
+    return name;
+  }
+  private readonly wanted = new Map<string, { device: number; target: NatTarget }>();
+
+  /** Gives `blocks` blocks of ports for what a simulation waited for. */
+  grant(needs: readonly string[], blocks = 1): void {
+    const words = new Int32Array(4);
+    for (const need of needs) {
+      const { device, target } = this.wanted.get(need)!;
+      const pool = new SnatPool(this.table, { device, ...target }, 1);
+      addressToWords(target.from, 0, words, 0);
+      const first = Math.max(this.firstBlock, Math.floor(target.portFrom / BLOCK_PORTS));
+      for (let b = 0; b < blocks; b++) pool.add(words, 0, first + b, 1);
+      this.pools.set(need, { pool, target });
+    }
+  }
+
+  /** Inserts what a simulation created. @returns the records, or the first refusal */
+  commit(out: Simulation): number[] {
+    const made: number[] = [];
+    for (let i = 0; i < out.createdCount; i++) {
+      const record = out.created[i];
+      record.rule = this.number(out.createdRules[i]);
+      made.push(this.table.insert(record, this.now, 0));
+    }
+    return made;
+  }
+
+  /** Another host is told of a record of this one. */
+  tell(record: number, other: TestState): number {
+    const copy = this.table.read(record, this.now, new ConnectionRecord());
+    const named = (n: number) => {
+      const bytes = new Uint8Array(16);
+      this.table.uuids.write(n, bytes);
+      return other.table.uuids.intern(bytes);
+    };
+    const device = named(copy.words[0] & 0xfffff);
+    copy.words[0] = (copy.words[0] & ~0xfffff) | device;
+    copy.owner = named(copy.owner);
+    copy.rule = named(copy.rule);
+    copy.ingress = named(copy.ingress);
+    copy.egress = named(copy.egress);
+    return other.table.apply(copy, other.now);
+  }
+}
