@@ -48,6 +48,11 @@ export interface NodeStore {
    * everything that was read is durable. Rejects with `Conflict` when a check failed.
    */
   commit(ops: readonly NodeOp[]): Promise<Revision>;
+  /**
+   * The store's clock: milliseconds since 1970. Never goes back, also over restarts, below what was read before a commit that
+   * is durable; while the store runs it goes on no faster than time does.
+   */
+  now(): MaybePromise<number>;
   /** Next number of a persistent, never repeating sequence that starts at 0. Gaps are allowed. */
   allocate(sequence: string): MaybePromise<number>;
   /** Removes every entry that the host owns, in as many commits as it takes. */

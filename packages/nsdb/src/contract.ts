@@ -141,7 +141,32 @@ export interface HostConvergence {
   readonly reachable: boolean;
 }
 
-/** A host's presence: what it writes through the session is ephemeral and goes when the session ends or the host left. */
+/** A number of a pool that a host holds. `token` rises with every allocation of that number: who holds an older one has lost it. */
+export interface Allocation {
+  /** `<kind>/<id of the owning object>/<name>`, e.g. `nat/<router>/<address>`. */
+  readonly pool: string;
+  /** 0 to 65,535. */
+  readonly index: number;
+  /** Unsigned, 32 bits, not 0. Rises for ever: also when the owner was deleted and made anew, or the store restored. */
+  readonly token: number;
+}
+
+/** A number of a pool as operators see it. */
+export interface PoolNumberUsage {
+  readonly index: number;
+  readonly token: number;
+  /** Who holds it, or held it last. */
+  readonly hostId: string;
+  /** Milliseconds until others can have it; null: it is held. */
+  readonly coolsFor: number | null;
+}
+
+/**
+ * A host's presence: the entries that it writes through the session are ephemeral and go when the session ends or the host
+ * left. Numbers that it allocates are not: they stay its own until it releases them, and when it is given up they stay unused
+ * for their cooling time. It is to ask `allocations` after each start, and again whenever `incarnation` or the store's
+ * generation has changed under it: then it may have been given up meanwhile, and what it held be others'.
+ */
 export interface HostSession {
   readonly hostId: string;
   /** Rises with every start of the host's agent. */
@@ -159,7 +184,28 @@ export interface HostSession {
    * Its ephemeral state stays as long as somebody vouches within the grace time. Cheap: call it with every heartbeat.
    */
   vouch(hostId: string): void;
-  /** `leave`: the host's ephemeral state goes at once. Otherwise it stays for the grace time, for a restarted agent to take over. */
+  /**
+   * Takes up to `count` (at most 1,024) free numbers of `first` to `last`, fewer (also none) when there are not more: at first
+   * those that this host has released and that cool, then any of the free ones at random. `coolMs` (whole, at most 30 days): how
+   * long a number stays unused after this host released it, or was given up: nothing that stands on it may be alive after that.
+   * Never waits for the store: WEFT_STORE_AWAY when nothing was asked; WEFT_OUTCOME_UNKNOWN when the link broke before the
+   * answer: what was taken all the same is in the next answer of `allocations`. WEFT_NOT_FOUND: the pool's owner does not exist.
+   */
+  allocate(
+    pool: string,
+    range: { readonly first: number; readonly last: number },
+    count: number,
+    coolMs: number,
+  ): Promise<Allocation[]>;
+  /**
+   * Gives numbers back; they cool first. This host may get them again at once, with a new token. Those that it does not hold
+   * (any longer, or with this token) are passed over, so that the call can be repeated when its answer was lost
+   * (WEFT_STORE_AWAY).
+   */
+  release(allocations: readonly Allocation[]): Promise<void>;
+  /** All that this host holds, over all pools, also from earlier starts: a restarted agent goes on using them. */
+  allocations(): Promise<Allocation[]>;
+  /** `leave`: the host's ephemeral state goes at once, and its numbers begin to cool. Otherwise all stays for the grace time, for a restarted agent to take over. */
   close(options?: { leave?: boolean }): Promise<void>;
 }
 
@@ -178,5 +224,7 @@ export interface Nsdb {
   revision(): Promise<Revision>;
   /** Applied revisions of all registered hosts; asks reachable ones for a fresh report. */
   convergence(): Promise<HostConvergence[]>;
+  /** For operators: the numbers of a pool that are held or cool, in their order. Empty: all are free, or there is no such pool. */
+  poolUsage(pool: string): Promise<PoolNumberUsage[]>;
   close(): Promise<void>;
 }

@@ -10,11 +10,11 @@ export const ERRORS = {
     'The store, backup or snapshot on disk was written in a format that this version does not know. Use the version that wrote it.',
   WEFT_STORE_CLOSED: 'The database handle was closed. Open a new one.',
   WEFT_OUTCOME_UNKNOWN:
-    'The link broke while a transaction was being committed: it happened wholly or not at all. Read the objects again before repeating it.',
+    'The link broke while a transaction or an allocation was being committed: it happened wholly or not at all. Read again what it concerns before repeating it.',
   WEFT_CONFLICT:
     'Others kept changing what the transaction had read, and the retries are used up. Try again, or make the transaction smaller.',
   WEFT_VERSION_CONFLICT: 'The object is no longer at the version that was named. Read it again and repeat the change.',
-  WEFT_NOT_FOUND: 'The object, or the owner of the state table, does not exist.',
+  WEFT_NOT_FOUND: 'The object, or the owner of the state table or pool, does not exist.',
   WEFT_DUPLICATE: 'An object with this id, or with this value in a field that has to be unique, exists already.',
   WEFT_REFERENCE: 'A field refers to an object that does not exist. Create it first, or correct the reference.',
   WEFT_IN_USE: 'The object cannot be deleted while others refer to it. Delete or change those first.',

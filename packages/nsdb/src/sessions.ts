@@ -3,8 +3,10 @@
  * incarnations are persistent, and after a start every host that had a session has the whole grace time to come back.
  *
  * A host's ephemeral entries go when it left on purpose, or when it has been away for longer than the grace time *and*
- * nobody has vouched for it during the last grace time. Losing the session alone is not death.
+ * nobody has vouched for it during the last grace time. Losing the session alone is not death. At the same moment the numbers
+ * that it holds begin to cool (`HostLives`).
  */
+import { HostLives } from './allocations/host-lives.ts';
 import { Conflict, type NodeOp, type NodeStore } from './backend.ts';
 import type { HostConvergence, Revision } from './contract.ts';
 import { NsdbError } from './errors.ts';
@@ -43,8 +45,10 @@ interface HostState {
 export const ALIVE_TABLE = 'alive/hosts';
 
 export class Sessions {
+  /** Milliseconds, see `SessionOptions`. */
+  readonly grace: number;
   readonly #store: NodeStore;
-  readonly #grace: number;
+  readonly #lives: HostLives;
   readonly #reportWait: number;
   readonly #hosts = new Map<string, HostState>();
   readonly #reportWaiters = new Set<() => void>();
@@ -54,7 +58,8 @@ export class Sessions {
 
   private constructor(store: NodeStore, options: SessionOptions) {
     this.#store = store;
-    this.#grace = options.grace ?? 30_000;
+    this.#lives = new HostLives(store);
+    this.grace = options.grace ?? 30_000;
     this.#reportWait = options.reportWait ?? 100;
   }
 
@@ -73,6 +78,7 @@ export class Sessions {
       host.applied = applied?.generation === store.generation ? applied.revision : null;
       if (present) sessions.#startGrace(key.slice('session/'.length), host);
     }
+    await sessions.#lives.reconcile((hostId) => sessions.#hosts.get(hostId));
     return sessions;
   }
 
@@ -95,18 +101,24 @@ export class Sessions {
     const { incarnation } = host;
     previous?.();
     await this.#persist(hostId, host);
+    await this.#lives.begin(hostId, incarnation);
     await this.write(hostId, incarnation, [{ table: ALIVE_TABLE, key: hostId, value: String(incarnation) }]);
     return incarnation;
   }
 
-  /** The same incarnation over a new connection. False: it was superseded, or its state is gone; open a new one. */
+  /**
+   * The same incarnation over a new connection; an older one that has not noticed its end may not act for the host any more.
+   * False: the incarnation was superseded, or its state is gone; open a new one.
+   */
   attach(hostId: string, incarnation: number, onSuperseded: () => void): boolean {
     const host = this.#hosts.get(hostId);
     if (host === undefined || host.incarnation !== incarnation || !host.present) return false;
     clearTimeout(host.timer);
     host.timer = undefined;
     host.attached = true;
+    const previous = host.onSuperseded;
     host.onSuperseded = onSuperseded;
+    previous?.();
     return true;
   }
 
@@ -257,12 +269,12 @@ export class Sessions {
     return host;
   }
 
-  #startGrace(hostId: string, host: HostState, wait = this.#grace): void {
+  #startGrace(hostId: string, host: HostState, wait = this.grace): void {
     clearTimeout(host.timer);
     host.timer = setTimeout(() => {
       host.timer = undefined;
       if (this.#closed || host.attached) return;
-      const rest = host.vouched + this.#grace - performance.now();
+      const rest = host.vouched + this.grace - performance.now();
       if (rest > 0) this.#startGrace(hostId, host, rest);
       else void this.#clear(hostId, host).catch(() => this.#startGrace(hostId, host));
     }, wait).unref();
@@ -275,6 +287,7 @@ export class Sessions {
     host.present = false;
     host.onSuperseded = undefined;
     const { incarnation } = host;
+    await this.#lives.end(hostId, incarnation);
     await this.#store.removeOwned(hostId);
     if (host.incarnation === incarnation) await this.#persist(hostId, host);
   }

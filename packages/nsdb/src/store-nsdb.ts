@@ -1,9 +1,11 @@
 /** The database over any back end: object layer, subscriptions of the back end, sessions. */
+import { Allocations } from './allocations/allocations.ts';
 import type { NodeStore } from './backend.ts';
 import type {
   HostConvergence,
   HostSession,
   Nsdb,
+  PoolNumberUsage,
   Revision,
   StoredObject,
   SubscribeOptions,
@@ -34,17 +36,21 @@ export interface StoreNsdbOptions extends SessionOptions {
   readonly limits?: Partial<TransactionLimits>;
   /** Range of tunnel keys. Default 1 to 0xFFFFFE. */
   readonly tunnelKeys?: TunnelKeyRange;
+  /** Dice for the choice among free numbers of a pool. Default: `Math.random`. */
+  random?(): number;
 }
 
 export class StoreNsdb implements Nsdb {
   readonly store: NodeStore;
   readonly sessions: Sessions;
+  readonly allocations: Allocations;
   readonly #context: TransactionContext;
   readonly #runner: TransactionRunner;
 
-  private constructor(store: NodeStore, sessions: Sessions, options: StoreNsdbOptions) {
+  private constructor(store: NodeStore, sessions: Sessions, allocations: Allocations, options: StoreNsdbOptions) {
     this.store = store;
     this.sessions = sessions;
+    this.allocations = allocations;
     const model = options.model ?? topologyModel;
     this.#context = {
       store,
@@ -53,12 +59,16 @@ export class StoreNsdb implements Nsdb {
       limits: { ...DEFAULT_LIMITS, ...options.limits },
       tunnelKeys: options.tunnelKeys ?? { first: FIRST_TUNNEL_KEY, last: LAST_TUNNEL_KEY },
       passed: (revision) => sessions.passed(revision),
+      ownerDropped: (kind, id) => allocations.ownerDropped(kind, id),
     };
     this.#runner = new TransactionRunner(() => this.begin());
   }
 
   static async over(store: NodeStore, options: StoreNsdbOptions = {}): Promise<StoreNsdb> {
-    return new StoreNsdb(store, await Sessions.load(store, options), options);
+    const sessions = await Sessions.load(store, options);
+    const { grace } = sessions;
+    const allocations = await Allocations.load(store, { random: options.random ?? Math.random, grace });
+    return new StoreNsdb(store, sessions, allocations, options);
   }
 
   get generation(): string {
@@ -121,7 +131,7 @@ export class StoreNsdb implements Nsdb {
     const lost = () => writer.close();
     const writer = new EntryWriter((entries) => this.sessions.write(hostId, incarnation, entries));
     const incarnation = await this.sessions.open(hostId, lost);
-    const { sessions, store } = this;
+    const { sessions, allocations, store } = this;
     return {
       hostId,
       incarnation,
@@ -130,6 +140,10 @@ export class StoreNsdb implements Nsdb {
       owned: async () => store.ownedBy(hostId),
       reportApplied: (revision) => sessions.applied(hostId, incarnation, store.generation, revision),
       vouch: (other) => sessions.vouch(other),
+      allocate: (pool, range, count, coolMs) => allocations.allocate(hostId, incarnation, pool, range, count, coolMs),
+      release: (given) => allocations.release(hostId, incarnation, given),
+      allocations: async () =>
+        (await allocations.held(hostId, incarnation)).map(({ pool, index, token }) => ({ pool, index, token })),
       close: async ({ leave = false } = {}) => {
         await writer.drain();
         writer.close();
@@ -147,8 +161,13 @@ export class StoreNsdb implements Nsdb {
     return this.sessions.convergence();
   }
 
+  poolUsage(pool: string): Promise<PoolNumberUsage[]> {
+    return this.allocations.usage(pool);
+  }
+
   async close(): Promise<void> {
     await this.sessions.close();
+    await this.allocations.close();
     await this.store.close();
   }
 

@@ -51,6 +51,7 @@ function forward(target: () => Nsdb): Nsdb {
     openSession: (hostId) => target().openSession(hostId),
     revision: () => target().revision(),
     convergence: () => target().convergence(),
+    poolUsage: (pool) => target().poolUsage(pool),
     close: () => target().close(),
   };
 }

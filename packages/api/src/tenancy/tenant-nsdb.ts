@@ -57,6 +57,9 @@ export function tenantNsdb(nsdb: Nsdb, tenantId: string): Nsdb {
     openSession: () => {
       throw new ApiError(403, 'WEFT_API_FORBIDDEN', 'A tenant is no host.');
     },
+    poolUsage: () => {
+      throw new ApiError(403, 'WEFT_API_FORBIDDEN', 'Which hosts hold numbers of a pool is not told to tenants.');
+    },
     close: async () => {},
   };
 }

@@ -14,6 +14,7 @@ import { Conflict, type NodeOp, type NodeStore, type RawEntry, type StoreNode } 
 import type { Revision, SubscribeOptions, Subscription } from '../contract.ts';
 import { NsdbError } from '../errors.ts';
 import { Hub } from '../subscription/hub.ts';
+import { type Clock, StoreClock, SYSTEM_CLOCK } from './clock.ts';
 import {
   decode,
   encode,
@@ -41,7 +42,12 @@ export interface LmdbStoreOptions {
   readonly markInterval?: number;
   /** Address space reserved for the map, in bytes. Default 8 GiB; grows by itself where that is too small. */
   readonly mapSize?: number;
+  /** What its clock is made from. Default: the machine's. */
+  readonly clock?: Clock;
 }
+
+/** Where a fact of `putMeta` is. */
+export const metaKey = (key: string): string => `x/${key}`;
 
 interface Accepted {
   readonly revision: Revision;
@@ -58,6 +64,7 @@ export class LmdbStore implements NodeStore {
   readonly #meta: Database<string, string>;
   readonly #release: () => void;
   readonly #hub: Hub;
+  readonly #clock: StoreClock;
   /** Accepted, not yet in LMDB; node null = removed. Beside it the keys by the prefix they are listed under. */
   readonly #overlay = new Map<string, { readonly revision: Revision; readonly node: StoreNode | null }>();
   readonly #overlayLists = new Map<string, Set<string>>();
@@ -101,6 +108,7 @@ export class LmdbStore implements NodeStore {
       }
       this.generation = this.#meta.get('generation')!;
       this.#published = this.#accepted = Number(this.#meta.get('revision') ?? 0);
+      this.#clock = new StoreClock(options.clock ?? SYSTEM_CLOCK, Number(this.#meta.get('clock') ?? 0));
     } catch (error) {
       this.#release();
       throw error;
@@ -307,6 +315,7 @@ export class LmdbStore implements NodeStore {
       }
       for (const name of sequences) void this.#meta.put(`sequence/${name}`, String(this.#sequences.get(name)));
       void this.#meta.put('revision', String(revision));
+      void this.#meta.put('clock', String(this.#clock.now()));
     });
     await committed;
     await this.#root.flushed;
@@ -317,6 +326,10 @@ export class LmdbStore implements NodeStore {
     this.#failed = new NsdbError('WEFT_STORE_FAILED', cause.message, [], { cause });
     for (const commit of group.concat(this.#queue.splice(0))) commit.reject(this.#failed);
     for (const waiter of this.#durableWaiters.splice(0)) waiter.reject(this.#failed);
+  }
+
+  now(): number {
+    return this.#clock.now();
   }
 
   allocate(sequence: string): number {
@@ -372,16 +385,16 @@ export class LmdbStore implements NodeStore {
   // ---- meta, life ----
 
   getMeta(key: string): string | undefined {
-    return this.#meta.get(`x/${key}`);
+    return this.#meta.get(metaKey(key));
   }
 
   async putMeta(key: string, value: string): Promise<void> {
     this.#usable();
-    await this.#meta.put(`x/${key}`, value);
+    await this.#meta.put(metaKey(key), value);
   }
 
   listMeta(prefix: string): { key: string; value: string }[] {
-    const start = `x/${prefix}`;
+    const start = metaKey(prefix);
     return [...this.#meta.getRange({ start, end: prefixEnd(start) })].map(({ key, value }) => ({
       key: key.slice(2),
       value,

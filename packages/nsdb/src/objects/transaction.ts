@@ -10,12 +10,23 @@
  */
 import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
+import { POOL_OWNERS } from '../allocations/pool.ts';
 import { Conflict, type NodeOp, type NodeStore, type StoreNode } from '../backend.ts';
 import type { Revision, StoredObject, Transaction } from '../contract.ts';
 import { NsdbError } from '../errors.ts';
 import { checkEntry, checkId, TABLE_OWNERS, tableOwner } from '../interests.ts';
 import type { IncomingReference, ObjectModel, TypeSpec } from './model.ts';
-import { idsOf, markerPath, objectPath, stampPath, tunnelKeyPath, uniquePath, withoutId } from './paths.ts';
+import {
+  droppedOwnerPath,
+  idsOf,
+  markerPath,
+  objectPath,
+  ownedPoolsPath,
+  stampPath,
+  tunnelKeyPath,
+  uniquePath,
+  withoutId,
+} from './paths.ts';
 import { allocateTunnelKey, type TunnelKeyRange } from './tunnel-keys.ts';
 
 type Value = Record<string, unknown>;
@@ -37,6 +48,8 @@ export interface TransactionContext {
   readonly limits: TransactionLimits;
   readonly tunnelKeys: TunnelKeyRange;
   passed(revision: Revision): Promise<boolean>;
+  /** Called after a commit that deleted an owner of pools. */
+  ownerDropped(kind: string, id: string): void;
 }
 
 interface Staged {
@@ -64,6 +77,7 @@ export class ObjectTransaction implements Transaction {
   readonly #keys = new Map<number, 'held' | 'freed'>();
   readonly #entries: NodeOp[] = [];
   readonly #drops: NodeOp[] = [];
+  readonly #droppedOwners: { readonly kind: string; readonly id: string }[] = [];
   #bytes = 0;
   #done = false;
 
@@ -149,7 +163,9 @@ export class ObjectTransaction implements Transaction {
     this.#usable();
     const ops = await this.#compile();
     this.#done = true;
-    return this.#context.store.commit(ops);
+    const revision = await this.#context.store.commit(ops);
+    for (const { kind, id } of this.#droppedOwners) this.#context.ownerDropped(kind, id);
+    return revision;
   }
 
   /** Whether all that was read still holds: tells an error of the data from an error of a stale view. */
@@ -259,6 +275,12 @@ export class ObjectTransaction implements Transaction {
     if (this.#context.model.types[type].tunnelKey && typeof key === 'number') this.#keys.set(key, 'freed');
     for (const [kind, owners] of Object.entries(TABLE_OWNERS))
       if (owners.includes(type)) this.#drops.push({ op: 'dropTable', table: `${kind}/${id}` });
+    for (const [kind, owners] of Object.entries(POOL_OWNERS)) {
+      if (!owners.includes(type) || (await this.#read(ownedPoolsPath(kind, id))) === undefined) continue;
+      // The numbers may be many: they are cleared away afterwards, in steps.
+      this.#drops.push({ op: 'put', path: droppedOwnerPath(kind, id), json: '' });
+      this.#droppedOwners.push({ kind, id });
+    }
     for (const reference of this.#context.incoming.get(type) ?? []) {
       if (reference.onTargetDelete === 'refuse') continue;
       for (const referrer of await this.referrers(reference.type, reference.field, id)) {

@@ -5,6 +5,7 @@ import type {
   HostConvergence,
   HostSession,
   Nsdb,
+  PoolNumberUsage,
   Revision,
   StoredObject,
   SubscribeOptions,
@@ -85,6 +86,10 @@ class RemoteNsdb implements Nsdb {
 
   async convergence(): Promise<HostConvergence[]> {
     return (await this.#up().request('convergence', [])) as HostConvergence[];
+  }
+
+  async poolUsage(pool: string): Promise<PoolNumberUsage[]> {
+    return (await this.#up().request('poolUsage', [pool])) as PoolNumberUsage[];
   }
 
   async transact<R>(body: (tx: Transaction) => Promise<R>): Promise<{ revision: Revision; result: R }> {

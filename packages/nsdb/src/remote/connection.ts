@@ -1,7 +1,8 @@
 /** One client of the server. Everything that comes in is untrusted: bounded, checked, and applied by the store's own rules. */
 import type { Socket } from 'node:net';
+import type { Claim } from '../allocations/allocations.ts';
 import { Conflict } from '../backend.ts';
-import type { Batch, Subscription } from '../contract.ts';
+import type { Allocation, Batch, Subscription } from '../contract.ts';
 import { NsdbError } from '../errors.ts';
 import type { ObjectTransaction } from '../objects/transaction.ts';
 import type { OwnEntry } from '../sessions.ts';
@@ -133,6 +134,7 @@ export class Connection {
     entries: ([table]) => this.#nsdb.entries(text(table)),
     revision: () => this.#nsdb.revision(),
     convergence: () => this.#nsdb.convergence(),
+    poolUsage: ([pool]) => this.#nsdb.poolUsage(text(pool)),
 
     'tx.get': ([n, type, id]) => this.#inTransaction(n, (tx) => tx.get(text(type), text(id))),
     'tx.referrers': ([n, type, field, id]) =>
@@ -190,6 +192,35 @@ export class Connection {
     'session.vouch': ([hostId, other]) => {
       this.#session(text(hostId));
       this.#nsdb.sessions.vouch(text(other));
+    },
+    'session.allocate': ([hostId, incarnation, pool, first, last, count, coolMs]) => {
+      this.#own(hostId, incarnation);
+      const range = { first: integer(first), last: integer(last) };
+      return this.#nsdb.allocations.allocate(
+        text(hostId),
+        integer(incarnation),
+        text(pool),
+        range,
+        integer(count),
+        integer(coolMs),
+      );
+    },
+    'session.release': ([hostId, incarnation, allocations]) => {
+      this.#own(hostId, incarnation);
+      return this.#nsdb.allocations.release(text(hostId), integer(incarnation), list(allocations).map(toAllocation));
+    },
+    'session.allocations': ([hostId, incarnation]) => {
+      this.#own(hostId, incarnation);
+      return this.#nsdb.allocations.held(text(hostId), integer(incarnation));
+    },
+    'session.claim': ([hostId, incarnation, claims, complete]) => {
+      this.#own(hostId, incarnation);
+      return this.#nsdb.allocations.claim(
+        text(hostId),
+        integer(incarnation),
+        list(claims).map(toClaim),
+        complete === true,
+      );
     },
     'session.close': async ([hostId, leave]) => {
       const { incarnation, holder } = this.#session(text(hostId));
@@ -259,6 +290,11 @@ export class Connection {
     return session;
   }
 
+  /** Refuses who does not hold the host's session with this incarnation. */
+  #own(hostId: unknown, incarnation: unknown): void {
+    if (this.#session(text(hostId)).incarnation !== integer(incarnation)) throw new NsdbError('WEFT_SESSION_LOST');
+  }
+
   async #openSession(hostId: string, floor: number | undefined): Promise<number> {
     const holder = () => this.#sessions.delete(hostId);
     const incarnation = await this.#nsdb.sessions.open(hostId, holder, floor);
@@ -276,7 +312,7 @@ export class Connection {
   }
 
   async #writeEntries(hostId: string, incarnation: number, entries: unknown): Promise<unknown> {
-    if (this.#session(hostId).incarnation !== incarnation) throw new NsdbError('WEFT_SESSION_LOST');
+    this.#own(hostId, incarnation);
     if (!Array.isArray(entries) || entries.length > 10_000) throw new NsdbError('WEFT_PROTOCOL', 'Bad entries');
     const own = entries.map((entry): OwnEntry => {
       const { table, key, value } = record(entry);
@@ -293,8 +329,21 @@ function text(value: unknown): string {
 }
 
 function texts(value: unknown): string[] {
+  return list(value).map(text);
+}
+
+function list(value: unknown): unknown[] {
   if (!Array.isArray(value)) throw new NsdbError('WEFT_PROTOCOL', 'A parameter is not a list');
-  return value.map(text);
+  return value;
+}
+
+function toAllocation(value: unknown): Allocation {
+  const { pool, index, token } = record(value);
+  return { pool: text(pool), index: integer(index), token: integer(token) };
+}
+
+function toClaim(value: unknown): Claim {
+  return { ...toAllocation(value), coolMs: integer(record(value).coolMs) };
 }
 
 function integer(value: unknown): number {

@@ -8,7 +8,7 @@
 import type { Batch } from '../contract.ts';
 import { NsdbError, type Violation } from '../errors.ts';
 
-export const PROTOCOL = 'weft-nsdb/1';
+export const PROTOCOL = 'weft-nsdb/2';
 /** Longest message that the server takes: a transaction's largest value, with room. */
 export const MAX_REQUEST = 16 * 2 ** 20;
 /** Longest message that the client takes: the content of a large table. */

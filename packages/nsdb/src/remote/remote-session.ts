@@ -1,11 +1,15 @@
 /**
  * A host's session as the agent keeps it. It survives the link and the store's restart: writes wait for the next link, and
  * if the store gave the host up meanwhile, all that the host still owns is written again under a new incarnation.
+ *
+ * Calls about allocated numbers do not wait, because the packets that need them do not either: their caller asks again.
  */
-import type { HostSession, Revision, TableEntry } from '../contract.ts';
+import type { Claim } from '../allocations/allocations.ts';
+import type { Allocation, HostSession, Revision, TableEntry } from '../contract.ts';
 import { EntryWriter } from '../entry-writer.ts';
 import { isNsdbError, NsdbError } from '../errors.ts';
 import type { OwnEntry } from '../sessions.ts';
+import { KnownAllocations } from './known-allocations.ts';
 import type { Link } from './link.ts';
 import { type AttachResult, fromWire, type WireError } from './protocol.ts';
 
@@ -23,6 +27,7 @@ export class RemoteSession implements HostSession {
   readonly #writer: EntryWriter;
   /** What this host wants to own. */
   readonly #own = new Map<string, OwnEntry>();
+  readonly #known = new KnownAllocations();
   #incarnation: number;
   #link: Link | undefined;
   #linkWaiters: (() => void)[] = [];
@@ -58,8 +63,38 @@ export class RemoteSession implements HostSession {
   }
 
   async owned(): Promise<{ table: string; entry: TableEntry }[]> {
-    if (this.#link === undefined) throw this.#lost ?? new NsdbError('WEFT_STORE_AWAY');
-    return (await this.#link.request('session.owned', [this.hostId])) as { table: string; entry: TableEntry }[];
+    return (await this.#up().request('session.owned', [this.hostId])) as { table: string; entry: TableEntry }[];
+  }
+
+  async allocate(
+    pool: string,
+    { first, last }: { first: number; last: number },
+    count: number,
+    coolMs: number,
+  ): Promise<Allocation[]> {
+    const link = this.#up();
+    const given = (await link.request(
+      'session.allocate',
+      [this.hostId, this.#incarnation, pool, first, last, count, coolMs],
+      'WEFT_OUTCOME_UNKNOWN',
+    )) as Allocation[];
+    this.#known.add(
+      link.generation,
+      given.map((allocation) => ({ ...allocation, coolMs })),
+    );
+    return given;
+  }
+
+  async release(allocations: readonly Allocation[]): Promise<void> {
+    this.#known.drop(allocations);
+    await this.#up().request('session.release', [this.hostId, this.#incarnation, allocations]);
+  }
+
+  async allocations(): Promise<Allocation[]> {
+    const link = this.#up();
+    const held = (await link.request('session.allocations', [this.hostId, this.#incarnation])) as Claim[];
+    this.#known.replace(link.generation, held);
+    return held.map(({ pool, index, token }) => ({ pool, index, token }));
   }
 
   reportApplied(revision: Revision): void {
@@ -98,6 +133,11 @@ export class RemoteSession implements HostSession {
       for (const { table, key, value } of this.#own.values())
         this.#writer.put(table, key, value).catch(() => this.#disown(table, key, value!));
     }
+    const known = this.#known.claims(link.generation);
+    if (known !== undefined) {
+      await link.request('session.claim', [this.hostId, this.#incarnation, known.claims, known.complete]);
+      this.#known.claimed(link.generation);
+    }
     this.#use(link);
     if (this.#applied !== undefined)
       link.note('session.applied', this.hostId, this.#applied.generation, this.#applied.revision);
@@ -110,6 +150,11 @@ export class RemoteSession implements HostSession {
   #use(link: Link): void {
     this.#link = link;
     for (const wake of this.#linkWaiters.splice(0)) wake();
+  }
+
+  #up(): Link {
+    if (this.#link === undefined) throw this.#lost ?? new NsdbError('WEFT_STORE_AWAY');
+    return this.#link;
   }
 
   #end(error: NsdbError): void {

@@ -33,6 +33,7 @@ export function withSnapshot(nsdb: Nsdb, options: SnapshotOptions): Nsdb {
     openSession: (hostId) => nsdb.openSession(hostId),
     revision: () => nsdb.revision(),
     convergence: () => nsdb.convergence(),
+    poolUsage: (pool) => nsdb.poolUsage(pool),
     subscribe(wanted) {
       if (wanted.snapshot === undefined) return nsdb.subscribe(wanted);
       const subscription: SnapshotSubscription = new SnapshotSubscription(nsdb, wanted, options, () =>

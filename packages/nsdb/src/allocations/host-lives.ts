@@ -1,0 +1,61 @@
+/**
+ * Whether the hosts live, as nodes: who takes a number from a dead host checks that the host is still dead, and a host that
+ * comes back rewrites its node first. So the two collide, and a number has one holder.
+ */
+import { Conflict, type NodeStore } from '../backend.ts';
+import { LIVES_PATH, lastPart, lifePath } from '../objects/paths.ts';
+import { type HostLife, parseLife } from './number.ts';
+
+export class HostLives {
+  readonly #store: NodeStore;
+
+  constructor(store: NodeStore) {
+    this.#store = store;
+  }
+
+  /** The host is there with this incarnation, before it may do anything with its numbers. A later one is left alone. */
+  begin(hostId: string, incarnation: number): Promise<void> {
+    return this.#rewrite(hostId, (life) => {
+      if (life !== undefined && life.incarnation > incarnation) return undefined;
+      if (life?.incarnation === incarnation && life.died === null) return undefined;
+      return { incarnation, died: null };
+    });
+  }
+
+  /** The host was given up: from now on its numbers cool. Not when it has come back with a later incarnation meanwhile. */
+  async end(hostId: string, incarnation: number): Promise<void> {
+    const died = await this.#store.now();
+    await this.#rewrite(hostId, (life) => {
+      if (life === undefined || life.incarnation > incarnation || life.died !== null) return undefined;
+      return { incarnation, died };
+    });
+  }
+
+  /** After a start of the store: what the sessions remember counts. Ends what a crash has cut in two. */
+  async reconcile(sessionOf: (hostId: string) => { incarnation: number; present: boolean } | undefined): Promise<void> {
+    for (const node of await this.#store.children(LIVES_PATH)) {
+      const hostId = lastPart(node.path);
+      const session = sessionOf(hostId);
+      if (session?.present) await this.begin(hostId, session.incarnation);
+      else await this.end(hostId, Math.max(session?.incarnation ?? 0, parseLife(node).incarnation));
+    }
+  }
+
+  async #rewrite(hostId: string, change: (life: HostLife | undefined) => HostLife | undefined): Promise<void> {
+    const path = lifePath(hostId);
+    for (;;) {
+      const node = await this.#store.get(path);
+      const life = change(node && parseLife(node));
+      if (life === undefined) return;
+      try {
+        await this.#store.commit([
+          { op: 'check', path, version: node?.version ?? 'absent' },
+          { op: 'put', path, json: JSON.stringify(life) },
+        ]);
+        return;
+      } catch (error) {
+        if (!(error instanceof Conflict)) throw error;
+      }
+    }
+  }
+}
