@@ -266,6 +266,17 @@ export class FlowStateTable {
     return -1;
   }
 
+  /** Places that were ever used: the numbers of records are below. It only grows. */
+  get places(): number {
+    return this.memory.highWater;
+  }
+
+  /** The record with this forward tuple, or -1; unlike {@link find} also tombstones and what is fenced. */
+  locate(words: Int32Array, at: number): number {
+    this.search(words, at, this.hash(words, at));
+    return this.same;
+  }
+
   /** How many records a port of this host has caused. */
   portRecords(port: number): number {
     return this.perPort[port];

@@ -53,6 +53,11 @@ export function readDigest(bytes: Uint8Array, header: WireHeader, sums: Int32Arr
   return WIRE_OK;
 }
 
+/** How many records the sender of a digest has; after {@link readDigest}. */
+export function digestCount(bytes: Uint8Array): number {
+  return getU32(bytes, BODY);
+}
+
 /* MSG_LIST_REQUEST: a bit per bucket. */
 
 const BITSET_SIZE = DIGEST_BUCKETS / 8;
@@ -99,9 +104,14 @@ export function readRows(bytes: Uint8Array, header: WireHeader, rowWords: number
   return WIRE_OK;
 }
 
-/* MSG_RESEND: ranges of sequence numbers, first and last, 16 bytes each. */
+/*
+ * MSG_RESEND: ranges of sequence numbers, first and last, 16 bytes each. The answer is MSG_STATE, about the low 32 bits of the
+ * sequence number of the request.
+ */
 
 export const RESEND_RANGES = 32;
+/** Most sequence numbers that a request names. */
+export const RESEND_NUMBERS = 64;
 
 /** @param ranges first and last of each, at most {@link RESEND_RANGES} */
 export function writeResend(bytes: Uint8Array, ranges: Float64Array, count: number): number {
@@ -113,10 +123,12 @@ export function writeResend(bytes: Uint8Array, ranges: Float64Array, count: numb
 export function readResend(bytes: Uint8Array, header: WireHeader, ranges: Float64Array): number {
   if (header.count > RESEND_RANGES || !fits(bytes, header, header.count * 16)) return WIRE_LENGTH;
   for (let i = 0; i < header.count * 2; i++) ranges[i] = readSequence(bytes, BODY + i * 8);
+  let numbers = 0;
   for (let i = 0; i < header.count; i++) {
     if (ranges[i * 2] > ranges[i * 2 + 1] || ranges[i * 2 + 1] > Number.MAX_SAFE_INTEGER) return WIRE_FIELD;
+    numbers += ranges[i * 2 + 1] - ranges[i * 2] + 1;
   }
-  return WIRE_OK;
+  return numbers > RESEND_NUMBERS ? WIRE_FIELD : WIRE_OK;
 }
 
 /* MSG_SYNC_REQUEST: number of the synchronisation. MSG_SYNC_END: the number, and how many records were sent. */

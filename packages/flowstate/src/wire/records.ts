@@ -1,7 +1,8 @@
 /**
  * Bodies that carry records (MSG_STATE, MSG_SYNC_DATA, MSG_ANSWER):
  *
- *   0  what it is about: number of the synchronisation or of the ask; 0
+ *   0  what it is about: number of the synchronisation or of the ask; of MSG_STATE the low 32 bits of the sequence number of the
+ *      MSG_RESEND that it answers, or 0
  *   4  how many UUIDs stand at the end of the body
  *   5  records, header.count of them
  *   …  UUIDs, 16 bytes each: a record names them by a byte, from 1; 0 is none
@@ -76,7 +77,7 @@ export class RecordWriter {
     this.byteOf = new Int32Array(uuids.capacity + 1);
   }
 
-  /** Starts a datagram. @param about number of the synchronisation or ask, or 0 */
+  /** Starts a datagram. @param about number of the synchronisation, ask or resend request, or 0 */
   begin(about = 0): void {
     this.about = about;
     this.count = 0;
