@@ -3,7 +3,7 @@
  * strings, so indexes and unique names can compare them.
  */
 import { canonicalTunnelZoneHostId, canonicalUuid } from './ids.ts';
-import { canonicalAddressWithPrefix, canonicalIp, canonicalSubnet } from './ip.ts';
+import { canonicalAddressOrPrefix, canonicalAddressWithPrefix, canonicalIp, canonicalSubnet } from './ip.ts';
 import { canonicalMac } from './mac.ts';
 
 export interface Format {
@@ -20,6 +20,11 @@ export const FORMATS = {
   ip: { canonical: canonicalIp, expected: 'an IPv4 or IPv6 address' },
   /** A set of addresses: host bits are cleared. */
   subnet: { canonical: canonicalSubnet, expected: 'a CIDR such as 10.0.0.0/24 or fd00::/64' },
+  /** One address, or a set of them: a full-length prefix is written as the address. */
+  'address-or-prefix': {
+    canonical: canonicalAddressOrPrefix,
+    expected: 'an IPv4 or IPv6 address, or a CIDR such as 10.0.0.0/24',
+  },
   /** An interface's address together with its prefix length: host bits are kept. */
   'address-with-prefix': {
     canonical: canonicalAddressWithPrefix,

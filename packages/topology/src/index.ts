@@ -26,11 +26,18 @@ export { canonicalGroupMember, groupTable, type IpAddrGroup } from './objects/ip
 export type { LoggingResource } from './objects/logging-resource.ts';
 export { type BridgePort, isBridgePort, isRouterPort, type Port, type RouterPort } from './objects/port.ts';
 export type { PortGroup } from './objects/port-group.ts';
+export { hasPortSecurity, securityInChainId, securityOutChainId } from './objects/port-security.ts';
 export type { Route } from './objects/route.ts';
 export type { Router } from './objects/router.ts';
 export { RULE_TYPES, type Rule } from './objects/rule.ts';
 export type { RuleLogger } from './objects/rule-logger.ts';
 export { isNatType, NAT_TYPES, type NatTarget, type NatType } from './objects/rule-nat.ts';
+export type { SecurityGroup } from './objects/security-group.ts';
+export {
+  type SecurityGroupRule,
+  securityGroupAddressesId,
+  securityGroupChainId,
+} from './objects/security-group-chains.ts';
 export type { TunnelZone } from './objects/tunnel-zone.ts';
 export type { TunnelZoneHost } from './objects/tunnel-zone-host.ts';
 export * from './operations.ts';
@@ -44,6 +51,7 @@ export type {
   Problem,
   Random,
   Reference,
+  TableKey,
   Unique,
   Violation,
 } from './spec.ts';

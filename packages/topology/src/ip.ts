@@ -130,6 +130,17 @@ export function canonicalAddressWithPrefix(text: string): string | undefined {
   return cidr && formatCidr(cidr);
 }
 
+/**
+ * The one spelling of an address or a prefix, or undefined when `text` is neither: a single address without a length (`10.0.0.1`, also
+ * for `10.0.0.1/32`), a prefix with its host bits cleared (`10.0.0.0/24`).
+ */
+export function canonicalAddressOrPrefix(text: string): string | undefined {
+  if (!text.includes('/')) return canonicalIp(text);
+  const prefix = canonicalSubnet(text);
+  const [address, length] = prefix?.split('/') ?? [];
+  return length === (address?.includes(':') ? '128' : '32') ? address : prefix;
+}
+
 /** 224.0.0.0/4 or ff00::/8. */
 function isMulticastIp(bytes: Uint8Array): boolean {
   return bytes.length === 4 ? bytes[0]! >> 4 === 0xe : bytes[0] === 0xff;

@@ -18,6 +18,12 @@ export function isAssignableMac(mac: string): boolean {
   return !isMulticastMac(mac) && mac !== '00:00:00:00:00:00';
 }
 
+/** The IPv6 link-local address (16 bytes) that an interface with this MAC forms by RFC 4291, appendix A. */
+export function linkLocalOf(mac: string): Uint8Array {
+  const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = mac.split(':').map((part) => Number.parseInt(part, 16));
+  return Uint8Array.of(0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f);
+}
+
 /** Prefix of the MACs given to router ports, so that they are recognisable on the wire; three random bytes follow. */
 export const ROUTER_PORT_MAC_PREFIX = 'ac:ca:ba';
 

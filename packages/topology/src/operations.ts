@@ -8,7 +8,7 @@ import type { Chain } from './objects/chain.ts';
 import { OBJECT_TYPES, type ObjectTypes, type TypeName } from './objects/index.ts';
 import type { Port } from './objects/port.ts';
 import type { Rule } from './objects/rule.ts';
-import type { ObjectValue } from './spec.ts';
+import type { DerivedObject, ObjectValue } from './spec.ts';
 
 /** What an operation needs of a transaction; the state database's `Transaction` has it. */
 export interface TopologyTransaction {
@@ -16,6 +16,8 @@ export interface TopologyTransaction {
   create<T = ObjectValue>(type: string, value: ObjectValue): Promise<T>;
   update<T = ObjectValue>(type: string, id: string, value: ObjectValue, ifVersion?: number): Promise<T>;
   delete(type: string, id: string, ifVersion?: number): Promise<void>;
+  /** Where this transaction shows and takes a part only: the whole. What derives is written there, whoever asked for it. */
+  readonly whole?: TopologyTransaction;
 }
 
 /** Creates an object and those that derive from it (a router port: its `local` routes). */
@@ -25,7 +27,7 @@ export async function createObject<Name extends TypeName>(
   value: ObjectValue,
 ): Promise<ObjectTypes[Name]> {
   const created = await tx.create<ObjectTypes[Name]>(type, value);
-  await applyDerived(tx, type, undefined, created);
+  await follow(tx, type, created.id, undefined);
   return created;
 }
 
@@ -37,15 +39,28 @@ export async function updateObject<Name extends TypeName>(
   value: ObjectValue,
   ifVersion?: number,
 ): Promise<ObjectTypes[Name]> {
-  const previous = OBJECT_TYPES[type].derive ? (await tx.get(type, id))?.value : undefined;
+  const previous = OBJECT_TYPES[type].derive ? (await (tx.whole ?? tx).get(type, id))?.value : undefined;
   const updated = await tx.update<ObjectTypes[Name]>(type, id, value, ifVersion);
-  await applyDerived(tx, type, previous, updated);
+  await follow(tx, type, id, previous);
   return updated;
 }
 
+/** Has what derives from an object follow its value as it is stored, also where the transaction shows a part of it. */
+async function follow(
+  tx: TopologyTransaction,
+  type: TypeName,
+  id: string,
+  previous: ObjectValue | undefined,
+): Promise<void> {
+  if (!OBJECT_TYPES[type].derive) return;
+  const whole = tx.whole ?? tx;
+  const stored = await whole.get(type, id);
+  if (stored) await applyDerived(whole, type, previous, stored.value);
+}
+
 /**
- * Brings the objects that derive from one in line with its new value: creates and deletes the difference. Safe to repeat:
- * what is there already, or gone already, is left alone.
+ * Brings the objects that derive from one in line with its new value: deletes, changes and creates the difference. Safe to
+ * repeat: what is there already, or gone already, is left alone.
  */
 export async function applyDerived(
   tx: TopologyTransaction,
@@ -55,17 +70,22 @@ export async function applyDerived(
 ): Promise<void> {
   const { derive } = OBJECT_TYPES[type];
   if (!derive) return;
-  const before = previous ? derive(previous) : [];
-  const after = derive(next);
-  for (const old of before) {
-    if (after.some((item) => isDeepStrictEqual(item, old))) continue;
+  const before = byId(previous ? derive(previous) : []);
+  const after = byId(derive(next));
+  for (const [key, old] of before) {
     const id = old.value.id as string;
-    if (await tx.get(old.type, id)) await tx.delete(old.type, id);
+    if (!after.has(key) && (await tx.get(old.type, id))) await tx.delete(old.type, id);
   }
-  for (const item of after) {
-    if (before.some((old) => isDeepStrictEqual(item, old))) continue;
-    if (!(await tx.get(item.type, item.value.id as string))) await tx.create(item.type, item.value);
+  for (const [key, item] of after) {
+    if (isDeepStrictEqual(item.value, before.get(key)?.value)) continue;
+    const id = item.value.id as string;
+    if (await tx.get(item.type, id)) await tx.update(item.type, id, item.value);
+    else await tx.create(item.type, item.value);
   }
+}
+
+function byId(objects: readonly DerivedObject[]): Map<string, DerivedObject> {
+  return new Map(objects.map((object) => [`${object.type}/${object.value.id}`, object]));
 }
 
 /** Links two unplugged ports of different devices. */

@@ -61,6 +61,12 @@ export interface DerivedObject {
   readonly value: ObjectValue;
 }
 
+/** An entry of a state table. */
+export interface TableKey {
+  readonly table: string;
+  readonly key: string;
+}
+
 export interface ObjectRules {
   readonly unique?: readonly Unique[];
   /** Fields that an update must not change. */
@@ -75,6 +81,11 @@ export interface ObjectRules {
   checkOthers?(value: ObjectValue, lookup: Lookup, previous: ObjectValue | undefined): Promise<Problem[]>;
   /** Objects that come, change and go with this one; a pure function of the value, with computed ids. */
   derive?(value: ObjectValue): DerivedObject[];
+  /**
+   * State-table entries that are there because of this object; a pure function of the value. The store keeps them in line
+   * with every write, deletions by reference included; what two objects have in common stays while one of them has it.
+   */
+  entries?(value: ObjectValue): TableKey[];
 }
 
 export interface ObjectSpec<Schema extends TObject = TObject> extends ObjectRules {

@@ -72,6 +72,7 @@ export const MINIMAL: Readonly<Record<TypeName, ObjectValue>> = {
   Rule: { chainId: uuidOf(6), type: 'accept' },
   PortGroup: {},
   IpAddrGroup: { name: 'web' },
+  SecurityGroup: {},
   RuleLogger: { chainId: uuidOf(6), event: 'all', loggingResourceId: uuidOf(7) },
   LoggingResource: {},
   Account: { name: 'ann', passwordHash: 'x', role: 'admin' },

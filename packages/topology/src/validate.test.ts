@@ -59,6 +59,14 @@ const CASES: Record<TypeName, [property: string, good: unknown, bad: unknown][]>
     ['portSubnet', undefined, ['10.0.0.1/24']],
     ['peerId', uuidOf(1), [uuidOf(1)]],
     ['portGroupIds', [uuidOf(1), uuidOf(2)], [uuidOf(1), uuidOf(1)]],
+    ['securityGroupIds', [uuidOf(1), uuidOf(2)], [uuidOf(1), uuidOf(1)]],
+    ['portSecurityEnabled', false, 'yes'],
+    ['macAddress', '02:00:00:00:00:01', '01:00:00:00:00:01'],
+    ['fixedIps', ['10.0.0.5', 'fd00::5'], ['10.0.0.5', '224.0.0.1']],
+    ['fixedIps', [], ['10.0.0.0/24']],
+    ['allowedAddressPairs', [{ ipAddress: '10.0.0.0/24' }], [{ macAddress: '02:00:00:00:00:01' }]],
+    ['allowedAddressPairs', [{ ipAddress: 'fd00::5', macAddress: '02:00:00:00:00:01' }], [{ ipAddress: 'web' }]],
+    ['allowedAddressPairs', [], [{ ipAddress: 'fd00::5', macAddress: '00:00:00:00:00:00' }]],
   ],
   Route: [
     ['dstSubnet', '0.0.0.0/0', '0.0.0.0/33'],
@@ -111,6 +119,13 @@ const CASES: Record<TypeName, [property: string, good: unknown, bad: unknown][]>
   IpAddrGroup: [
     ['name', 'web', ''],
     ['tenantId', 'blue', 7],
+  ],
+  SecurityGroup: [
+    ['name', 'web', 'n'.repeat(256)],
+    ['tenantId', 'blue', 7],
+    ['rules', [], [{}]],
+    ['rules', [{ direction: 'ingress' }], [{ direction: 'in' }]],
+    ['rules', [{ direction: 'egress', protocol: 'tcp', portMin: 80 }], [{ direction: 'egress', protocol: 'http' }]],
   ],
   RuleLogger: [
     ['event', 'drop', 'reject'],

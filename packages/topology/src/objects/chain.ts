@@ -1,6 +1,6 @@
 /** An ordered list of rules that devices and ports use as a filter. One chain may serve many. */
 import Type, { type Static } from 'typebox';
-import { id, metadata, name, refs, tenantId } from '../fields.ts';
+import { id, metadata, name, ref, refs, tenantId } from '../fields.ts';
 import { defineObject, type Problem } from '../spec.ts';
 
 const ChainSchema = Type.Object(
@@ -14,12 +14,19 @@ const ChainSchema = Type.Object(
       description: 'The rules in the order of their evaluation',
     }),
     metadata: metadata(),
+    securityGroupId: Type.Optional(
+      ref('SecurityGroup', 'cascade', 'Security group that the chain derives from: it changes with it alone'),
+    ),
+    securityPortId: Type.Optional(
+      ref('Port', 'cascade', 'Port whose security the chain carries out: it changes with it alone'),
+    ),
   },
   { additionalProperties: false, description: 'An ordered list of rules' },
 );
 export type Chain = Static<typeof ChainSchema>;
 
 export const ChainSpec = defineObject('Chain', ChainSchema, {
+  immutable: ['securityGroupId', 'securityPortId'],
   async checkOthers(value, lookup, previous): Promise<Problem[]> {
     const known = new Set((previous?.ruleIds ?? []) as string[]);
     for (const ruleId of value.ruleIds as string[]) {

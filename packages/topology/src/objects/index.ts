@@ -12,6 +12,7 @@ import { type Route, RouteSpec } from './route.ts';
 import { type Router, RouterSpec } from './router.ts';
 import { type Rule, RuleSpec } from './rule.ts';
 import { type RuleLogger, RuleLoggerSpec } from './rule-logger.ts';
+import { type SecurityGroup, SecurityGroupSpec } from './security-group.ts';
 import { type TunnelZone, TunnelZoneSpec } from './tunnel-zone.ts';
 import { type TunnelZoneHost, TunnelZoneHostSpec } from './tunnel-zone-host.ts';
 
@@ -28,6 +29,7 @@ export interface ObjectTypes {
   Rule: Rule;
   PortGroup: PortGroup;
   IpAddrGroup: IpAddrGroup;
+  SecurityGroup: SecurityGroup;
   RuleLogger: RuleLogger;
   LoggingResource: LoggingResource;
   Account: Account;
@@ -48,6 +50,7 @@ export const OBJECT_TYPES: Readonly<Record<TypeName, ObjectSpec>> = {
   Rule: RuleSpec,
   PortGroup: PortGroupSpec,
   IpAddrGroup: IpAddrGroupSpec,
+  SecurityGroup: SecurityGroupSpec,
   RuleLogger: RuleLoggerSpec,
   LoggingResource: LoggingResourceSpec,
   Account: AccountSpec,

@@ -2,6 +2,7 @@
 import { type Cidr, formatIp, isAssignableIp, isLinkLocalIpv6, networkOf, overlaps, parseCidr } from '../ip.ts';
 import { isAssignableMac } from '../mac.ts';
 import type { Lookup, ObjectValue, Problem, Violation } from '../spec.ts';
+import { checkPortSecurity, PORT_SECURITY_FIELDS } from './port-security.ts';
 
 export function checkPort(port: ObjectValue): Violation[] {
   const violations: Violation[] = [];
@@ -10,7 +11,7 @@ export function checkPort(port: ObjectValue): Violation[] {
 
   const [own, other] = onRouter ? ['routerId', 'bridgeId'] : ['bridgeId', 'routerId'];
   if (port[own!] === undefined) refuse(own!, `is required in a port of a ${port.deviceType}`);
-  for (const field of [other!, ...(onRouter ? ['vlanId'] : ['portMac', 'portSubnet'])]) {
+  for (const field of [other!, ...(onRouter ? ['vlanId', ...PORT_SECURITY_FIELDS] : ['portMac', 'portSubnet'])]) {
     if (port[field] !== undefined) refuse(field, `is not allowed in a port of a ${port.deviceType}`);
   }
   if ((port.hostId === undefined) !== (port.interfaceName === undefined)) {
@@ -27,7 +28,7 @@ export function checkPort(port: ObjectValue): Violation[] {
   if (onRouter) {
     if (!isAssignableMac(port.portMac as string)) refuse('portMac', 'must be a unicast MAC address other than zero');
     checkAddresses(port.portSubnet as string[], refuse);
-  }
+  } else checkPortSecurity(port, refuse);
   return violations;
 }
 

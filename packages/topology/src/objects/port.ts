@@ -8,6 +8,7 @@ import { routerPortMac } from '../mac.ts';
 import { defineObject } from '../spec.ts';
 import { localRoutes } from './port-routes.ts';
 import { checkPort, checkPortNeighbours } from './port-rules.ts';
+import { portSecurityFields, securityChains, securityGroupMembers } from './port-security.ts';
 
 const PortSchema = Type.Object(
   {
@@ -43,6 +44,7 @@ const PortSchema = Type.Object(
     vlanId: Type.Optional(
       Type.Integer({ minimum: 1, maximum: 4094, description: 'Bridge port: VLAN that the peer sees untagged' }),
     ),
+    ...portSecurityFields,
     portMac: Type.Optional(formatted('mac', { description: "Router port: the port's own MAC address" })),
     portSubnet: Type.Optional(
       Type.Array(formatted('address-with-prefix'), {
@@ -83,7 +85,8 @@ export const PortSpec = defineObject('Port', PortSchema, {
   },
   check: checkPort,
   checkOthers: checkPortNeighbours,
-  derive: localRoutes,
+  derive: (port) => [...localRoutes(port), ...securityChains(port)],
+  entries: securityGroupMembers,
 });
 
 export function isBridgePort(port: Port): port is BridgePort {
