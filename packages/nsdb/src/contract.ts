@@ -35,7 +35,10 @@ export interface TableEntry {
   readonly key: string;
   /** At most 1 KiB. */
   readonly value: string;
-  /** Host that learned it (entry dies with the host's state), or null: persistent, written by an operator. */
+  /**
+   * Host that learned it (entry dies with the host's state), or object that it is there for (members of a security group:
+   * the port), or null: persistent, written by an operator.
+   */
   readonly owner: string | null;
   /** Revision of the change. Learned beats persistent; among equals the highest wins. */
   readonly version: Revision;

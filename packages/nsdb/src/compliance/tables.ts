@@ -1,7 +1,10 @@
 /** State tables: who wins, who owns, what goes when. */
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { describe, it } from 'node:test';
-import { type Factory, newBridge, newHost, on, refused, until, Watcher } from './harness.ts';
+import { createObject, groupTable, securityGroupAddressesId } from '@weft/topology';
+import { NsdbError } from '../errors.ts';
+import { type Factory, newBridge, newHost, newPort, on, refused, until, Watcher } from './harness.ts';
 
 export function tableTests(factory: Factory): void {
   describe('state tables', () => {
@@ -110,6 +113,66 @@ export function tableTests(factory: Factory): void {
         );
         await nsdb.transact((tx) => tx.delete('IpAddrGroup', group));
         assert.deepEqual(await nsdb.entries(table), []);
+      }),
+    );
+
+    it(
+      'members of a security group come and go with the ports that have them, also when their bridge goes',
+      on(factory, async ({ nsdb }) => {
+        const group = randomUUID();
+        const [objects, addresses] = [securityGroupAddressesId(group), groupTable(securityGroupAddressesId(group))];
+        await nsdb.transact((tx) => createObject(tx, 'SecurityGroup', { id: group }));
+        const watcher = new Watcher(nsdb, [`t/${addresses}`]);
+        const members = async () => {
+          await watcher.reached(await nsdb.revision());
+          const entries = await nsdb.entries(addresses);
+          assert.deepEqual(
+            [...watcher.tables.get(`t/${addresses}`)!.keys()].sort(),
+            entries.map(({ key }) => key).sort(),
+          );
+          return entries.map(({ key }) => key).sort();
+        };
+        const [one, two] = [await newBridge(nsdb), await newBridge(nsdb)];
+        const secure = { portSecurityEnabled: true, macAddress: '02:00:00:00:00:01', securityGroupIds: [group] };
+        const first = await newPort(nsdb, one, { ...secure, fixedIps: ['10.0.0.1', '10.0.0.9'] });
+        await newPort(nsdb, two, { ...secure, fixedIps: ['10.0.0.2', '10.0.0.9'] });
+        assert.deepEqual(await members(), ['10.0.0.1', '10.0.0.2', '10.0.0.9']);
+
+        await nsdb.transact(async (tx) => {
+          const { value } = (await tx.get('Port', first))!;
+          await tx.update('Port', first, { ...value, fixedIps: ['fd00::1', '10.0.0.9'] });
+        });
+        assert.deepEqual(await members(), ['10.0.0.2', '10.0.0.9', 'fd00::1']);
+        await nsdb.transact((tx) => tx.delete('Bridge', two));
+        assert.deepEqual(
+          await members(),
+          ['10.0.0.9', 'fd00::1'],
+          'what the first has in common with the second stays',
+        );
+        await refused(
+          nsdb.transact(async (tx) => {
+            await tx.delete('Port', first);
+            throw new NsdbError('WEFT_INVALID', 'thought better of it');
+          }),
+          'WEFT_INVALID',
+        );
+        assert.deepEqual(await members(), ['10.0.0.9', 'fd00::1']);
+        await refused(
+          nsdb.transact((tx) => tx.delete('SecurityGroup', group)),
+          'WEFT_IN_USE',
+        );
+        await nsdb.transact(async (tx) => {
+          const { value } = (await tx.get('Port', first))!;
+          await tx.update('Port', first, { ...value, portSecurityEnabled: false });
+        });
+        assert.deepEqual(await members(), []);
+        await nsdb.transact(async (tx) => {
+          await tx.delete('Port', first);
+          await tx.delete('SecurityGroup', group);
+        });
+        assert.equal(await nsdb.get('IpAddrGroup', objects), undefined);
+        assert.deepEqual((await nsdb.list('Chain')).concat(await nsdb.list('Rule')), []);
+        watcher.close();
       }),
     );
 

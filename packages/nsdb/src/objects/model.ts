@@ -2,7 +2,7 @@
 import { checkObject, type Lookup, OBJECT_TYPES, type ObjectSpec, validateObject } from '@weft/topology';
 import type { Violation } from '../errors.ts';
 
-export type TypeSpec = Pick<ObjectSpec, 'references' | 'unique' | 'tunnelKey'>;
+export type TypeSpec = Pick<ObjectSpec, 'references' | 'unique' | 'tunnelKey' | 'entries'>;
 
 export interface ObjectModel {
   readonly types: Readonly<Record<string, TypeSpec>>;

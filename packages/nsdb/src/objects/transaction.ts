@@ -15,6 +15,7 @@ import { Conflict, type NodeOp, type NodeStore, type StoreNode } from '../backen
 import type { Revision, StoredObject, Transaction } from '../contract.ts';
 import { NsdbError } from '../errors.ts';
 import { checkEntry, checkId, TABLE_OWNERS, tableOwner } from '../interests.ts';
+import { entryChanges } from './entries.ts';
 import type { IncomingReference, ObjectModel, TypeSpec } from './model.ts';
 import {
   droppedOwnerPath,
@@ -237,6 +238,9 @@ export class ObjectTransaction implements Transaction {
       const now = new Set(value === null ? [] : idsOf(value, field));
       for (const target of old) if (!now.has(target)) this.#note(stampPath(type, field, target), id, false);
       for (const target of now) if (!old.has(target)) this.#note(stampPath(type, field, target), id, true);
+    }
+    for (const op of entryChanges(this.#context.model.types[type], id, staged.value, value)) {
+      this.#entry(op, op.table.length + op.key.length);
     }
     const path = objectPath(type, id);
     this.#staged.set(path, staged);
