@@ -132,6 +132,10 @@ export class StoreNsdb implements Nsdb {
     const writer = new EntryWriter((entries) => this.sessions.write(hostId, incarnation, entries));
     const incarnation = await this.sessions.open(hostId, lost);
     const { sessions, allocations, store } = this;
+    let closed = false;
+    const open = () => {
+      if (closed) throw new NsdbError('WEFT_SESSION_LOST', 'The session was closed');
+    };
     return {
       hostId,
       incarnation,
@@ -140,11 +144,21 @@ export class StoreNsdb implements Nsdb {
       owned: async () => store.ownedBy(hostId),
       reportApplied: (revision) => sessions.applied(hostId, incarnation, store.generation, revision),
       vouch: (other) => sessions.vouch(other),
-      allocate: (pool, range, count, coolMs) => allocations.allocate(hostId, incarnation, pool, range, count, coolMs),
-      release: (given) => allocations.release(hostId, incarnation, given),
-      allocations: async () =>
-        (await allocations.held(hostId, incarnation)).map(({ pool, index, token }) => ({ pool, index, token })),
+      allocate: async (pool, range, count, coolMs) => {
+        open();
+        return allocations.allocate(hostId, incarnation, pool, range, count, coolMs);
+      },
+      release: async (given) => {
+        open();
+        await allocations.release(hostId, incarnation, given);
+      },
+      allocations: async () => {
+        open();
+        const held = await allocations.held(hostId, incarnation);
+        return held.map(({ pool, index, token }) => ({ pool, index, token }));
+      },
       close: async ({ leave = false } = {}) => {
+        closed = true;
         await writer.drain();
         writer.close();
         if (leave) await sessions.leave(hostId, incarnation);

@@ -9,6 +9,19 @@ export interface HarnessOptions {
   readonly grace?: number;
   /** Range of tunnel keys. */
   readonly tunnelKeys?: { readonly first: number; readonly last: number };
+  /** What the store's clock is made from. */
+  readonly clock?: TestClock;
+}
+
+/** A clock that stands until it is told to go on. */
+export class TestClock {
+  #now = 1_700_000_000_000;
+  readonly wall = (): number => this.#now;
+  readonly steady = (): number => this.#now;
+
+  advance(ms: number): void {
+    this.#now += ms;
+  }
 }
 
 /** One store, empty at the start. */

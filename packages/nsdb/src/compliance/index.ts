@@ -4,6 +4,7 @@
  *     nsdbCompliance('embedded', async (options) => …)
  */
 import { describe } from 'node:test';
+import { allocationTests } from './allocations.ts';
 import type { Factory } from './harness.ts';
 import { objectTests } from './objects.ts';
 import { sessionTests } from './sessions.ts';
@@ -22,5 +23,6 @@ export function nsdbCompliance(name: string, factory: Factory): void {
     tokenTests(factory);
     tableTests(factory);
     sessionTests(factory);
+    allocationTests(factory);
   });
 }

@@ -5,6 +5,7 @@
  * Calls about allocated numbers do not wait, because the packets that need them do not either: their caller asks again.
  */
 import type { Claim } from '../allocations/allocations.ts';
+import { checkAllocation, checkRequest } from '../allocations/pool.ts';
 import type { Allocation, HostSession, Revision, TableEntry } from '../contract.ts';
 import { EntryWriter } from '../entry-writer.ts';
 import { isNsdbError, NsdbError } from '../errors.ts';
@@ -72,6 +73,7 @@ export class RemoteSession implements HostSession {
     count: number,
     coolMs: number,
   ): Promise<Allocation[]> {
+    checkRequest(pool, { first, last }, count, coolMs);
     const link = this.#up();
     const given = (await link.request(
       'session.allocate',
@@ -86,6 +88,7 @@ export class RemoteSession implements HostSession {
   }
 
   async release(allocations: readonly Allocation[]): Promise<void> {
+    for (const allocation of allocations) checkAllocation(allocation);
     this.#known.drop(allocations);
     await this.#up().request('session.release', [this.hostId, this.#incarnation, allocations]);
   }
