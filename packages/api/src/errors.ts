@@ -9,6 +9,8 @@ export const ERRORS = {
   WEFT_API_METHOD: 'The resource does not know this method. The header Allow lists those it knows.',
   WEFT_API_HOST_IN_USE:
     'A host that is alive or has ports bound to it cannot be deleted. Stop its agent and unbind its ports first.',
+  WEFT_API_DERIVED:
+    'The object follows from another one, such as a security group, and changes with it alone. Change the one that the message names.',
   WEFT_API_REVISION_AHEAD:
     'The store has not reached this revision yet. Ask for a revision that a write answered with.',
   WEFT_API_GENERATION:

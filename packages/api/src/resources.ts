@@ -39,6 +39,8 @@ export interface Resource {
   readonly managed: readonly string[];
   /** A PUT that leaves these out keeps what is stored. */
   readonly kept: readonly string[];
+  /** The same, but null takes it away: what clients that do not know the field must not lose. */
+  readonly keptUnlessNull?: readonly string[];
   /** Link name → reference field: points to the referenced object. */
   readonly links: Readonly<Record<string, string>>;
   /** Link name → path below the object itself. */
@@ -104,6 +106,7 @@ export const RESOURCES: readonly Resource[] = [
     filters: {},
     managed: ['tunnelKey', 'peerId', 'previousHostId'],
     kept: ['deviceType', 'bridgeId', 'routerId', 'portMac', 'portGroupIds'],
+    keptUnlessNull: ['portSecurityEnabled', 'securityGroupIds', 'macAddress', 'fixedIps', 'allowedAddressPairs'],
     links: { ...FILTERS, bridge: 'bridgeId', router: 'routerId', host: 'hostId', peer: 'peerId' },
     below: { link: 'link', portGroups: 'port_groups' },
     dialect: PORT_DIALECT,
@@ -134,9 +137,9 @@ export const RESOURCES: readonly Resource[] = [
     verbs: ['C', 'L', 'G', 'D'],
     places: [],
     filters: { tenant_id: 'tenantId', name: 'name' },
-    managed: ['ruleIds'],
+    managed: ['ruleIds', 'securityGroupId', 'securityPortId'],
     kept: [],
-    links: {},
+    links: { securityGroup: 'securityGroupId', securityPort: 'securityPortId' },
     below: { rules: 'rules', ruleLoggers: 'rule_loggers' },
   },
   {
@@ -181,10 +184,26 @@ export const RESOURCES: readonly Resource[] = [
     verbs: CLGUD,
     places: [],
     filters: { tenant_id: 'tenantId', name: 'name' },
-    managed: [],
+    managed: ['securityGroupId'],
     kept: [],
-    links: {},
+    links: { securityGroup: 'securityGroupId' },
     below: { addrs: 'ip_addrs' },
+  },
+  {
+    type: 'SecurityGroup',
+    media: 'SecurityGroup',
+    versions: [1],
+    name: 'securityGroup',
+    plural: 'securityGroups',
+    path: 'security_groups',
+    verbs: CLGUD,
+    places: [],
+    filters: { tenant_id: 'tenantId', name: 'name' },
+    listedBy: { port_id: { type: 'Port', field: 'securityGroupIds' } },
+    managed: ['remoteGroupIds'],
+    kept: ['rules'],
+    links: {},
+    below: {},
   },
   {
     type: 'LoggingResource',

@@ -12,6 +12,7 @@ import { type Creator, postRoute } from '../creators.ts';
 import { invalid, notFound } from '../errors.ts';
 import { negotiate, vendorTypes } from '../media.ts';
 import { answers, BODY_ERRORS, idParam, LIST_QUERY, params } from '../openapi.ts';
+import { refuseDerived } from './derived.ts';
 
 const PortGroupPort = Type.Object(
   {
@@ -190,7 +191,7 @@ function addressRoutes(app: FastifyInstance, context: Context): void {
       const addr = addressOf(body);
       return {
         async run(tx) {
-          await existing(tx, 'IpAddrGroup', groupId);
+          await refuseDerived(tx, await existing(tx, 'IpAddrGroup', groupId));
           tx.putEntry(groupTable(groupId), addr, '');
         },
         created: (base) => ({ json: showAddress(base, groupId, addr) }),
@@ -227,12 +228,12 @@ function addressRoutes(app: FastifyInstance, context: Context): void {
     return reply.type(media).send(showAddress(baseUri(request), groupId, key));
   });
 
-  const gone = answers({ 204: { type: 'null', description: 'It is not in the group' } }, [404, ...BODY_ERRORS]);
+  const gone = answers({ 204: { type: 'null', description: 'It is not in the group' } }, [404, 409, ...BODY_ERRORS]);
   const remove = { tags, summary: 'Take an address out of the group', params: item, response: gone };
   app.delete(itemUrl, { schema: remove }, async (request, reply) => {
     const { groupId, key } = await member(paramsOf(request));
     await write(context, reply, async (tx) => {
-      await existing(tx, 'IpAddrGroup', groupId);
+      await refuseDerived(tx, await existing(tx, 'IpAddrGroup', groupId));
       tx.deleteEntry(groupTable(groupId), key);
     });
     return reply.code(204).send();

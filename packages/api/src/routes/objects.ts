@@ -16,6 +16,7 @@ import { negotiate, typesOf } from '../media.ts';
 import { describe } from '../openapi.ts';
 import { aliveHosts, asMedia, readBody, represent } from '../represent.ts';
 import { type Place, RESOURCES, type Resource, resourceOf } from '../resources.ts';
+import { refuseDerived } from './derived.ts';
 
 type Params = Record<string, string>;
 
@@ -53,7 +54,10 @@ function createRoute(app: FastifyInstance, context: Context, resource: Resource,
       const at = type === 'Rule' ? position(body.position) : 1;
       return {
         async run(tx, addTo) {
-          if (place) await existing(tx, place.parent, parentId!);
+          if (place) {
+            const parent = await existing(tx, place.parent, parentId!);
+            if (type === 'Rule') await refuseDerived(tx, parent);
+          }
           return type === 'Rule' ? addTo(tx, value, at) : createObject(tx, type, value);
         },
         created(_base, result, revision) {
@@ -162,6 +166,7 @@ function itemRoutes(
       }
       const { result } = await write(context, reply, async (tx) => {
         const stored = await existing(tx, type, id);
+        await refuseDerived(tx, stored);
         const value = validated(resource, { ...merged(resource, stored.value, input), id }, strict);
         if (type === 'Port' && stored.value.hostId !== undefined && stored.value.hostId !== value.hostId) {
           value.previousHostId = stored.value.hostId;
@@ -177,6 +182,7 @@ function itemRoutes(
       if (type === 'Host') await refuseLiveHost(context, id);
       await write(context, reply, async (tx) => {
         const stored = await existing(tx, type, id);
+        await refuseDerived(tx, stored);
         if (type === 'Host') await refuseBoundHost(id, await tx.referrers('Port', 'hostId', id));
         await tx.delete(type, id, ifVersion(request, stored));
       });
@@ -195,6 +201,7 @@ function done(reply: FastifyReply, resource: Resource, value?: ObjectValue): Fas
 function merged(resource: Resource, stored: ObjectValue, input: ObjectValue): ObjectValue {
   const result = { ...input };
   for (const field of resource.managed) result[field] = stored[field];
+  for (const field of resource.keptUnlessNull ?? []) if (input[field] === undefined) result[field] = stored[field];
   for (const field of [...resource.kept, ...OBJECT_TYPES[resource.type].immutable]) result[field] ??= stored[field];
   return result;
 }

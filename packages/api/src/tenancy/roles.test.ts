@@ -91,6 +91,7 @@ async function world() {
   const chain = make('/chains', of);
   const rule = make(`/chains/${chain}/rules`, { type: 'accept' });
   const portGroup = make('/port_groups', of);
+  const securityGroup = make('/security_groups', of);
   const addrGroup = make('/ip_addr_groups', { ...of, name: 'web' });
   put(`/ip_addr_groups/${addrGroup}/ip_addrs`, { addr: '10.0.0.9' });
   put(`/port_groups/${portGroup}/ports`, { portId: spare });
@@ -139,6 +140,7 @@ async function world() {
       rule,
       portGroup,
       addrGroup,
+      securityGroup,
     },
     ...{ host, zone, emptyHost, emptyZone, log, logger, provider, providerPort, name },
     secrets: [host, emptyHost, zone, emptyZone, log, logger, provider, providerPort, 'tap0'],
@@ -251,6 +253,11 @@ const ROWS: Readonly<Record<string, Row>> = {
   'POST /port_groups/{id}/ports': ['own', (w) => `/port_groups/${w.portGroup}/ports`, (w) => ({ portId: w.bound })],
   'GET /port_groups/{id}/ports/{portId}': ['own', (w) => `/port_groups/${w.portGroup}/ports/${w.spare}`],
   'DELETE /port_groups/{id}/ports/{portId}': ['own', (w) => `/port_groups/${w.portGroup}/ports/${w.spare}`],
+  'GET /security_groups': ['list', () => '/security_groups'],
+  'POST /security_groups': ['make', () => '/security_groups', fresh],
+  'GET /security_groups/{id}': ['own', id('security_groups', 'securityGroup')],
+  'PUT /security_groups/{id}': ['own', id('security_groups', 'securityGroup'), () => ({ rules: [] })],
+  'DELETE /security_groups/{id}': ['own', id('security_groups', 'securityGroup')],
   'GET /ip_addr_groups': ['list', () => '/ip_addr_groups'],
   'POST /ip_addr_groups': ['make', () => '/ip_addr_groups', fresh],
   'GET /ip_addr_groups/{id}': ['own', id('ip_addr_groups', 'addrGroup')],

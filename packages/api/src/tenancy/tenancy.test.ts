@@ -37,6 +37,7 @@ test('whose each type is', () => {
     Rule: 'parents',
     PortGroup: 'field',
     IpAddrGroup: 'field',
+    SecurityGroup: 'field',
     RuleLogger: 'operator',
     LoggingResource: 'operator',
     Account: 'operator',

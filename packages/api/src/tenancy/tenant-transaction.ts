@@ -21,6 +21,11 @@ export class TenantTransaction implements Transaction {
     this.#tenantId = tenantId;
   }
 
+  /** For what derives from the tenant's objects, which is the system's: not bounded by what the tenant sees. */
+  get whole(): Transaction {
+    return this.#tx;
+  }
+
   get<T = ObjectValue>(type: string, id: string): Promise<StoredObject<T> | undefined> {
     return this.#tx.get(type, id).then((stored) => this.#view().show<T>(stored));
   }
