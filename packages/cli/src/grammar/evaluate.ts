@@ -153,10 +153,8 @@ async function update(
 ): Promise<void> {
   const [special, plain] = partition(assignments, ({ field }) => type.special?.[field.name] !== undefined);
   if (plain.length > 0) {
-    await api.change(path, (value) => {
-      const merged = { ...value, ...bodyOf(plain) };
-      return Object.fromEntries(Object.entries(merged).filter(([, one]) => one !== null));
-    });
+    // Null takes a field away; one that is left out may be kept.
+    await api.change(path, (value) => ({ ...value, ...bodyOf(plain) }));
   }
   for (const { field, value } of special) {
     const { path: below, property } = type.special![field.name]!;

@@ -203,6 +203,47 @@ describe('commands', () => {
     await assert.rejects(add('type snat'), /natTargets/);
   });
 
+  test('security groups, and ports in them', async () => {
+    const admin = await run('security-group create name admin rules "ingress tcp 22"');
+    const rules: [given: string, shown: string][] = [
+      ['ingress tcp 80-443 from 10.0.0.7/8', 'ingress tcp 80-443 from 10.0.0.0/8'],
+      ['egress ipv6,ingress udp 53 from fd00::/8', 'egress ipv6, ingress udp 53 from fd00::/8'],
+      [
+        'ingress icmp 8-0, ingress ipv6 icmp, egress to 10.0.0.1',
+        'ingress icmp 8-0, ingress ipv6 icmpv6, egress to 10.0.0.1/32',
+      ],
+      [`ingress 47 from ${admin}`, `ingress gre from ${admin}`],
+      ['ingress icmp 3-3', 'ingress icmp 3-3'],
+    ];
+    const web = await run('sgroup create name web');
+    assert.equal(await run(`sgroup ${web} show rules`), '"egress, egress ipv6"');
+    for (const [given, shown] of rules) {
+      await run(`security-group ${web} set rules "${given}"`);
+      assert.equal(await run(`sgroup name web show rules`), `"${shown}"`);
+      await run(`security-group ${web} set rules "${shown}"`);
+      assert.equal(await run(`sgroup name web show rules`), `"${shown}"`);
+    }
+    await run(`sgroup ${web} set rules ""`);
+    assert.equal(await run(`sgroup ${web} show`), `security-group ${web} name web`);
+    for (const wrong of ['in tcp', 'ingress tcp ssh', 'ingress foo', 'ingress tcp 1 2', 'ingress from']) {
+      await assert.rejects(async () => run(`sgroup ${web} set rules "${wrong}"`), { code: 'WEFT_CLI_SYNTAX' }, wrong);
+    }
+
+    const bridge = await run('bridge create');
+    const fields =
+      'mac 02:00:00:00:00:05 ips 10.0.0.5,fd00::5 allowed-pairs 10.9.0.0/24,10.0.0.9@00:00:5e:00:01:07 port-security true';
+    const port = await run(`bridge ${bridge} add port ${fields} security-groups ${web},${admin}`);
+    assert.ok((await run(`bridge ${bridge} port ${port} show`)).includes(`${fields} security-groups ${web},${admin}`));
+    assert.match(await run(`chain list security-group ${web}`), /^chain .* name "security group web: (in|e)gress"/);
+    await run(`bridge ${bridge} port ${port} clear allowed-pairs security-groups`);
+    assert.equal(await run(`bridge ${bridge} port ${port} show allowed-pairs`), '');
+    assert.equal(await run(`bridge ${bridge} port ${port} show security-groups`), '');
+    await assert.rejects(run(`bridge ${bridge} port ${port} clear mac`), /macAddress: is required/);
+    await run(`bridge ${bridge} port ${port} clear port-security`);
+    await run(`bridge ${bridge} port ${port} clear mac`);
+    await run(`sgroup ${web} delete`);
+  });
+
   test('tunnel zone, member, binding', async () => {
     const zone = await run('tunnel-zone create name tz type vxlan');
     assert.equal(

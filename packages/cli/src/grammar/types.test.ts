@@ -59,6 +59,7 @@ test('references lead where the model says', () => {
     'tunnel-zone': 'TunnelZone',
     'port-group': 'PortGroup',
     'ip-address-group': 'IpAddrGroup',
+    'security-group': 'SecurityGroup',
     'logging-resource': 'LoggingResource',
   };
   for (const type of all) {

@@ -40,6 +40,7 @@ export type ReferenceTarget =
   | 'tunnel-zone'
   | 'port-group'
   | 'ip-address-group'
+  | 'security-group'
   | 'logging-resource';
 
 export interface FieldType {

@@ -106,6 +106,7 @@ function listOf(takes: string): ValueType {
   };
 }
 
+export const ips = listOf('addresses, comma separated: 10.0.0.5,fd00::5');
 export const addresses = listOf('addresses with prefix length, comma separated: 10.0.0.1/24,fd00::1/64');
 
 /** One of these, in any case; printed in lower case. */

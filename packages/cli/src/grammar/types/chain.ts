@@ -141,6 +141,8 @@ export const CHAIN_TYPES: readonly ObjectType[] = [
       { name: 'tenant', property: 'tenantId', value: text },
       { name: 'name', property: 'name', value: text },
       { name: 'metadata', property: 'metadata', value: pairs },
+      { name: 'security-group', property: 'securityGroupId', value: reference('security-group'), readOnly: true },
+      { name: 'security-port', property: 'securityPortId', value: reference('port'), readOnly: true },
     ],
     examples: ['chain create name in1', 'chain name in1 list rule', 'bridge BRIDGE port PORT set infilter CHAIN'],
     children: [RULE, LOGGER],

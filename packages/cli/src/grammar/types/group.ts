@@ -1,6 +1,7 @@
-/** port-group and ip-address-group, and their members. */
+/** port-group and ip-address-group, and their members; security-group. */
+import { securityRules } from '../security-values.ts';
 import type { ObjectType } from '../types.ts';
-import { address, flag, id, integer, reference, text } from '../values.ts';
+import { address, flag, id, integer, reference, references, text } from '../values.ts';
 
 const MEMBER: ObjectType = {
   name: 'member',
@@ -73,9 +74,33 @@ export const GROUP_TYPES: readonly ObjectType[] = [
       { name: 'id', property: 'id', value: id },
       { name: 'tenant', property: 'tenantId', value: text },
       { name: 'name', property: 'name', value: text },
+      { name: 'security-group', property: 'securityGroupId', value: reference('security-group'), readOnly: true },
     ],
     examples: ['ip-address-group create name office', 'ip-address-group name office add ip address 192.0.2.0/24'],
     children: [IP],
+    verbs: ['list', 'show', 'create', 'set', 'clear', 'delete', 'describe'],
+  },
+  {
+    name: 'security-group',
+    aliases: ['sgroup'],
+    doc: 'what may reach the ports that are in it, and what they may send',
+    model: 'SecurityGroup',
+    collection: 'security_groups',
+    item: 'security_groups',
+    alias: 'sgroup',
+    fields: [
+      { name: 'id', property: 'id', value: id },
+      { name: 'tenant', property: 'tenantId', value: text },
+      { name: 'name', property: 'name', value: text },
+      { name: 'rules', property: 'rules', value: securityRules },
+      { name: 'remote-groups', property: 'remoteGroupIds', value: references('security-group'), readOnly: true },
+    ],
+    examples: [
+      'security-group create name web rules "ingress tcp 80-443, ingress icmp 8, egress, egress ipv6"',
+      'security-group name web set rules "ingress tcp 22 from 10.0.0.0/8, ingress from GROUP"',
+      'bridge BRIDGE port PORT set port-security true mac 02:00:00:00:00:01 ips 10.0.0.5 security-groups GROUP',
+    ],
+    children: [],
     verbs: ['list', 'show', 'create', 'set', 'clear', 'delete', 'describe'],
   },
 ];

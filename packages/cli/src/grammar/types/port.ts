@@ -1,6 +1,7 @@
 /** Ports, which bridges and routers share most of. */
+import { addressPairs } from '../security-values.ts';
 import type { FieldType, ObjectType } from '../types.ts';
-import { addresses, adminState, id, integer, mac, reference, references, text } from '../values.ts';
+import { addresses, adminState, flag, id, integer, ips, mac, reference, references, text } from '../values.ts';
 
 const common: readonly FieldType[] = [
   { name: 'id', property: 'id', value: id },
@@ -35,11 +36,21 @@ const shape = {
 export const BRIDGE_PORT: ObjectType = {
   ...shape,
   doc: 'a port of the bridge: bound to an interface of a host, or linked to a port of another device',
-  fields: [...common, { name: 'vlan', property: 'vlanId', value: integer }, ...ends],
+  fields: [
+    ...common,
+    { name: 'vlan', property: 'vlanId', value: integer },
+    { name: 'mac', property: 'macAddress', value: mac },
+    { name: 'ips', property: 'fixedIps', value: ips },
+    { name: 'allowed-pairs', property: 'allowedAddressPairs', value: addressPairs },
+    { name: 'port-security', property: 'portSecurityEnabled', value: flag },
+    { name: 'security-groups', property: 'securityGroupIds', value: references('security-group') },
+    ...ends,
+  ],
   examples: [
     'bridge BRIDGE add port',
     'bridge BRIDGE port PORT set infilter CHAIN',
     'bridge BRIDGE port PORT clear infilter',
+    'bridge BRIDGE add port mac 02:00:00:00:00:01 ips 10.0.0.5,fd00::5 port-security true security-groups GROUP',
   ],
 };
 
