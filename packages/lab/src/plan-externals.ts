@@ -35,6 +35,8 @@ export interface BehindPlan {
 export interface ExternalRoutePlan {
   readonly dst: string;
   readonly metric: number;
+  /** Own address that packets of its own bear. */
+  readonly source: string | undefined;
   readonly hops: readonly { readonly gateway: string; readonly device: string }[];
 }
 
@@ -73,14 +75,18 @@ export function planExternals(
       mtu: external.mtu,
       links,
       behind: external.behind === undefined ? undefined : planBehind(lab, external.name, external.behind, number),
-      routes: external.routes.map(({ dst, via }, i) => ({
-        dst,
-        metric: 100 + i,
-        hops: via.map((link) => ({
-          gateway: gatewayOf(external.links[link]!, parseIp(dst.split('/')[0]!)!.length === 4 ? 4 : 6)!,
-          device: links[link]!.device,
-        })),
-      })),
+      routes: external.routes.map(({ dst, via }, i) => {
+        const family = familyOf(dst.split('/')[0]!);
+        return {
+          dst,
+          metric: 100 + i,
+          source: external.addresses.find((address) => familyOf(address) === family),
+          hops: via.map((link) => ({
+            gateway: gatewayOf(external.links[link]!, family)!,
+            device: links[link]!.device,
+          })),
+        };
+      }),
     };
   });
 }
@@ -97,6 +103,10 @@ function planBehind(lab: string, name: string, front: string, number: number): B
     outerAddress6: `${prefix6}:1`,
     address6: `${prefix6}:2`,
   };
+}
+
+function familyOf(ip: string): 4 | 6 {
+  return parseIp(ip)!.length === 4 ? 4 : 6;
 }
 
 /** Follows from names; the first half says whose it is. */

@@ -1,4 +1,5 @@
 /** Ends and restarts the lab's daemons, as faults would. */
+import { isAlive } from '@weft/sys';
 import { type Lab, saveLab } from './lab.ts';
 import type { HostPlan } from './plan.ts';
 import { awaitPorts } from './ports.ts';
@@ -10,6 +11,14 @@ import { awaitValue } from './wait.ts';
 export async function killAgent(lab: Lab, host: HostPlan): Promise<void> {
   const identity = lab.state.processes.agents[host.name];
   if (identity) await killProcess(identity);
+}
+
+/** Resolves when the agent of a host, told to stop, is gone. */
+export async function awaitAgentEnd(lab: Lab, host: HostPlan): Promise<void> {
+  const identity = lab.state.processes.agents[host.name];
+  await awaitValue(`the end of the agent of ${host.name}`, 20_000, async () =>
+    identity === undefined || !isAlive(identity) ? true : undefined,
+  );
 }
 
 /** Starts the agent of a host whose last one is gone, and waits until it serves the host's VMs, but `gone` that have lost their ports. */

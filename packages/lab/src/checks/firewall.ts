@@ -7,7 +7,7 @@ import { inNetns, tryRun } from '../exec.ts';
 import type { Fault } from '../faults/fault.ts';
 import { type FaultStep, nftFault, perform } from '../faults/fault.ts';
 import { labUuid } from '../names.ts';
-import type { VmPlan } from '../plan.ts';
+import type { Place, VmPlan } from '../plan.ts';
 import type { CheckContext } from './kind.ts';
 
 /** How long an answer that is due may take, and how long one that must not come is waited for; s. */
@@ -123,5 +123,14 @@ export function loseEchoes(context: CheckContext, from: string): Fault {
     `${from} loses its echo requests with identifiers ${id} and ${id + 1}`,
     context.vm(from).namespace,
     `chain out { type filter hook output priority 0; ${of('icmp')} ${of('icmpv6')} }`,
+  );
+}
+
+/** `from` loses what it sends and this (an expression of nft) matches: choose it so that it is this check's alone. */
+export function loseTraffic({ checkName }: CheckContext, from: Place, match: string): Fault {
+  return nftFault(
+    `${from.name} loses what ${checkName} sends there (${match})`,
+    from.namespace,
+    `chain out { type filter hook output priority 0; ${match} drop; }`,
   );
 }

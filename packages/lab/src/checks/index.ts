@@ -10,8 +10,10 @@ import { exactlyOnce } from './exactly-once.ts';
 import { explain } from './explain.ts';
 import { flood } from './flood.ts';
 import { floodFiltered } from './flood-filtered.ts';
+import { floatingIp, portForward } from './forwards.ts';
 import { fragments } from './fragments.ts';
 import { frames } from './frames.ts';
+import { gatewayDies } from './gateway-dies.ts';
 import { addressGroup, jump, portGroup } from './groups.ts';
 import { gsoUdp } from './gso-udp.ts';
 import { hostStack } from './host-stack.ts';
@@ -21,11 +23,20 @@ import { isolation } from './isolation.ts';
 import { CheckContext, CheckFields, type CheckKind, type Outcome } from './kind.ts';
 import { linkFailover } from './link-failover.ts';
 import { macMoves } from './mac-moves.ts';
+import { natFragments } from './nat-fragments.ts';
+import { natIcmp } from './nat-icmp.ts';
+import { natPathMtu } from './nat-path-mtu.ts';
+import { natRestart } from './nat-restart.ts';
+import { natTcp } from './nat-tcp.ts';
+import { natTraceroute } from './nat-traceroute.ts';
 import { pathMtu } from './path-mtu.ts';
 import { ping } from './ping.ts';
 import { reject } from './reject.ts';
 import { ruleCounters, ruleLog } from './rules.ts';
+import { snatMany } from './snat-many.ts';
 import { spray } from './spray.ts';
+import { stateLoss } from './state-loss.ts';
+import { ruleRemoved, stateful } from './stateful.ts';
 import { storeAway } from './store-away.ts';
 import { tcp } from './tcp.ts';
 import { tooBig } from './too-big.ts';
@@ -62,6 +73,19 @@ export const CHECK_KINDS: readonly CheckKind[] = [
   isolation,
   linkFailover,
   macMoves,
+  natTcp,
+  natIcmp,
+  natTraceroute,
+  natPathMtu,
+  natFragments,
+  snatMany,
+  portForward,
+  floatingIp,
+  stateful,
+  ruleRemoved,
+  gatewayDies,
+  natRestart,
+  stateLoss,
   pathMtu,
   ping,
   storeAway,

@@ -111,8 +111,17 @@ export class CheckFields<K extends string> {
       .map((reader) => this.#readVm(reader));
   }
 
+  places(name: K): string[] {
+    const read = (reader: Reader) => (this.#isExternal(reader.string()) ? reader.string() : this.#readVm(reader));
+    return this.#fields.get(name).list().map(read);
+  }
+
   ip(name: K): string {
-    return this.#fields.get(name).canonical(canonicalIp, 'must be an IP address');
+    return this.optionalIp(name) ?? this.#fields.get(name).fail('must be an IP address');
+  }
+
+  optionalIp(name: K): string | undefined {
+    return this.#fields.optional(name, (reader) => reader.canonical(canonicalIp, 'must be an IP address'));
   }
 
   /** IP version; 4 when absent. */
@@ -134,6 +143,10 @@ export class CheckFields<K extends string> {
 
   oneOf<const T extends string>(name: K, choices: readonly T[]): T {
     return this.#fields.get(name).oneOf(choices);
+  }
+
+  optionalOneOf<const T extends string>(name: K, choices: readonly T[]): T | undefined {
+    return this.#fields.optional(name, (reader) => reader.oneOf(choices));
   }
 
   ips(name: K): string[] {

@@ -1,7 +1,7 @@
 /** Outside networks: a namespace each, wired to the gateway hosts, or behind another outside network. */
 import { ipBatch, setSysctls } from '../exec.ts';
 import { familyOf, type LabPlan } from '../plan.ts';
-import type { ExternalLinkPlan, ExternalPlan } from '../plan-externals.ts';
+import type { ExternalLinkPlan, ExternalPlan, ExternalRoutePlan } from '../plan-externals.ts';
 import { GUEST_SYSCTLS } from './vms.ts';
 
 const EXTERNAL_SYSCTLS = {
@@ -69,11 +69,15 @@ function farSide({ links, routes }: ExternalPlan): string[] {
       ...link.peerCidrs.map((cidr) => `addr add ${cidr} dev ${link.device} nodad`),
       `link set ${link.device} up`,
     ]),
-    ...routes.map(({ dst, metric, hops }) => {
-      const ways = hops.map(({ gateway, device }) => `nexthop via ${gateway} dev ${device}`);
-      return `route add ${dst} metric ${metric} ${ways.join(' ')}`;
-    }),
+    ...routes.map(externalRoute),
   ];
+}
+
+/** Also what repairs a way back after its link was down. */
+export function externalRoute({ dst, metric, source, hops }: ExternalRoutePlan): string {
+  const from = source === undefined ? '' : ` src ${source}`;
+  const ways = hops.map(({ gateway, device }) => `nexthop via ${gateway} dev ${device}`);
+  return `route replace ${dst} metric ${metric}${from} ${ways.join(' ')}`;
 }
 
 /** What an outside network does for one behind it. */
@@ -88,14 +92,11 @@ function outerSide({ behind, mtu, namespace, addresses }: ExternalPlan): string[
   ];
 }
 
+/** Segments that it asks for are as large as elsewhere: that the wire is narrow is for others to find out. */
 function defaults({ behind, addresses }: ExternalPlan): string[] {
-  // Packets of its own bear the address by which it is known outside.
-  const source = (family: 4 | 6) => {
+  return ([4, 6] as const).map((family) => {
     const own = addresses.find((address) => familyOf(address) === family);
-    return own === undefined ? '' : ` src ${own}`;
-  };
-  return [
-    `route add default via ${behind!.outerAddress4}${source(4)}`,
-    `route add default via ${behind!.outerAddress6}${source(6)}`,
-  ];
+    const gateway = family === 4 ? behind!.outerAddress4 : behind!.outerAddress6;
+    return `route add default via ${gateway}${own === undefined ? '' : ` src ${own}`} advmss ${family === 4 ? 1460 : 1440}`;
+  });
 }

@@ -1,6 +1,9 @@
 /** Outside networks and names in rules: what is read, and that whatever is wrong is named by line and field. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { describe, test } from 'node:test';
+import { prepareChecks } from '../checks/index.ts';
 import type { LabError } from '../errors.ts';
 import { externalGroupId, externalPortId, gatewayPortId, vmPortId } from '../ids.ts';
 import { planLab } from '../plan.ts';
@@ -58,9 +61,9 @@ test('of a link follow port, interface and ways back; links of one host stay apa
   assert.deepEqual(inet!.links[0]!.peerCidrs, ['203.0.113.2/30', 'fd00:9::2/64']);
   const hop = (gateway: string, link: number) => ({ gateway, device: `link${link}` });
   assert.deepEqual(inet!.routes, [
-    { dst: '192.0.2.0/28', metric: 100, hops: [hop('203.0.113.5', 1)] },
-    { dst: '192.0.2.0/28', metric: 101, hops: [hop('203.0.113.1', 0), hop('203.0.113.5', 1)] },
-    { dst: 'fd00::/16', metric: 102, hops: [hop('fd00:9::1', 0)] },
+    { dst: '192.0.2.0/28', metric: 100, source: '198.51.100.1', hops: [hop('203.0.113.5', 1)] },
+    { dst: '192.0.2.0/28', metric: 101, source: '198.51.100.1', hops: [hop('203.0.113.1', 0), hop('203.0.113.5', 1)] },
+    { dst: 'fd00::/16', metric: 102, source: '2001:db8::1', hops: [hop('fd00:9::1', 0)] },
   ]);
   assert.equal(far!.behind!.namespace, inet!.namespace);
 });
@@ -77,6 +80,12 @@ test('names in rules become the ids of what they name', () => {
       outPortGroup: externalGroupId('inet'),
     },
   );
+});
+
+test('the scenario with gateways that Weft comes with is in order', () => {
+  const path = resolve(import.meta.dirname, '../../scenarios/gateway.yaml');
+  const scenario = parseScenario(readFileSync(path, 'utf8'), 'gateway.yaml');
+  assert.ok(prepareChecks(scenario).length > 10);
 });
 
 describe('what is wrong is named by line and field', () => {

@@ -1,0 +1,144 @@
+/** A gateway dies in the middle of conversations, with all its wires: they go on by the others, which knew nothing of them. */
+import { agentRequest } from '../agent-control.ts';
+import { awaitConvergence } from '../convergence.ts';
+import { ipBatch } from '../exec.ts';
+import { setExternalLink, watchLinks, wayBack } from '../gateways.ts';
+import { externalRoute } from '../network/externals.ts';
+import { fabricRoutes, hostRoutes } from '../network/fabric.ts';
+import type { HostPlan } from '../plan.ts';
+import type { ExternalPlan } from '../plan-externals.ts';
+import { killAgent, restartAgent } from '../restart.ts';
+import { startServer, startTalk, type Talk, type TalkReport } from '../talk.ts';
+import { awaitValue, sleep } from '../wait.ts';
+import { ownPort } from './firewall.ts';
+import { type CheckContext, defineKind } from './kind.ts';
+
+/** Conversations over UDP; as many over TCP. */
+const TALKS = 6;
+const INTERVAL_MS = 10;
+
+export const gatewayDies = defineKind({
+  kind: 'gateway-dies',
+  summary:
+    'the gateway by which answers to `as` come back is killed and cut off in the middle of conversations of `from` with `external`: each goes on within `withinMs` by the others, which had no flow of it',
+  fields: ['from', 'external', 'as', 'withinMs'],
+  read: (fields) => ({
+    from: fields.vm('from'),
+    external: fields.external('external'),
+    as: fields.ip('as'),
+    withinMs: fields.integer('withinMs', 10, 60_000, 1000),
+  }),
+
+  async run(context, { from, external, as, withinMs }) {
+    const source = context.vm(from);
+    const outside = context.external(external);
+    const address = context.address(outside, 4);
+    const port = ownPort(context);
+    const back = wayBack(outside, as);
+    const hostAt = (link: number) => context.plan.hosts.find((host) => host.name === outside.links[link]!.host)!;
+    const victim = hostAt(back);
+    const survivors = outside.links.map((_, link) => hostAt(link)).filter((host) => host !== victim);
+    if (survivors.length === 0) {
+      return { ok: false, expected: 'another gateway', seen: '', skipped: 'all links are at one host' };
+    }
+    const server = await startServer(outside, address, port);
+    const watch = await watchLinks(context.lab, outside, `udp dst port ${port}`);
+    const talks: Talk[] = [];
+    try {
+      for (const protocol of ['udp', 'tcp'] as const) {
+        for (let i = 0; i < TALKS; i++) {
+          const options = { intervalMs: INTERVAL_MS, patienceMs: 3000, sourcePort: port + 1 + i };
+          talks.push(await startTalk({ from: source, address, port, protocol, options }));
+        }
+      }
+      await sleep(300);
+      const before = await watch.stop();
+      // Who leaves by the victim has to find another way out as well, the others only another way back.
+      const byVictim = new Set(before.filter(({ link }) => hostAt(link) === victim).map((one) => one.sourcePort)).size;
+      const known = await flowsOf(context, survivors, address, port);
+      await die(context, victim, outside);
+      await sleep(withinMs + 500);
+      const reports: TalkReport[] = [];
+      for (const talk of talks) reports.push(await talk.stop());
+      const after = await flowsOf(context, survivors, address, port);
+      const [udp, tcp] = [reports.slice(0, TALKS), reports.slice(TALKS)];
+      const gaps = udp.map((one) => one.longestGapMs);
+      const lost = udp.reduce((sum, one) => sum + one.sent - one.answered, 0);
+      const whole = tcp.filter((one) => one.error === '' && one.answered === one.sent && one.sent > 0).length;
+      const names = survivors.map((host) => host.name).join(', ');
+      return {
+        ok: Math.max(...gaps) <= withinMs && whole === TALKS && known === 0 && after > 0,
+        expected: `${TALKS} conversations by ${names} at most ${withinMs} ms after ${victim.name} died, 0 flows of them there before; ${TALKS} TCP connections whole`,
+        seen: `at most ${Math.max(...gaps)} ms without answers (${gaps.join(', ')}), ${lost} packets lost, ${known} flows before and ${after} after; ${whole} TCP connections whole; ${byVictim} had left by ${victim.name}`,
+      };
+    } finally {
+      for (const talk of talks) await talk.stop().catch(() => {});
+      await watch.stop();
+      await server.stop();
+      await rise(context, victim, outside);
+    }
+  },
+
+  sabotage(context, { external, as }) {
+    const outside = context.external(external);
+    const first =
+      outside.routes[outside.routes.findIndex(({ hops }) => hops[0]!.device === `link${wayBack(outside, as)}`)]!;
+    const others = outside.routes.filter(({ dst, metric }) => dst === first.dst && metric !== first.metric);
+    const batch = (commands: readonly string[]) => ({
+      do: 'exec' as const,
+      namespace: outside.namespace,
+      argv: ['ip', '-batch', '-'],
+      input: `${commands.join('\n')}\n`,
+    });
+    return {
+      what: `${external} knows one way back to ${first.dst} only`,
+      plant: [batch(others.map(({ dst, metric }) => `route del ${dst} metric ${metric}`))],
+      remove: [batch(others.map(externalRoute))],
+    };
+  },
+});
+
+/** Installed flows at the outside links of these hosts of what comes from the server. */
+async function flowsOf(
+  { plan }: CheckContext,
+  hosts: readonly HostPlan[],
+  address: string,
+  port: number,
+): Promise<number> {
+  let count = 0;
+  for (const host of hosts) {
+    const path = `/flows?limit=100000&address=${address}`;
+    const { flows } = await agentRequest<{ flows: { match: string }[] }>(plan, host, 'GET', path);
+    count += flows.filter(({ match }) => new RegExp(`\\btp_src=${port}\\b`).test(match)).length;
+  }
+  return count;
+}
+
+async function die(context: CheckContext, host: HostPlan, external: ExternalPlan): Promise<void> {
+  const wires = external.links.filter((link) => link.host === host.name);
+  await Promise.all([
+    killAgent(context.lab, host),
+    ...wires.map((link) => setExternalLink(context.lab, link, 'down')),
+    ipBatch(
+      context.plan.fabric,
+      host.links.map((link) => `link set ${link.fabricInterface} down`),
+    ),
+  ]);
+}
+
+async function rise(context: CheckContext, host: HostPlan, external: ExternalPlan): Promise<void> {
+  await ipBatch(context.plan.fabric, [
+    ...host.links.map((link) => `link set ${link.fabricInterface} up`),
+    ...fabricRoutes(host),
+  ]);
+  await ipBatch(host.namespace, hostRoutes(host));
+  for (const link of external.links) if (link.host === host.name) await setExternalLink(context.lab, link, 'up');
+  await ipBatch(external.namespace, external.routes.map(externalRoute));
+  await killAgent(context.lab, host);
+  await restartAgent(context.lab, host);
+  await awaitConvergence(context.api);
+  await awaitValue(`host ${host.name} alive`, 20_000, async () => {
+    const { alive } = await context.api.get<{ alive: boolean }>(`/hosts/${host.id}`);
+    return alive ? true : undefined;
+  });
+}

@@ -1,0 +1,75 @@
+/** Agents that are restarted, however, wherever, one or all: what they translate goes on as it was. */
+import { agentRequest } from '../agent-control.ts';
+import { awaitConvergence } from '../convergence.ts';
+import type { FaultStep } from '../faults/fault.ts';
+import type { HostPlan } from '../plan.ts';
+import { awaitAgentEnd, killAgent, restartAgent } from '../restart.ts';
+import { addressOf, converse, startServer, startTalk } from '../talk.ts';
+import { sleep } from '../wait.ts';
+import { ownPort } from './firewall.ts';
+import { type CheckContext, defineKind } from './kind.ts';
+
+export const natRestart = defineKind({
+  kind: 'nat-restart',
+  summary:
+    "a TCP connection of `from` through source NAT to `external` outlives restarts (kill -9, and in order) of the agents at `from`'s host, at all gateways, and at both at once",
+  fields: ['from', 'external'],
+  read: (fields) => ({ from: fields.vm('from'), external: fields.external('external') }),
+
+  async run(context, { from, external }) {
+    const source = context.vm(from);
+    const outside = context.external(external);
+    const address = context.address(outside, 4);
+    const port = ownPort(context);
+    const near = [context.hostOf(source)];
+    const far = context.plan.hosts.filter((host) => outside.links.some((link) => link.host === host.name));
+    const ends = { "the VM's end": near, 'the gateways': far, both: [...new Set([...near, ...far])] };
+    const server = await startServer(outside, address, port);
+    const found: string[] = [];
+    try {
+      const talk = await startTalk({ from: source, address, port });
+      await sleep(200);
+      for (const [where, hosts] of Object.entries(ends)) {
+        for (const end of [killAgent, stopAgent]) {
+          await Promise.all(hosts.map((host) => end(context.lab, host)));
+          for (const host of hosts) await restartAgent(context.lab, host);
+          await awaitConvergence(context.api);
+          const fresh = await converse({ from: source, address, port });
+          if (fresh.answered !== 1) found.push(`no new connection after a restart of ${where}`);
+        }
+      }
+      await sleep(300);
+      const { seenAs, sent, answered, longestGapMs, error } = await talk.stop();
+      const peers = new Set(server.peers().map(addressOf));
+      const whole = error === '' && answered === sent && sent > 0;
+      if (!whole) found.push(`${answered} of ${sent} messages answered ${error}`);
+      if (peers.size !== 1) found.push(`peers outside: ${[...peers].join(', ')}`);
+      return {
+        ok: found.length === 0,
+        expected: 'every message answered, and new connections, in one name, after each of 6 restarts',
+        seen:
+          found.join('; ') || `${answered} messages answered as ${seenAs}, never more than ${longestGapMs} ms without`,
+      };
+    } finally {
+      await server.stop();
+    }
+  },
+
+  sabotage(context) {
+    const each = (step: (host: HostPlan) => FaultStep) => context.plan.hosts.map(step);
+    return {
+      what: 'when an agent starts, all that it knew of connections and flows is gone',
+      plant: each((host) => {
+        const { beforeStart, bpffs, runDir } = context.plan.paths.host(host.name);
+        const text = `#!/bin/sh\nrm -rf '${bpffs}'/* '${runDir}'/*\n`;
+        return { do: 'write', file: beforeStart, text, mode: 0o700 };
+      }),
+      remove: each((host) => ({ do: 'unlink', file: context.plan.paths.host(host.name).beforeStart })),
+    };
+  },
+});
+
+async function stopAgent(lab: CheckContext['lab'], host: HostPlan): Promise<void> {
+  await agentRequest(lab.plan, host, 'POST', '/stop');
+  await awaitAgentEnd(lab, host);
+}
