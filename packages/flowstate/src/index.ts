@@ -2,6 +2,7 @@ export * from './audience.ts';
 export * from './block-table.ts';
 export * from './digest.ts';
 export * from './errors.ts';
+export * from './exchange/index.ts';
 export { regionBytes, type TableOptions } from './memory.ts';
 export * from './nat-pool.ts';
 export * from './peer-keys.ts';

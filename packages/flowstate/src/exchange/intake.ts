@@ -1,0 +1,112 @@
+import { ConnectionRecord, R_EPOCH, R_VERSION, RECORD_WORDS } from '../record.ts';
+import { APPLY_JOINED, APPLY_SAME, REFUSED_FENCED, REFUSED_STALE } from '../table.ts';
+import type { WireHeader } from '../wire/header.ts';
+import { RecordReader } from '../wire/records.ts';
+import type { Core } from './core.ts';
+import type { Peer } from './peer.ts';
+
+/** Unasked: a change, or a repair. */
+export const FROM_STATE = 0;
+/** Of the synchronisation that this host asked for. */
+export const FROM_SYNC = 1;
+/** Of an answer to this host's ask. */
+export const FROM_ANSWER = 2;
+
+/**
+ * Takes in the records of peers whose datagrams were accepted. A peer is who it says, but may be wrong, or in wrong hands. What it says of
+ * its own connections is believed. Of connections of other hosts it may say what it has seen, and pass on versions; those stay
+ * aside, so that their owner's digest still shows whether the owner has sent them. Of this host's own connections it may say what it
+ * has seen; versions that this host does not know it may bring back only when asked to, after this host has lost its memory.
+ *
+ * What stays is inherent to hosts that trust each other: a peer can claim a connection with any tuple, a version so high that
+ * nobody supersedes it, or a token of a NAT block so high that the block's records are fenced.
+ */
+export class Intake {
+  readonly reader: RecordReader;
+  private readonly core: Core;
+  private readonly record = new ConnectionRecord();
+
+  constructor(core: Core) {
+    this.core = core;
+    this.reader = new RecordReader(core.table.uuids);
+  }
+
+  /** Opens a datagram with records. What it is about: `reader.about`. Returns WIRE_…. */
+  open(bytes: Uint8Array, header: WireHeader): number {
+    this.core.counters.receivedRecords += header.count;
+    return this.reader.open(bytes, header);
+  }
+
+  /**
+   * Applies the records of the datagram that was opened.
+   * @param source FROM_…
+   * @param about if given, records without this tuple are left out
+   * @returns how many were new, newer or joined; or WIRE_… when a record could not be read: those before it are applied
+   */
+  take(peer: Peer, source: number, about?: Int32Array, aboutAt = 0): number {
+    const { record, reader } = this;
+    let applied = 0;
+    let result: number;
+    while ((result = reader.next(record)) > 0) {
+      if (about !== undefined && !hasTuple(record, about, aboutAt)) {
+        this.core.counters.refusedRecords.unasked++;
+      } else if (this.apply(peer, source)) applied++;
+    }
+    return result < 0 ? result : applied;
+  }
+
+  private apply(peer: Peer, source: number): boolean {
+    const { table, counters, outbox } = this.core;
+    const { record } = this;
+    const own = record.owner === table.self;
+    if (own && this.isUnknown() && !this.mayReturn(source)) {
+      counters.refusedRecords.claimed++;
+      return false;
+    }
+    const aside = !own && (source === FROM_ANSWER || record.owner !== peer.number);
+    const result = table.apply(record, outbox.now, aside);
+    if (result < 0) {
+      if (result === REFUSED_STALE) counters.refusedRecords.stale++;
+      else if (result === REFUSED_FENCED) counters.refusedRecords.fenced++;
+      else counters.refusedRecords.full++;
+      return false;
+    }
+    if (result === APPLY_SAME) return false;
+    if (result === APPLY_JOINED) counters.joined++;
+    else counters.applied++;
+    this.core.onApplied(table.last, result);
+    return true;
+  }
+
+  /** Whether a record of this host's is newer than what the table knows of it. */
+  private isUnknown(): boolean {
+    const { table } = this.core;
+    const { record } = this;
+    const known = table.locate(record.words, 0);
+    if (known < 0) return true;
+    const base = known * RECORD_WORDS;
+    const epoch = table.words[base + R_EPOCH] >>> 0;
+    const version = table.words[base + R_VERSION] >>> 0;
+    if (record.epoch !== epoch) return record.epoch > epoch;
+    if (record.version !== version) return record.version > version;
+    return table.uuids.compare(record.owner, table.owner(known)) > 0;
+  }
+
+  /** What this host made in this life and does not know is over: it has expired, or was removed. */
+  private mayReturn(source: number): boolean {
+    return source === FROM_ANSWER || (source === FROM_SYNC && this.record.epoch !== this.core.table.incarnation);
+  }
+}
+
+/** Whether a tuple is one of a record's two. */
+function hasTuple(record: ConnectionRecord, words: Int32Array, at: number): boolean {
+  const own = record.words;
+  if (own[0] !== words[at]) return false;
+  let forward = true;
+  let back = true;
+  for (let i = 0; i < 9; i++) {
+    forward &&= own[1 + i] === words[at + 1 + i];
+    back &&= own[10 + i] === words[at + 1 + i];
+  }
+  return forward || back;
+}
