@@ -122,7 +122,10 @@ export interface StateView {
    * NAT_EXHAUSTED. Nothing is reserved.
    */
   chooseSource(device: number, target: NatTarget, record: ConnectionRecord): number;
-  /** Whether there are translations that a rule of this filter (its number) began, and that are to finish also without it. */
+  /**
+   * Whether there are connections or translations (with FLAG_KEEP) that a rule of this filter (its number) let begin, and that are to
+   * finish also without it. When that becomes true, flows with the filter's chain tag are to be simulated anew: they did not ask.
+   */
   keeps(filter: number): boolean;
   /** Name of the wait for ports of a target. */
   sourceNeed(device: number, target: NatTarget): string;

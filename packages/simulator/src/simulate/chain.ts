@@ -90,8 +90,7 @@ export const ACTION_POSTPONED = 0;
 /** It must be translated and cannot be: `w.natReason`. */
 export const ACTION_UNTRANSLATED = -1;
 
-/** The filter that is run: what `onChange` of its rules is about; and whether a rule of it has translated the packet. */
-let filter = 0;
+/** Whether a rule of the filter that is run has translated the packet. */
 let hasTranslated = false;
 
 /**
@@ -102,17 +101,18 @@ let hasTranslated = false;
 export function runFilter(w: Walk, chain: number, inPort: number, outPort: number): number {
   if (chain === 0) return ACTION_ACCEPT;
   jumps = 0;
-  filter = chain;
+  w.filter = chain;
+  w.hasKept = false;
   hasTranslated = false;
   beginEvaluation();
   if (w.rec !== null) tellFilter(w, w.rec, chain, inPort, outPort);
   const verdict = run(w, chain, inPort, outPort, 0);
-  if ((verdict === ACTION_DROP || verdict === ACTION_REJECT) && w.track.isKept(w, chain)) {
-    if (w.rec !== null) w.rec.step(STEP_KEPT, chain, 0, 0, w.key);
-    return ACTION_ACCEPT;
-  }
-  if (verdict !== ACTION_CONTINUE && verdict !== ACTION_RETURN && verdict !== ACTION_ACCEPT) return verdict;
+  const stopped = verdict === ACTION_DROP || verdict === ACTION_REJECT;
+  if (!stopped && verdict !== ACTION_CONTINUE && verdict !== ACTION_RETURN && verdict !== ACTION_ACCEPT) return verdict;
   if (!hasTranslated) keepTranslation(w, chain);
+  if (!stopped) return ACTION_ACCEPT;
+  if (!w.hasKept && !w.track.isKept(w, chain)) return verdict;
+  if (w.rec !== null) w.rec.step(STEP_KEPT, chain, 0, 0, w.key);
   return ACTION_ACCEPT;
 }
 
@@ -150,7 +150,7 @@ function run(w: Walk, handle: number, inPort: number, outPort: number, depth: nu
     if (action === ACTION_CONTINUE) continue;
     if (action === ACTION_ACCEPT || action === ACTION_RETURN) {
       w.track.rule = rules[r + 6];
-      if (rules[r + 7] === 1) w.track.keptBy = filter;
+      if (rules[r + 7] === 1) w.track.keptBy = w.filter;
     }
     if (chain.logs !== 0) log(w, chain, rules[r + 6], action);
     if (w.rec !== null) w.rec.step(STEP_CHAIN, handle, action, rules[r + 6], w.key);
@@ -163,7 +163,7 @@ function run(w: Walk, handle: number, inPort: number, outPort: number, depth: nu
 /** Carries out a rule that translates. @returns what follows: ACTION_CONTINUE also when it had nothing to translate */
 function translateBy(w: Walk, { rules, nats }: SimChain, r: number, outPort: number): number {
   w.keep = rules[r + 7] === 1;
-  w.rule = w.keep ? filter : rules[r + 6];
+  w.rule = w.keep ? w.filter : rules[r + 6];
   const done = translate(w, nats[rules[r + 9]], outPort);
   if (done === NAT_NOTHING) return ACTION_CONTINUE;
   hit(w, rules[r + 6], rules[r]);

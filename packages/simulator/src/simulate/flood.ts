@@ -21,6 +21,8 @@ export function flood(w: Walk, b: SimBridge, from: SimPort): void {
   const outer = w.flood;
   w.flood = b.handle;
   const passed = w.passedCount;
+  const { frame } = w;
+  w.save();
   for (let i = 0; i < members.length && !w.isOver; i++) {
     const handle = members[i];
     if (handle === from.handle) continue;
@@ -32,8 +34,11 @@ export function flood(w: Walk, b: SimBridge, from: SimPort): void {
     if (!port.adminUp || (port.vlan !== 0 && port.vlan !== vlan)) continue;
     // A frame for all is no concern of a router, but for the announcements that `suppress.ts` has handed on.
     if (port.peer !== 0 && view.ports[port.peer]?.kind === PORT_ROUTER) continue;
-    if (port.hostId !== '' && port.vlan === 0) leave(w, port);
-    else branch(w, b, port);
+    if (port.hostId !== '' && port.vlan === 0) {
+      leave(w, port);
+      // Its filter may have translated.
+      if (port.outFilter !== 0) w.restore(frame);
+    } else branch(w, b, port, frame);
     w.passedCount = passed;
   }
   w.flood = outer;
@@ -53,8 +58,8 @@ function missing(w: Walk, handle: number): void {
 }
 
 /** Leaves by a port on a copy of the packet: the tag may be popped, other devices may follow. */
-function branch(w: Walk, b: SimBridge, port: SimPort): void {
-  if (!w.save(b.handle)) return;
+function branch(w: Walk, b: SimBridge, port: SimPort, frame: Uint8Array): void {
+  if (!w.branch(b.handle)) return;
   const { ttlDec, inPort, depth, flood: flooding, routerPort, track } = w;
   leave(w, port);
   // A router on a branch asked for more TTL than the flow's action will: then the flow has to name the TTL.
@@ -65,5 +70,5 @@ function branch(w: Walk, b: SimBridge, port: SimPort): void {
   w.flood = flooding;
   w.routerPort = routerPort;
   w.track = track;
-  w.restore();
+  w.restore(frame);
 }

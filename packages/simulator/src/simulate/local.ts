@@ -69,7 +69,7 @@ export function deliver(w: Walk, r: SimRouter, port: SimPort): void {
   w.drop(LOCAL_DELIVERED, r.handle);
 }
 
-/** Sends the request back as a reply; false if not all of it is here. */
+/** Sends the request, as it came to the router, back as a reply; false if not all of it is here. */
 function echo(w: Walk, port: SimPort, v4: boolean): boolean {
   if (!w.headers()) return false;
   const { l3, l4, l3Length } = w.layout;
@@ -79,7 +79,7 @@ function echo(w: Walk, port: SimPort, v4: boolean): boolean {
   macCopy(w.routerKey, K_ETH_SRC, frame, 0);
   macCopy(port.mac, 0, frame, 6);
   setU16(frame, 12, v4 ? ETHERTYPE_IPV4 : 0x86dd);
-  frame.set(frameAs(w, w.key).subarray(l3, l3 + l3Length), ip);
+  frame.set(frameAs(w, w.routerKey).subarray(l3, l3 + l3Length), ip);
   // Swapping the addresses changes no checksum.
   const size = v4 ? 4 : 16;
   const src = ip + (v4 ? 12 : 8);

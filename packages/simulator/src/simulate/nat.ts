@@ -41,7 +41,10 @@ import {
   TUPLE_NONE,
   TUPLE_QUOTE,
   TUPLE_WORDS,
+  tupleKind,
+  tupleMeta,
   tupleOfKey,
+  tupleProtocol,
   wordsToAddress,
 } from '@weft/flowstate';
 import { IPPROTO_ICMP, IPPROTO_ICMPV6, icmpIsError, icmpv6IsError } from '@weft/packet';
@@ -49,7 +52,7 @@ import { masqueradeTarget, type NatTarget, type SimNat } from '../view/nat.ts';
 import { quotes, rewriteQuote } from './rewrite-packet.ts';
 import { STEP_STATE_CREATE, STEP_TRANSLATE } from './steps.ts';
 import { quotedTuple, readTuple } from './track.ts';
-import type { Walk } from './walk.ts';
+import { ERROR_DROP_MS, type Walk } from './walk.ts';
 
 /** The rule says nothing about this packet: evaluation goes on. */
 export const NAT_NOTHING = 0;
@@ -115,6 +118,10 @@ function isError(w: Walk): boolean {
 /** Looks the packet's own connection up; its tuple is in `tuple` then. @returns record << 1 | direction, -1: none, or a NAT_… as -2 - it */
 function find(w: Walk, kind: number): number {
   const device = w.state.number(w.track.device);
+  if (device === 0 && w.track.device !== 0) {
+    w.failFull();
+    return -2 - NAT_FAILED;
+  }
   readTuple(w);
   const what = device === 0 ? TUPLE_ADDRESSES : tupleOfKey(w.key, 0, kind, device, tuple, 0);
   if (what === TUPLE_ADDRESSES) return -2 - NAT_NOTHING;
@@ -135,17 +142,17 @@ function source(w: Walk, targets: readonly NatTarget[]): number {
   const match = find(w, KIND_SNAT);
   if (match < -1) return -2 - match;
   if (match >= 0) return (match & 1) === DIR_FORWARD ? apply(w, KIND_SNAT, match) : NAT_NOTHING;
-  const known = createdAlready(w);
-  if (known !== null) return applyCreated(w, known, true);
+  const known = w.createdAs(tuple);
+  if (known >= 0) return applyCreated(w, known, true);
   const record = w.create(w.rule);
   if (record === null) return NAT_FAILED;
   begin(w, record);
-  const first = stateTag(tuple, 0) % targets.length;
+  const first = spread() % targets.length;
   let waits = false;
   for (let i = 0; i < targets.length; i++) {
     const target = targets[(first + i) % targets.length];
     const chosen = w.state.chooseSource(record.device, target, record);
-    if (chosen === NAT_CHOSEN) return applyCreated(w, record, true);
+    if (chosen === NAT_CHOSEN) return applyCreated(w, w.out.createdCount - 1, true);
     if (chosen !== NAT_NO_BLOCK) continue;
     waits = true;
     w.out.wantedBlocks.push(w.state.sourceNeed(record.device, target));
@@ -155,8 +162,7 @@ function source(w: Walk, targets: readonly NatTarget[]): number {
     w.postpone(w.track.device);
     return NAT_POSTPONED;
   }
-  w.natReason = EXHAUSTED;
-  return NAT_FAILED;
+  return exhausted(w);
 }
 
 /** Translates the destination to one of `targets`, by a hash of the packet's tuple: the same one on every host. */
@@ -164,21 +170,37 @@ function destination(w: Walk, targets: readonly NatTarget[]): number {
   const match = find(w, KIND_DNAT);
   if (match < -1) return -2 - match;
   if (match >= 0) return (match & 1) === DIR_FORWARD ? apply(w, KIND_DNAT, match) : NAT_NOTHING;
-  const known = createdAlready(w);
-  if (known !== null) return applyCreated(w, known, false);
+  const known = w.createdAs(tuple);
+  if (known >= 0) return applyCreated(w, known, false);
   const record = w.create(w.rule);
   if (record === null) return NAT_FAILED;
   begin(w, record);
-  const hash = stateTag(tuple, 0);
+  const hash = spread();
   const first = hash % targets.length;
   for (let i = 0; i < targets.length; i++) {
     const target = targets[(first + i) % targets.length];
     const random = Math.floor(hash / targets.length);
-    if (chooseTarget(w.state.table, target, record, random) === NAT_CHOSEN) return applyCreated(w, record, false);
+    if (chooseTarget(w.state.table, target, record, random) !== NAT_CHOSEN) continue;
+    return applyCreated(w, w.out.createdCount - 1, false);
   }
   w.uncreate();
+  return exhausted(w);
+}
+
+/** Nothing is left to translate to: for the moment, since other connections end. */
+function exhausted(w: Walk): number {
   w.natReason = EXHAUSTED;
+  w.out.shortLived = ERROR_DROP_MS;
   return NAT_FAILED;
+}
+
+/** A hash of `tuple` without the number of the device, which is another one on every host. */
+function spread(): number {
+  const meta = tuple[0];
+  tuple[0] = tupleMeta(tupleKind(meta), 0, tupleProtocol(meta));
+  const hash = stateTag(tuple, 0);
+  tuple[0] = meta;
+  return hash;
 }
 
 function begin(w: Walk, record: ConnectionRecord): void {
@@ -194,10 +216,14 @@ export function keepTranslation(w: Walk, filter: number): void {
   for (const kind of [KIND_SNAT, KIND_DNAT]) {
     const match = find(w, kind);
     if (match < 0 || (match & 1) !== DIR_FORWARD) continue;
-    const record = match >>> 1;
-    if ((w.state.table.flags(record) & FLAG_KEEP) === 0) continue;
-    if (w.state.table.words[record * RECORD_WORDS + R_RULE] === number) apply(w, kind, match);
+    if (isKept(w, match >>> 1, number)) apply(w, kind, match);
   }
+}
+
+/** Whether a rule of the filter with this number began the translation, and it is to finish without it. */
+function isKept({ state }: Walk, record: number, filter: number): boolean {
+  if ((state.table.flags(record) & FLAG_KEEP) === 0) return false;
+  return state.table.words[record * RECORD_WORDS + R_RULE] === filter;
 }
 
 /** Undoes a translation that is known. */
@@ -209,23 +235,11 @@ function back(w: Walk, isSource: boolean): number {
   return apply(w, kind, match);
 }
 
-/** Another branch of the same packet began this connection. */
-function createdAlready(w: Walk): ConnectionRecord | null {
-  const { created, createdCount } = w.out;
-  for (let i = 0; i < createdCount; i++) {
-    const { words } = created[i];
-    let n = 0;
-    while (n < TUPLE_WORDS && words[n] === tuple[n]) n++;
-    if (n === TUPLE_WORDS) return created[i];
-  }
-  return null;
-}
-
-function applyCreated(w: Walk, record: ConnectionRecord, isSource: boolean): number {
-  setEnd(w, isSource, record.words, R_RETURN + (isSource ? 5 : 1), answerPort(record.words, R_RETURN, isSource));
-  if (w.rec !== null) {
-    w.rec.step(STEP_STATE_CREATE, w.track.device, isSource ? KIND_SNAT : KIND_DNAT, w.out.createdCount - 1, w.key);
-  }
+/** Translates as a connection says that this packet begins, on this way or on that of another copy. @param n place in `created` */
+function applyCreated(w: Walk, n: number, isSource: boolean): number {
+  const { words } = w.out.created[n];
+  if (w.rec !== null) w.rec.step(STEP_STATE_CREATE, w.track.device, isSource ? KIND_SNAT : KIND_DNAT, n, w.key);
+  setEnd(w, isSource, words, R_RETURN + (isSource ? 5 : 1), answerPort(words, R_RETURN, isSource));
   return NAT_DONE;
 }
 
@@ -239,6 +253,7 @@ function apply(w: Walk, kind: number, match: number): number {
   const { words } = w.state.table;
   const base = (match >>> 1) * RECORD_WORDS;
   const forward = (match & 1) === DIR_FORWARD;
+  if (forward && isKept(w, match >>> 1, w.state.number(w.filter))) w.hasKept = true;
   const ofSource = kind === KIND_SNAT;
   // Forward, the end that the kind is named after changes; on the way back what stands there as the other end.
   const isSource = ofSource === forward;

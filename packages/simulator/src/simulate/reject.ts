@@ -32,7 +32,8 @@ function atRouter(w: Walk): void {
 function atBridge(w: Walk): void {
   // What the bridge itself sends is nobody's to be told about.
   const port = w.inPort === 0 ? undefined : w.view.ports[w.inPort];
-  const { key } = w;
+  // The sender knows nothing of translations by this bridge.
+  const key = w.track.keyBefore(w);
   if (port === undefined || !answerable(w, key)) return;
   const vlan = port.vlan !== 0 ? port.vlan : w.untagged() ? undefined : w.vlanId();
   const ethSrc = key.slice(K_ETH_DST, K_ETH_DST + 6);

@@ -91,12 +91,13 @@ export function rewriteQuote(w: Walk, source: boolean, address: Uint8Array, at: 
   const delta = rewriteEnd(frame, w.quoted, end, source, address, at, port);
   setU16(frame, l4 + ICMP_CHECKSUM, checksumApply(u16(frame, l4 + ICMP_CHECKSUM), delta));
   w.frame = frame;
-  w.out.frame = frame;
 }
 
 /** Whether source (or destination) of the packet quoted in the ICMP error at hand is this address. */
 export function quotes(w: Walk, source: boolean, address: Uint8Array, at: number): boolean {
   const { l3, l3Length, l4 } = w.layout;
+  // A later fragment of an error quotes nothing.
+  if (l4 === 0) return false;
   const end = Math.min(w.have, l3 + l3Length);
   if (dissectIp(w.frame, l4 + QUOTE, end, w.quoted, true) !== 0) return false;
   const v4 = w.quoted.ethertype === ETHERTYPE_IPV4;

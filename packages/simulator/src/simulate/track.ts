@@ -2,7 +2,17 @@
  * Connection tracking on the device at hand. A connection is known by the packet as it came to the device and by the answer
  * to what left it, so that it is one record whatever rules of the device have translated in between.
  */
-import { F_ETHER_TYPE, F_IP_FRAG, K_ETH_DST, K_ETHER_TYPE, K_IP_DST, K_IP_PROTO, readU16 } from '@weft/flow';
+import {
+  F_ETH_DST,
+  F_ETHER_TYPE,
+  F_IP_FRAG,
+  K_ETH_DST,
+  K_ETHER_TYPE,
+  K_IP_DST,
+  K_IP_PROTO,
+  KEY_SIZE,
+  readU16,
+} from '@weft/flow';
 import {
   DIR_FORWARD,
   FLAG_KEEP,
@@ -37,20 +47,26 @@ export class Track {
   direction = NOT_ASKED;
   /** Known connection whose forward direction the packet goes in, or -1. */
   record = -1;
-  /** The connection begins here if the packet leaves the device. */
-  pending = false;
+  /** A rule has asked, and the connection begins here if the packet leaves the device. */
+  private pending = false;
+  private asked = false;
+  /** Nobody knows the connection, and it is one that can begin. */
+  private begins = false;
   /** Rule that let it pass last, and the filter of the last one whose `onChange` is to let it finish. */
   rule = 0;
   keptBy = 0;
   /** TUPLE_… of the packet as it came, and the tuple: of an ICMP error that of the answers to what it quotes. */
   private entry = NOT_CAPTURED;
   private readonly words = new Int32Array(TUPLE_WORDS);
+  private readonly came = new Uint8Array(KEY_SIZE);
 
   begin(device: number): void {
     this.device = device;
     this.direction = NOT_ASKED;
     this.record = -1;
     this.pending = false;
+    this.asked = false;
+    this.begins = false;
     this.rule = 0;
     this.keptBy = 0;
     this.entry = NOT_CAPTURED;
@@ -59,6 +75,7 @@ export class Track {
   /** Notes what came, before a rule of the device changes it. */
   capture(w: Walk): void {
     if (this.entry !== NOT_CAPTURED) return;
+    for (let i = 0; i < KEY_SIZE; i++) this.came[i] = w.key[i];
     const device = w.state.number(this.device);
     this.entry = device === 0 ? TUPLE_NONE : tupleOfKey(w.key, 0, KIND_CONNTRACK, device, this.words, 0);
     if (this.entry === TUPLE_QUOTE && quotedTuple(w, KIND_CONNTRACK, device, this.words) === TUPLE_NONE) {
@@ -66,12 +83,18 @@ export class Track {
     }
   }
 
+  /** The packet's key as it was before rules of the device translated. */
+  keyBefore(w: Walk): Uint8Array {
+    return this.entry === NOT_CAPTURED ? w.key : this.came;
+  }
+
   /** FORWARD or RETURN; looked up when a rule asks first. */
   ask(w: Walk): number {
-    if (this.direction === NOT_ASKED) {
-      this.direction = this.lookUp(w);
-      if (w.rec !== null) w.rec.step(STEP_DIRECTION, this.device, this.direction, 0, w.key);
-    }
+    if (this.asked) return this.direction;
+    this.asked = true;
+    if (this.direction === NOT_ASKED) this.direction = this.lookUp(w);
+    this.pending = this.begins;
+    if (w.rec !== null) w.rec.step(STEP_DIRECTION, this.device, this.direction, 0, w.key);
     return this.direction;
   }
 
@@ -81,10 +104,13 @@ export class Track {
     this.capture(w);
     readTuple(w);
     const { entry, words } = this;
-    if (entry === TUPLE_NONE) return FORWARD;
+    if (entry === TUPLE_NONE) {
+      if (this.device !== 0 && w.state.number(this.device) === 0) w.failFull();
+      return FORWARD;
+    }
     const match = w.lookUpState(words, 0);
     if (match < 0) {
-      this.pending = (entry === TUPLE_PORTS || entry === TUPLE_ADDRESSES) && !isForGroup(w);
+      this.begins = (entry === TUPLE_PORTS || entry === TUPLE_ADDRESSES) && !isForGroup(w);
       return FORWARD;
     }
     if (entry === TUPLE_QUOTE || (match & 1) !== DIR_FORWARD) return RETURN;
@@ -97,6 +123,8 @@ export class Track {
     if (!this.pending) return;
     this.pending = false;
     const { words } = this;
+    // It has been here before, and comes again from elsewhere.
+    if (w.createdAs(words) >= 0) return;
     const record = w.create(this.keptBy !== 0 ? this.keptBy : this.rule);
     if (record === null) return;
     record.begin(words, 0);
@@ -109,8 +137,11 @@ export class Track {
 
   /** Whether a connection that the filter `chain` once let begin is to finish, although its rules now say otherwise. */
   isKept(w: Walk, chain: number): boolean {
+    const number = w.state.number(chain);
+    // Perhaps no rule asks any more: that one has gone, too.
+    if (this.direction === NOT_ASKED && w.state.keeps(number)) this.direction = this.lookUp(w);
     if (this.record < 0 || (w.state.table.flags(this.record) & FLAG_KEEP) === 0) return false;
-    return w.state.table.words[this.record * RECORD_WORDS + R_RULE] === w.state.number(chain);
+    return w.state.table.words[this.record * RECORD_WORDS + R_RULE] === number;
   }
 }
 
@@ -118,7 +149,9 @@ const left = new Int32Array(TUPLE_WORDS);
 const answer = new Int32Array(TUPLE_WORDS);
 
 /** An answer to a multicast or broadcast packet does not come from its destination. */
-function isForGroup({ key }: Walk): boolean {
+function isForGroup(w: Walk): boolean {
+  const { key } = w;
+  w.read(F_ETH_DST);
   if ((key[K_ETH_DST] & 1) !== 0) return true;
   return readU16(key, K_ETHER_TYPE) === 0x86dd ? key[K_IP_DST] === 0xff : key[K_IP_DST + 12] >= 224;
 }

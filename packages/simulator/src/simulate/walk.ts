@@ -8,6 +8,8 @@ import {
   F_IN_PORT,
   F_PAYLOAD,
   type FrameLayout,
+  K_IP_DST,
+  K_IP_SRC,
   K_VLAN,
   KEY_SIZE,
   newFrameLayout,
@@ -50,6 +52,7 @@ const MAX_BRANCHES = 64;
 const NO_EGRESS_PORT = DROP_REASONS.indexOf('no_egress_port');
 const DEVICE_LIMIT = DROP_REASONS.indexOf('device_limit');
 const CAP_CONNECTIONS = DROP_REASONS.indexOf('cap_connections');
+const REWRITE_FAILED = DROP_REASONS.indexOf('rewrite_failed');
 
 /** Own tags of things by handle, computed once. */
 class OwnTags {
@@ -86,7 +89,9 @@ export class Walk {
   ttlDec = 0;
   /** The key as the packet came. */
   original: Uint8Array = this.key;
+  /** The frame: as it came, or with the packet translated that it quotes. */
   frame: Uint8Array;
+  private frameAsCame: Uint8Array;
   length = 0;
   readonly layout: FrameLayout = newFrameLayout();
   now = 0;
@@ -109,10 +114,14 @@ export class Walk {
   origin = 0;
   /** Connection of the packet on the device at hand. */
   track: Track;
-  /** What lets a translation begin: the rule being carried out, or with `keep` its filter; and why it could not be carried out. */
+  /** The filter being run; what lets a translation begin: the rule being carried out, or with `keep` its filter. */
+  filter = 0;
   rule = 0;
   keep = false;
+  /** Why a translation could not be carried out. */
   natReason = 0;
+  /** The filter at hand has translated the packet as a rule of it once began to that said that it is to finish. */
+  hasKept = false;
   /** Where the headers of a packet quoted in an ICMP error stand. */
   readonly quoted = new Layers();
 
@@ -125,6 +134,7 @@ export class Walk {
   private readonly routerTags = new OwnTags(TAG_ROUTER);
   private readonly chainTags = new OwnTags(TAG_CHAIN);
   private readonly saved: Uint8Array;
+  private readonly savedRouterKeys: Uint8Array;
   private readonly scratch = new Uint8Array(KEY_SIZE);
   private layoutValid = false;
   private readonly tagSlots = new Uint32Array(TAG_SLOTS);
@@ -142,9 +152,11 @@ export class Walk {
     this.maxDevices = maxDevices;
     this.rec = recorder;
     this.frame = new Uint8Array(0);
+    this.frameAsCame = this.frame;
     // A device, and a port on either side of it.
     this.passed = new Int32Array((maxDevices + 2) * 3);
     this.saved = new Uint8Array((maxDevices + 2) * KEY_SIZE);
+    this.savedRouterKeys = new Uint8Array((maxDevices + 2) * KEY_SIZE);
   }
 
   begin(key: Uint8Array, frame: Uint8Array, length: number, origin: number, now: number, out: Simulation): void {
@@ -154,6 +166,7 @@ export class Walk {
     this.original = key;
     this.ttlDec = 0;
     this.frame = frame;
+    this.frameAsCame = frame;
     this.length = length;
     this.now = now;
     this.depth = 0;
@@ -315,6 +328,23 @@ export class Walk {
     return out.created[out.createdCount++];
   }
 
+  /** Place in `created` of the connection with this forward tuple, or -1: this packet has begun none such. */
+  createdAs(words: Int32Array): number {
+    const { created, createdCount } = this.out;
+    for (let i = 0; i < createdCount; i++) {
+      const own = created[i].words;
+      let n = 0;
+      while (n < TUPLE_WORDS && words[n] === own[n]) n++;
+      if (n === TUPLE_WORDS) return i;
+    }
+    return -1;
+  }
+
+  /** There is no room for the device at hand: its connections cannot be told. */
+  failFull(): void {
+    this.fail(CAP_CONNECTIONS, this.track.device);
+  }
+
   /** Takes the last one back. */
   uncreate(): void {
     this.out.createdCount--;
@@ -363,20 +393,33 @@ export class Walk {
     return false;
   }
 
-  /** Saves the packet before a branch that may change it; false: too many branches, the packet is dropped. */
-  save(device: number): boolean {
-    if (++this.branches > MAX_BRANCHES) {
-      this.fail(DEVICE_LIMIT, device);
-      return false;
-    }
-    const at = this.depth * KEY_SIZE;
-    for (let i = 0; i < KEY_SIZE; i++) this.saved[at + i] = this.key[i];
-    return true;
+  /** Counts a branch into another device; false: too many, the packet is dropped. */
+  branch(device: number): boolean {
+    if (++this.branches <= MAX_BRANCHES) return true;
+    this.fail(DEVICE_LIMIT, device);
+    return false;
   }
 
-  restore(): void {
+  /** Saves the packet before copies of it are changed: one at a time per device on the path. */
+  save(): void {
     const at = this.depth * KEY_SIZE;
-    for (let i = 0; i < KEY_SIZE; i++) this.key[i] = this.saved[at + i];
+    for (let i = 0; i < KEY_SIZE; i++) {
+      this.saved[at + i] = this.key[i];
+      this.savedRouterKeys[at + i] = this.routerKey[i];
+    }
+  }
+
+  /** The packet as it was saved at this depth, again and again. @param frame as it was then */
+  restore(frame: Uint8Array): void {
+    const at = this.depth * KEY_SIZE;
+    let translated = false;
+    for (let i = 0; i < KEY_SIZE; i++) {
+      if (i >= K_IP_SRC && i < K_IP_DST + 16 && this.key[i] !== this.saved[at + i]) translated = true;
+      this.key[i] = this.saved[at + i];
+      this.routerKey[i] = this.savedRouterKeys[at + i];
+    }
+    if (translated) this.groupMemo.forget();
+    this.frame = frame;
   }
 
   /** The packet leaves by an exterior port. A second copy by the same port is none. */
@@ -394,6 +437,10 @@ export class Walk {
       this.fail(DEVICE_LIMIT, handle);
       return;
     }
+    if (out.outputCount > 0 && !this.sameFrameAsFirst()) {
+      this.drop(REWRITE_FAILED, handle);
+      return;
+    }
     if (this.rec !== null) this.rec.step(STEP_OUTPUT, handle, this.flood, 0, this.key);
     const n = out.outputCount++;
     out.outputs[n] = handle;
@@ -401,6 +448,7 @@ export class Walk {
     if (n === 0) {
       for (let i = 0; i < KEY_SIZE; i++) out.key[i] = this.key[i];
       out.ttlDec = this.ttlDec;
+      out.frame = this.frame === this.frameAsCame ? null : this.frame;
       return;
     }
     if (!out.divergent && !this.sameAsFirst()) this.diverge(n);
@@ -408,6 +456,16 @@ export class Walk {
       out.outputKeys.set(this.key, n * KEY_SIZE);
       out.outputTtlDec[n] = this.ttlDec;
     }
+  }
+
+  /** Copies of an ICMP error about which the devices on their ways disagree cannot leave as one packet. */
+  private sameFrameAsFirst(): boolean {
+    const first = this.out.frame ?? this.frameAsCame;
+    const { frame } = this;
+    if (frame === first) return true;
+    const { have } = this;
+    for (let i = 0; i < have; i++) if (frame[i] !== first[i]) return false;
+    return true;
   }
 
   private sameAsFirst(): boolean {

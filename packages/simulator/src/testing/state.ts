@@ -2,7 +2,17 @@
  * Connections for tests: the real table and the real pools of ports, on a host of its own. Blocks of ports come when `grant` says
  * so; `commit` does the agent's part after a simulation.
  */
-import { addressToWords, BLOCK_PORTS, ConnectionRecord, FlowStateTable, NAT_NO_BLOCK, SnatPool } from '@weft/flowstate';
+import {
+  addressToWords,
+  BLOCK_PORTS,
+  ConnectionRecord,
+  FLAG_KEEP,
+  FlowStateTable,
+  NAT_NO_BLOCK,
+  R_RULE,
+  RECORD_WORDS,
+  SnatPool,
+} from '@weft/flowstate';
 import type { Simulation, StateView } from '../contract.ts';
 import type { Handles } from '../view/handles.ts';
 import type { NatTarget } from '../view/nat.ts';
@@ -51,8 +61,13 @@ export class TestState implements StateView {
     return pool === undefined ? NAT_NO_BLOCK : pool.pool.choose(record);
   }
 
-  keeps(): boolean {
-    return true;
+  keeps(filter: number): boolean {
+    const { table } = this;
+    for (let record = table.nextRecord(0); record >= 0; record = table.nextRecord(record + 1)) {
+      if (!table.isVisible(record) || (table.flags(record) & FLAG_KEEP) === 0) continue;
+      if (table.words[record * RECORD_WORDS + R_RULE] === filter) return true;
+    }
+    return false;
   }
 
   sourceNeed(device: number, target: NatTarget): string {
