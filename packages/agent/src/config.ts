@@ -1,6 +1,7 @@
 /** The agent's configuration: one JSON file, every field checked, unknown fields refused. */
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { DEFAULT_TIMEOUTS, type Timeouts } from '@weft/flowstate';
 import { AgentError } from './errors.ts';
 
 export interface AgentConfig {
@@ -29,6 +30,8 @@ export interface AgentConfig {
   /** Metrics over TCP on a loopback address; null: on the control socket only. */
   readonly metrics: { readonly host: string; readonly port: number; readonly tokenFile: string } | null;
   readonly limits: AgentLimits;
+  /** Idle times of connections in ms; absent ones have their default (`DEFAULT_TIMEOUTS` of @weft/flowstate). */
+  readonly connectionTimeouts: Partial<Timeouts>;
 }
 
 /** Caps and times. Counts are per host unless said otherwise. */
@@ -37,6 +40,9 @@ export interface AgentLimits {
   readonly maxFlowsPerPort: number;
   readonly maxMacsPerPort: number;
   readonly maxNeighboursPerPort: number;
+  /** Connections that rules asked to remember, those of other hosts included; and how many a port can cause. */
+  readonly maxConnections: number;
+  readonly maxConnectionsPerPort: number;
   /** Packets that wait for data, in all and per port. */
   readonly maxWaiting: number;
   readonly maxWaitingPerPort: number;
@@ -63,6 +69,8 @@ const LIMITS: AgentLimits = {
   maxFlowsPerPort: 131_072,
   maxMacsPerPort: 256,
   maxNeighboursPerPort: 1024,
+  maxConnections: 262_144,
+  maxConnectionsPerPort: 65_536,
   maxWaiting: 1024,
   maxWaitingPerPort: 64,
   waitingMs: 5_000,
@@ -127,12 +135,23 @@ export function parseConfig(raw: unknown, where = 'configuration'): AgentConfig 
     },
     metrics: readMetrics(read.object('metrics'), `${where}: metrics`),
     limits: limits as unknown as AgentLimits,
+    connectionTimeouts: readTimeouts(read.object('connectionTimeouts'), `${where}: connectionTimeouts`),
   };
   log.done();
   ruleLog.done();
   limitsReader.done();
   read.done();
   return config;
+}
+
+function readTimeouts(raw: unknown, where: string): Partial<Timeouts> {
+  const read = new FieldReader(raw, where);
+  const timeouts = Object.entries(DEFAULT_TIMEOUTS).map(([name, ms]) => [
+    name,
+    read.integer(name, ms, 1_000, 2 ** 31 - 1),
+  ]);
+  read.done();
+  return Object.fromEntries(timeouts) as Partial<Timeouts>;
 }
 
 /** An address with a port: `127.0.0.1:9464`, `[::1]:9464`. Others would need TLS. */

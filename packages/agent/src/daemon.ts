@@ -14,11 +14,13 @@ import { hostIdentity, privateDirectory } from './host/host-id.ts';
 import { receivedPerInterface } from './host/interface-counters.ts';
 import { renderMetrics } from './host/metrics.ts';
 import { openMetricsDoor } from './host/metrics-door.ts';
+import { NatBlocks } from './host/nat-blocks.ts';
 import { PacketWorker } from './host/packet-worker.ts';
 import { PublishedState } from './host/published-state.ts';
 import { RuleLogFile } from './host/rule-log-file.ts';
+import { stateIdentity } from './host/state-identity.ts';
 import { AGENT_VERSION } from './version.ts';
-import type { FromWorker, InterfaceReport } from './worker/protocol.ts';
+import type { FromWorker, InterfaceReport, StateIdentity } from './worker/protocol.ts';
 
 /** A running agent. */
 export interface Agent {
@@ -43,10 +45,11 @@ export async function startAgent(config: AgentConfig): Promise<Agent> {
     throw new AgentError('WEFT_AGENT_RUNNING', `${config.stateDir} is in use by another agent`);
   }
   const hostId = hostIdentity(config.stateDir, config.hostId);
+  const identity = stateIdentity(config.stateDir);
   const log = openLog(config, hostId);
   log('agent.start', { name: config.name, encap: config.encap, datapath: config.datapath });
   const nsdb = await connect({ socket: config.store, snapshotDir: join(config.stateDir, 'topology') });
-  return new RunningAgent(config, hostId, log, nsdb).start();
+  return new RunningAgent(config, hostId, identity, log, nsdb).start();
 }
 
 function openLog(config: AgentConfig, hostId: string): Log {
@@ -67,6 +70,7 @@ class RunningAgent implements Agent {
   private readonly worker: PacketWorker;
   private readonly published: PublishedState;
   private readonly ruleLog: RuleLogFile;
+  private readonly natBlocks: NatBlocks;
   private readonly interfaces = new Map<string, string>();
   private subscription!: Subscription;
   private storeUp = false;
@@ -74,7 +78,7 @@ class RunningAgent implements Agent {
   private finish: (error?: Error) => void = () => {};
   private stopping = false;
 
-  constructor(config: AgentConfig, hostId: string, log: Log, nsdb: Nsdb) {
+  constructor(config: AgentConfig, hostId: string, identity: StateIdentity, log: Log, nsdb: Nsdb) {
     this.config = config;
     this.hostId = hostId;
     this.log = log;
@@ -87,7 +91,8 @@ class RunningAgent implements Agent {
       this.fail(new AgentError('WEFT_AGENT_RUNNING', 'a newer agent of this host has taken over')),
     );
     this.ruleLog = new RuleLogFile(config.ruleLog, hostId, log);
-    this.worker = new PacketWorker(config, hostId, (message) => this.fromWorker(message));
+    this.worker = new PacketWorker(config, hostId, identity, (message) => this.fromWorker(message));
+    this.natBlocks = new NatBlocks(() => this.published.hostSession, this.worker, config.connectionTimeouts, log);
   }
 
   async start(): Promise<Agent> {
@@ -100,6 +105,7 @@ class RunningAgent implements Agent {
       },
     });
     await this.worker.started;
+    this.natBlocks.start();
     this.worker.ended.catch((error) => this.fail(error));
     const control = await openControl({
       socket: this.config.controlSocket,
@@ -173,6 +179,15 @@ class RunningAgent implements Agent {
       case 'ruleLog':
         this.ruleLog.write(message.line);
         break;
+      case 'allocate':
+        void this.natBlocks.allocate(message.pool, message.first, message.last, message.count);
+        break;
+      case 'release':
+        void this.natBlocks.release(message.blocks);
+        break;
+      case 'vouch':
+        this.published.hostSession?.vouch(message.hostId);
+        break;
       case 'log':
         this.log(message.event, message.fields);
         break;
@@ -212,6 +227,7 @@ class RunningAgent implements Agent {
     this.stopping = true;
     this.log('agent.stop', { leave });
     this.subscription.close();
+    this.natBlocks.close();
     await this.worker.stop();
     this.ruleLog.close();
     await this.published.close(leave).catch(() => {});

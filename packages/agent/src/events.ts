@@ -150,6 +150,34 @@ export const EVENTS = {
     fields: ['host'],
     text: 'The tunnel to that host is gone: it left the tunnel zone, or there is no route to it any more.',
   },
+  'connections.adopted': {
+    level: 'info',
+    fields: ['adopted', 'expired', 'damaged'],
+    text: 'Connections that an earlier start left were taken over. `expired` had ended meanwhile; `damaged` ones were not whole and are forgotten.',
+  },
+  'peer.state': {
+    level: 'info',
+    fields: ['host', 'event'],
+    text: 'Another host was heard for the first time (`met`), began a new life (`restarted`), is heard again after a silence (`back`), or has sent all connections that this host should know (`synchronised`).',
+    perMinute: 600,
+  },
+  'peer.refused': {
+    level: 'error',
+    fields: ['host', 'error'],
+    text: 'What another host has published as its key is none: no connections are exchanged with it. Restart its agent; remove its `flow-state-key` if that does not help.',
+  },
+  'nat.low': {
+    level: 'warn',
+    fields: ['device', 'addresses', 'idlePorts'],
+    text: 'No more blocks of ports are to be had for a source NAT range, and few ports are idle: new connections will soon be dropped as `nat_exhausted`. Give the rule more addresses.',
+    perMinute: 60,
+  },
+  'nat.refused': {
+    level: 'warn',
+    fields: ['pool', 'error'],
+    text: 'The state database did not give ports for source NAT. It is asked again; connections go on by the ports that are held.',
+    perMinute: 60,
+  },
   'tunnel.path_mtu': {
     level: 'info',
     fields: ['host', 'mtu'],

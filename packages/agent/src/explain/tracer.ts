@@ -30,7 +30,7 @@ import {
 import { AgentError } from '../errors.ts';
 import { type Core, want } from '../worker/core.ts';
 import { FlowWriter } from '../worker/flow-writer.ts';
-import { newOutput, type Output, setDrop, Translator } from '../worker/translate.ts';
+import { newOutput, type Output, reportTcpFlags, setDrop, Translator } from '../worker/translate.ts';
 import { arrivalOf } from './arrival.ts';
 import { buildPacket, type Filled } from './build-packet.ts';
 import { FlowWords } from './flow-words.ts';
@@ -70,8 +70,9 @@ export interface Explained
     Trace,
     'explanation' | 'verdict' | 'reason' | 'summary' | 'destinations' | 'flow' | 'noFlow' | 'generated'
   > {
-  /** Interests and neighbours it waits for. */
+  /** Interests that it waits for; and whether it waits for ports of source NAT, which are on their way. */
   readonly needs: readonly string[];
+  readonly waits: boolean;
 }
 
 export class Tracer {
@@ -96,7 +97,7 @@ export class Tracer {
     this.core = core;
     this.view = view;
     this.revision = revision;
-    this.explainer = new Explainer(view, { host: (id) => this.words.host(id) });
+    this.explainer = new Explainer(view, { host: (id) => this.words.host(id), state: core.connections });
     this.words = new FlowWords(core, (id) => this.explainer.names.of(id));
     const lists = {
       intern: (ports: readonly number[], remotes: ListSpec['remotes']) => {
@@ -164,11 +165,11 @@ export class Tracer {
     }
     const input = { key, frame, length, port: handle, now };
     const explained = this.explain(input, bound.ifindex, this.segmentLength(request, frame, length));
-    if (explained.needs.length > 0 && waitedMs < core.limits.waitingMs) {
+    if ((explained.needs.length > 0 || explained.waits) && waitedMs < core.limits.waitingMs) {
       want(core, explained.needs);
       return null;
     }
-    const { needs: _, ...told } = explained;
+    const { needs: _, waits: __, ...told } = explained;
     return {
       hostId: core.hostId,
       revision: this.revision(),
@@ -252,6 +253,7 @@ export class Tracer {
         noFlow: 'the packet waits',
         generated: [],
         needs: [...sim.needs],
+        waits: sim.wantedBlocks.length > 0,
       };
     }
     const destinations: Destination[] = [];
@@ -261,6 +263,7 @@ export class Tracer {
     else {
       for (let i = 0; i < (sim.divergent ? sim.outputCount : 1); i++) {
         this.translator.translate(sim, sim.divergent ? i : -1, inPort, output);
+        if (!sim.divergent) reportTcpFlags(sim, input.key, output);
         if (output.output === OUT_DROP) reason = DROP_REASONS[output.reason] ?? '';
         else if (!sim.divergent && output.mtu !== 0 && segmentLength > output.mtu) {
           reason = 'too_big';
@@ -276,7 +279,7 @@ export class Tracer {
     const flow = this.flow(sim, input.key, inPort, simulated);
     const noFlow = flow === null ? whyNoFlow(sim) : '';
     const summary = summaryOf(explanation, verdict, reason);
-    return { explanation, verdict, reason, summary, destinations, flow, noFlow, generated, needs: [] };
+    return { explanation, verdict, reason, summary, destinations, flow, noFlow, generated, needs: [], waits: false };
   }
 
   /** The flow of a cacheable simulation whose output was translated last. */

@@ -2,6 +2,7 @@
  * What each rule has matched: packets, bytes, and when last. Rows are found by the rule's handle. Of a rule that nobody has
  * heard of for long the row is given up when there are too many.
  */
+import { ACTIONS } from '@weft/simulator';
 
 /** What one rule has matched. `lastAt`: ms of the agent's steady clock. */
 export interface RuleTotal {
@@ -12,8 +13,6 @@ export interface RuleTotal {
 
 /** Rules counted at most; beyond, a quarter of them goes, those that matched longest ago. */
 const MAX_RULES = 65_536;
-/** Numbers of actions (ACTION_… of the simulator) are below this. */
-export const ACTIONS = 8;
 
 export class RuleTotals {
   /** Matches by what the rule did (ACTION_…). */

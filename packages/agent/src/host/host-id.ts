@@ -1,8 +1,9 @@
 /** The host's identity: a UUID made at the first start and kept in `<stateDir>/host-id`. */
 import { randomUUID } from 'node:crypto';
-import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AgentError } from '../errors.ts';
+import { writeDurably } from './durable-file.ts';
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
@@ -36,12 +37,4 @@ export function hostIdentity(stateDir: string, configured: string | null): strin
   const id = stored ?? configured ?? randomUUID();
   if (stored === null) writeDurably(file, `${id}\n`);
   return id;
-}
-
-function writeDurably(file: string, text: string): void {
-  const fd = openSync(`${file}.new`, 'w', 0o600);
-  writeSync(fd, text);
-  fsyncSync(fd);
-  closeSync(fd);
-  renameSync(`${file}.new`, file);
 }

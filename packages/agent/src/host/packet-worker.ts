@@ -7,7 +7,8 @@ import { AgentError, type AgentErrorCode } from '../errors.ts';
 import type { FlowList, FlowQuery } from '../explain/flow-dump.ts';
 import type { RuleList } from '../explain/rule-report.ts';
 import type { Arrival, ArrivalRequest, PortLink, Trace, TraceRequest } from '../explain/trace.ts';
-import type { FromWorker, Question, ToWorker, WorkerData } from '../worker/protocol.ts';
+import type { NatBlock } from '../worker/connections/nat-pools.ts';
+import type { FromWorker, Question, StateIdentity, ToWorker, WorkerData } from '../worker/protocol.ts';
 
 /** Three semi-spaces of 2 MiB. */
 const YOUNG_MB = 6;
@@ -26,8 +27,8 @@ export class PacketWorker {
   /** Settles when the worker has ended; rejects if that was not asked for. */
   readonly ended: Promise<void>;
 
-  constructor(config: AgentConfig, hostId: string, listener: Listener) {
-    const data: WorkerData = { config, hostId };
+  constructor(config: AgentConfig, hostId: string, identity: StateIdentity, listener: Listener) {
+    const data: WorkerData = { config, hostId, identity };
     this.worker = new Worker(new URL('../worker/worker.ts', import.meta.url), {
       workerData: data,
       // The packet path makes few and short-lived objects: a small nursery costs nothing and keeps the process small.
@@ -67,6 +68,16 @@ export class PacketWorker {
   /** Hands over a batch. Resolves when the worker has applied it to its view. */
   batch(batch: Batch): Promise<void> {
     return this.send((ticket) => ({ type: 'batch', batch, ticket })) as Promise<void>;
+  }
+
+  /** Answer to a request for blocks of NAT ports; null: the store is away. */
+  granted(pool: string, blocks: readonly NatBlock[] | null): void {
+    this.post({ type: 'granted', pool, blocks });
+  }
+
+  /** All blocks of NAT ports that are this host's. */
+  blocks(blocks: readonly NatBlock[]): void {
+    this.post({ type: 'blocks', blocks });
   }
 
   status(): Promise<Record<string, unknown>> {

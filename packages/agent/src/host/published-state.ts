@@ -36,6 +36,11 @@ export class PublishedState {
     return this.session !== null;
   }
 
+  /** The host's session, once there is one. */
+  get hostSession(): HostSession | null {
+    return this.session;
+  }
+
   private async open(): Promise<void> {
     let said = '';
     while (!this.closed) {

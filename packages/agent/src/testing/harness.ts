@@ -3,12 +3,14 @@
  * says so. Time is the test's.
  */
 import type { Datapath } from '@weft/datapath';
+import { FlowStateTable, newHostKeys } from '@weft/flowstate';
 import type { Batch, Change } from '@weft/nsdb';
 import type { World } from '@weft/simulator/testing';
 import type { Link } from '@weft/sys';
 import { parseConfig } from '../config.ts';
 import { eventRow } from '../events.ts';
 import type { RuleLogLine } from '../rule-log.ts';
+import { uuidBytes } from '../worker/connections/numbers.ts';
 import { Engine } from '../worker/engine.ts';
 import type { UnderlayPath, UnderlayView } from '../worker/underlay.ts';
 import { MemoryDatapath, type MemoryState } from './memory-datapath.ts';
@@ -51,6 +53,8 @@ export class Harness<D extends Datapath = MemoryDatapath> {
   private revision = 0;
   private readonly subscribed = new Set<string>();
   private readonly lastSent = new Map<string, string>();
+  private readonly blocks = new Map<string, number>();
+  private readonly granted: (() => void)[] = [];
 
   /** `publish`: whether what the engine learns reaches the world's tables. */
   constructor(
@@ -75,6 +79,19 @@ export class Harness<D extends Datapath = MemoryDatapath> {
       hostId: LOCAL_HOST,
       limits: parseConfig({ limits: { maxFlows: state.flows.capacity, ...options.limits } }).limits,
       clock: () => this.now,
+      connections: {
+        table: new FlowStateTable({
+          self: uuidBytes(LOCAL_HOST),
+          incarnation: 1,
+          capacity: 4096,
+          uuids: 4096,
+          blocks: 1024,
+          now: this.now,
+          seed: [1, 2],
+        }),
+        identity: { ...newHostKeys(), incarnation: 1 },
+        offset: 0,
+      },
       ruleStore: { load: () => state.ruleState, save: (bytes) => (state.ruleState = bytes) },
       effects: {
         addInterests: (list) => {
@@ -95,6 +112,20 @@ export class Harness<D extends Datapath = MemoryDatapath> {
         removeEntry: (table, key) => {
           if (publish) world.entry(table, key, null);
         },
+        // The state database gives each host every block that it asks for, in the order of their numbers.
+        allocateBlocks: (pool, first, last, count) => {
+          const taken = this.blocks.get(pool) ?? first;
+          const blocks = Array.from({ length: Math.min(count, last - taken + 1) }, (_, i) => taken + i);
+          this.blocks.set(pool, taken + blocks.length);
+          this.granted.push(() =>
+            this.engine.blocksGranted(
+              pool,
+              blocks.map((index) => ({ pool, index, token: 1 })),
+            ),
+          );
+        },
+        releaseBlocks: () => {},
+        vouch: () => {},
         ruleLog: (line) => {
           this.ruleLog.push(line);
         },
@@ -144,6 +175,7 @@ export class Harness<D extends Datapath = MemoryDatapath> {
 
   turn(): void {
     this.turns++;
+    for (const grant of this.granted.splice(0)) grant();
     this.engine.turn();
   }
 

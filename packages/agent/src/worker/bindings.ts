@@ -4,6 +4,7 @@
  */
 import type { Datapath, PortSpec } from '@weft/datapath';
 import { macParse } from '@weft/packet';
+import { isFilteredPort } from '@weft/simulator';
 import type { Port } from '@weft/topology';
 import type { Effects } from './effects.ts';
 import type { PeerMacView } from './peer-macs.ts';
@@ -204,7 +205,7 @@ export class Bindings {
     for (const { port, ifindex } of this.live.values()) {
       if (port.tunnelKey) wanted.set(port.tunnelKey, [ifindex]);
       const flood = port.bridgeId ? this.floodKeys.get(port.bridgeId) : undefined;
-      if (flood && !port.outboundFilterId && port.adminStateUp) {
+      if (flood && !isFilteredPort(port) && port.adminStateUp) {
         const members = wanted.get(flood);
         if (members) members.push(ifindex);
         else wanted.set(flood, [ifindex]);

@@ -5,6 +5,7 @@ import type { PacketSimulator, VirtualTopologyView } from '@weft/simulator';
 import type { AgentLimits } from '../config.ts';
 import type { RuleCounts } from '../flows/rule-counts.ts';
 import type { Bindings } from './bindings.ts';
+import type { Connections } from './connections/connections.ts';
 import type { Effects } from './effects.ts';
 import type { ExecutionQueue } from './execution-queue.ts';
 import type { Installer } from './installer.ts';
@@ -31,6 +32,7 @@ export interface Core {
   readonly installer: Installer;
   readonly rules: RuleCounts;
   readonly ruleLogger: RuleLogger;
+  readonly connections: Connections;
   readonly translator: Translator;
   readonly waiting: WaitingRoom;
   /** Frames that leave before the flows that they made are installed: most. */

@@ -1,6 +1,7 @@
 /** What the packet worker asks of the main thread, which talks to the state database and writes the log. */
 import type { AgentEvent } from '../events.ts';
 import type { RuleLogLine } from '../rule-log.ts';
+import type { NatBlock } from './connections/nat-pools.ts';
 
 export interface Effects {
   addInterests(interests: readonly string[]): void;
@@ -8,6 +9,11 @@ export interface Effects {
   /** Publishes a state-table entry owned by this host. */
   putEntry(table: string, key: string, value: string): void;
   removeEntry(table: string, key: string): void;
+  /** Asks for blocks of NAT ports; `Engine.blocksGranted` is the answer. */
+  allocateBlocks(pool: string, first: number, last: number, count: number): void;
+  releaseBlocks(blocks: readonly NatBlock[]): void;
+  /** Another host is alive: it was heard over the tunnels. */
+  vouch(hostId: string): void;
   /** No packet of this host can follow a decision older than this revision any more. */
   applied(revision: number): void;
   /** Writes a line of the rule log. */

@@ -6,6 +6,7 @@
  */
 import type { Datapath, Upcall } from '@weft/datapath';
 import { DROP_REASONS, TAG_INGRESS, tag, UPCALL_MISS } from '@weft/flow';
+import type { FlowStateTable } from '@weft/flowstate';
 import type { Batch } from '@weft/nsdb';
 import { Simulator, VirtualTopology } from '@weft/simulator';
 import type { AgentLimits } from '../config.ts';
@@ -17,6 +18,11 @@ import type { Arrival, ArrivalRequest, PortLink, Trace, TraceRequest } from '../
 import { Tracer } from '../explain/tracer.ts';
 import { RuleCounts } from '../flows/rule-counts.ts';
 import { Bindings } from './bindings.ts';
+import { BlockKeeper, type BlockStore } from './connections/block-keeper.ts';
+import { Connections } from './connections/connections.ts';
+import { FlowStates } from './connections/flow-states.ts';
+import type { NatBlock } from './connections/nat-pools.ts';
+import { StateSender } from './connections/state-sender.ts';
 import { type Core, countDrop, newWorkerCounters } from './core.ts';
 import type { Effects } from './effects.ts';
 import { ExecutionQueue } from './execution-queue.ts';
@@ -29,12 +35,13 @@ import { Neighbours } from './neighbours.ts';
 import { Overload } from './overload.ts';
 import { PacketPath } from './packet-path.ts';
 import type { PeerMacView } from './peer-macs.ts';
+import type { StateIdentity } from './protocol.ts';
 import { Revalidator } from './revalidator.ts';
 import { RuleKeeper } from './rule-keeper.ts';
 import { RuleLogger } from './rule-logger.ts';
 import type { RuleStore } from './rule-state.ts';
 import { coreStatus } from './status.ts';
-import { type OwnEntry, TopologyFeed } from './topology-feed.ts';
+import { KEYS_TABLE, type OwnEntry, TopologyFeed } from './topology-feed.ts';
 import { Translator } from './translate.ts';
 import { Tunnels } from './tunnels.ts';
 import type { UnderlayView } from './underlay.ts';
@@ -46,6 +53,8 @@ const BATCH = 256;
 const DRAIN_ROUNDS = 8;
 /** Segments that open connections are short, but for what TCP Fast Open puts into them. */
 const OPENINGS_ARENA = 512 << 10;
+/** Flow-state datagrams of a turn. */
+const STATES_ARENA = 1 << 20;
 const TICK_MS = 50;
 const SWEEP_MS = 1_000;
 const PEER_MAC_MS = 5_000;
@@ -65,6 +74,14 @@ export interface EngineOptions {
   readonly effects: Effects;
   /** Keeps what rules have matched for the next process; absent: it is forgotten. */
   readonly ruleStore?: RuleStore;
+  /** Connections: their table, and what this host is to the others. `offset`: what is added to `clock` to get the table's time. */
+  readonly connections: {
+    readonly table: FlowStateTable;
+    readonly identity: StateIdentity;
+    readonly offset: number;
+    /** Keeps which blocks of NAT ports are held for a start without the store; absent: they are not kept. */
+    readonly blocks?: BlockStore;
+  };
   /** Steady clock in ms. */
   readonly clock: () => number;
   /** The clock of `Upcall.time`, ns; default CLOCK_MONOTONIC. */
@@ -82,6 +99,10 @@ export class Engine {
   private readonly tracer: Tracer;
   private readonly clock: () => number;
   private readonly ruleKeeper: RuleKeeper;
+  private readonly blockKeeper: BlockKeeper;
+  private readonly sendStates: () => void;
+  /** Waits that have ended since packets were looked after last. */
+  private readonly woken: string[] = [];
   private readonly inbox: Batch[] = [];
   private readonly onTaken: (() => void)[] = [];
   /** Entries published since the view took them in. */
@@ -151,8 +172,31 @@ export class Engine {
       limits,
     );
     const rules = new RuleCounts(datapath, this.clock);
-    const installer = new Installer(datapath, macs, lists, rules);
-    const simulator = new Simulator(view);
+    const flowStates = new FlowStates(datapath.options.maxFlows);
+    const installer = new Installer(datapath, macs, lists, rules, flowStates);
+    const states = new ExecutionQueue(datapath, STATES_ARENA);
+    const sender = new StateSender(states);
+    const { table, identity, offset } = options.connections;
+    const connections = new Connections({
+      table,
+      privateKey: identity.privateKey,
+      hostId,
+      view,
+      tunnels,
+      flows: flowStates,
+      effects,
+      invalidate: (tags) => this.revalidator.invalidate(tags),
+      wake: (need) => this.woken.push(need),
+      send: (peer, bytes, length) => sender.send(peer, bytes, length),
+      clockOffset: offset,
+      now: this.clock(),
+    });
+    // What others have to know of a connection leaves before its packets.
+    const sendStates = () => {
+      connections.flush();
+      states.flush();
+    };
+    const simulator = new Simulator(view, { state: connections });
     const neighbours = new Neighbours(
       view,
       {
@@ -183,11 +227,12 @@ export class Engine {
       neighbours,
       installer,
       rules,
+      connections,
       ruleLogger: new RuleLogger(view, limits, (ifindex) => underlay.link(ifindex)?.name ?? '', effects.ruleLog),
       translator: new Translator(view, bindings, tunnels, lists, hostId),
       waiting: new WaitingRoom(limits),
-      queue: new ExecutionQueue(datapath),
-      openings: new ExecutionQueue(datapath, OPENINGS_ARENA),
+      queue: new ExecutionQueue(datapath, undefined, sendStates),
+      openings: new ExecutionQueue(datapath, OPENINGS_ARENA, sendStates),
       counters,
       packets: new Float64Array(datapath.options.maxFlows),
       bytes: new Float64Array(datapath.options.maxFlows),
@@ -201,6 +246,10 @@ export class Engine {
     this.revalidator.adopt(this.clock());
     this.ruleKeeper = new RuleKeeper(this.core, view, options.ruleStore, this.clock);
     this.ruleKeeper.restore();
+    this.blockKeeper = new BlockKeeper(connections.pools, options.connections.blocks, this.clock);
+    this.blockKeeper.restore();
+    this.sendStates = sendStates;
+    options.effects.putEntry(KEYS_TABLE, hostId, Buffer.from(identity.publicKey).toString('base64'));
     this.feed.start();
   }
 
@@ -216,6 +265,7 @@ export class Engine {
     this.takeBatch(now);
     const { datapath, queue, openings, installer } = this.core;
     // What the batch woke is on its way out: it does not wait for the next packet.
+    this.wakeDue(now);
     const woken = queue.size > 0 || openings.size > 0;
     const busy = woken || this.revalidator.pending > 0 || this.inbox.length > 0;
     const timeout = busy ? 0 : Math.max(0, Math.min(TICK_MS, Math.ceil(this.nextTick - now)));
@@ -234,11 +284,29 @@ export class Engine {
     this.tracer.tick(now);
     if (this.revalidator.pending > 0) this.revalidator.run(this.core.limits.revalidateBatch, now);
     if (now >= this.nextTick) this.timers(now);
+    this.wakeDue(now);
     this.takeOwn(now);
     queue.flush();
     installer.flush();
     openings.flush();
+    this.sendStates();
     this.reportApplied();
+  }
+
+  /** Packets whose wait for ports, or for what other hosts know, has ended. */
+  private wakeDue(now: number): void {
+    // What wakes may wait for something else, but ends by the number of its rounds.
+    while (this.woken.length > 0) wake(this.core, this.path, this.woken.splice(0), now);
+  }
+
+  /** Answer to `Effects.allocateBlocks`; null: the store is away. */
+  blocksGranted(pool: string, blocks: readonly NatBlock[] | null): void {
+    this.core.connections.pools.granted(pool, blocks);
+  }
+
+  /** All blocks of NAT ports that the store says are this host's. */
+  blocksHeld(blocks: readonly NatBlock[]): void {
+    this.core.connections.pools.confirm(blocks);
   }
 
   private readonly onUpcall = (upcall: Upcall): void => {
@@ -307,12 +375,15 @@ export class Engine {
     this.nextTick = now + TICK_MS;
     if (this.underlay.drain()) this.revalidator.invalidate(this.feed.reconcile(now));
     core.neighbours.tick(now);
+    core.connections.tick(now);
     sweepWaiting(core, now);
     if (now >= this.nextSweep) {
       this.nextSweep = now + SWEEP_MS;
       sweepFlows(core, now);
       this.ruleKeeper.tick(now);
       core.ruleLogger.tick(now);
+      core.connections.sweep(now);
+      this.blockKeeper.tick(now);
       core.macs.expire(now);
       core.lists.collect();
       this.path.collect(now);
@@ -344,7 +415,9 @@ export class Engine {
 
   /** Nothing is left to do but packets: all batches applied, all flows simulated since. */
   get idle(): boolean {
-    return this.inbox.length === 0 && this.own.length === 0 && this.revalidator.pending === 0;
+    return (
+      this.inbox.length === 0 && this.woken.length === 0 && this.own.length === 0 && this.revalidator.pending === 0
+    );
   }
 
   /** Says what would become of a packet. `done` is called at once, or in a later turn when data has to be fetched. */
@@ -399,8 +472,10 @@ export class Engine {
     this.core.queue.flush();
     this.core.installer.flush();
     this.core.openings.flush();
+    this.sendStates();
     readFlows(this.core, this.clock());
     this.ruleKeeper.save();
+    this.blockKeeper.save(this.clock());
     this.peerMacs.close();
     this.underlay.close();
     this.core.datapath.close();

@@ -21,11 +21,16 @@ export class ExecutionQueue {
   private readonly pool: MutableExecution[] = [];
   private readonly vnetViews: Uint8Array[] = [];
   private batch: MutableExecution[] = [];
+  private readonly before: (() => void) | undefined;
   executed = 0;
 
-  /** @param arenaBytes room for frames; what does not fit is sent before its time */
-  constructor(datapath: Datapath, arenaBytes = 4 << 20) {
+  /**
+   * @param arenaBytes room for frames; what does not fit is sent before its time
+   * @param before called before frames are sent, for what must leave ahead of them
+   */
+  constructor(datapath: Datapath, arenaBytes = 4 << 20, before?: () => void) {
     this.datapath = datapath;
+    this.before = before;
     this.arena = new Uint8Array(arenaBytes);
     const actions = new Uint8Array(MAX * ACTION_SIZE);
     const vnets = new Uint8Array(MAX * VNET);
@@ -66,6 +71,7 @@ export class ExecutionQueue {
 
   flush(): void {
     if (this.batch.length === 0) return;
+    this.before?.();
     const batch = this.batch;
     this.batch = [];
     this.used = 0;

@@ -41,6 +41,7 @@ export class FlowWriter {
    * port's packets go on coming up, within its budget.
    * @param mac entry of the source MAC for the flow to hold, or −1. @param lifetime ms, 0: no limit
    * @param rules list of the rules that the simulation has passed (see `RuleCounts.intern`)
+   * @returns its slot, or -1
    */
   install(
     sim: Simulation,
@@ -51,7 +52,7 @@ export class FlowWriter {
     lifetime: number,
     rules: number,
     now: number,
-  ): void {
+  ): number {
     const { core, masked } = this;
     const { installer } = core;
     const cls = this.compile(sim, output, key, inPort);
@@ -62,17 +63,18 @@ export class FlowWriter {
       slot = full ? -1 : installer.allocate(masked, now, core.packets, core.bytes);
       if (slot < 0) {
         countDrop(core.counters, 'cap_flows');
-        return;
+        return -1;
       }
     }
     writeU32le(this.action, A_COUNTER_SLOT, slot);
     const expires = lifetime > 0 ? now + lifetime : 0;
     installer.write(slot, this.action, key, mac, expires, this.tags(sim, output, inPort), rules);
+    return slot;
   }
 
   /**
    * Brings an installed flow in line with a new simulation of its first packet; writes only what differs. A short-lived flow keeps
-   * the end that it had.
+   * the end that it had. @returns the slot that it has now, or -1
    */
   rewrite(
     slot: number,
@@ -84,7 +86,7 @@ export class FlowWriter {
     lifetime: number,
     rules: number,
     now: number,
-  ): void {
+  ): number {
     const { installer } = this.core;
     const before = installer.expiresAt[slot];
     const expires = lifetime === 0 ? 0 : before > 0 ? before : now + lifetime;
@@ -92,8 +94,7 @@ export class FlowWriter {
     if (cls !== installer.table.keys[(slot + 1) * KEY_SIZE - 1]) {
       // Another mask is another key in the table: the old flow goes, the new one comes with the same flush.
       installer.remove(slot, now);
-      this.install(sim, output, key, inPort, mac, expires > 0 ? expires - now : 0, rules, now);
-      return;
+      return this.install(sim, output, key, inPort, mac, expires > 0 ? expires - now : 0, rules, now);
     }
     writeU32le(this.action, A_COUNTER_SLOT, slot);
     const tags = this.tags(sim, output, inPort);
@@ -102,6 +103,7 @@ export class FlowWriter {
       installer.retag(slot, mac, tags, rules);
       installer.expiresAt[slot] = expires;
     }
+    return slot;
   }
 
   /**

@@ -19,6 +19,7 @@ import {
 import { FlowTable } from '../flows/flow-table.ts';
 import type { RuleCounts } from '../flows/rule-counts.ts';
 import { TagIndex } from '../flows/tag-index.ts';
+import type { FlowStates } from './connections/flow-states.ts';
 import type { LearnedMacs } from './learned-macs.ts';
 import type { ReplicateLists } from './lists.ts';
 
@@ -41,6 +42,7 @@ export class Installer {
   private readonly datapath: Datapath;
   private readonly macs: LearnedMacs;
   private readonly lists: ReplicateLists;
+  private readonly states: FlowStates;
   private readonly putKeys = new Uint8Array(BATCH * KEY_SIZE);
   private readonly putValues = new Uint8Array(BATCH * FLOW_VALUE_SIZE);
   private readonly putSlots = new Int32Array(BATCH);
@@ -56,12 +58,13 @@ export class Installer {
   installed = 0;
   deleted = 0;
 
-  constructor(datapath: Datapath, macs: LearnedMacs, lists: ReplicateLists, rules: RuleCounts) {
+  constructor(datapath: Datapath, macs: LearnedMacs, lists: ReplicateLists, rules: RuleCounts, states: FlowStates) {
     const capacity = datapath.options.maxFlows;
     this.datapath = datapath;
     this.macs = macs;
     this.lists = lists;
     this.rules = rules;
+    this.states = states;
     this.table = new FlowTable(capacity);
     this.tags = new TagIndex(capacity);
     this.createdAt = new Float64Array(capacity);
@@ -170,6 +173,7 @@ export class Installer {
     for (let i = 0; i < this.putCount; i++) if (this.putSlots[i] === slot) this.cancelPut(i--);
     this.countPort(this.table.keys.subarray(at, at + KEY_SIZE), -1);
     this.tags.drop(slot);
+    this.states.drop(slot);
     if (this.macOf[slot] >= 0) this.macs.release(this.macOf[slot], now);
     this.macOf[slot] = -1;
     this.releaseList(slot);

@@ -24,6 +24,8 @@ export function sweepFlows(core: Core, now: number): void {
   readFlows(core, now);
   const idle = core.limits.flowIdleMs;
   installer.table.forEach((slot) => {
+    // What its packets have kept alive.
+    if (installer.activeAt[slot] === now) core.connections.moved(slot, now);
     const overdue = installer.expiresAt[slot] > 0 && now >= installer.expiresAt[slot];
     if (!overdue && now - installer.activeAt[slot] < idle) return;
     core.counters.expired++;

@@ -16,8 +16,13 @@ const layout = newFrameLayout();
  * @param key full flow key of `frame`, as it came up
  */
 export function opensConnection(key: Uint8Array, frame: Uint8Array): boolean {
-  if (key[K_IP_PROTO] !== TCP || key[K_IP_FRAG] !== FRAG_NONE) return false;
-  if (!extractKey(frame, frame.length, 0, 0, scratch, 0, layout)) return false;
+  return (tcpFlagsOf(key, frame) & FIN_SYN_RST) === SYN;
+}
+
+/** Flags of a TCP segment that is no fragment; else 0. @param key full flow key of `frame` */
+export function tcpFlagsOf(key: Uint8Array, frame: Uint8Array): number {
+  if (key[K_IP_PROTO] !== TCP || key[K_IP_FRAG] !== FRAG_NONE) return 0;
+  if (!extractKey(frame, frame.length, 0, 0, scratch, 0, layout)) return 0;
   const { l4 } = layout;
-  return l4 > 0 && l4 + 14 <= frame.length && (frame[l4 + 13] & FIN_SYN_RST) === SYN;
+  return l4 > 0 && l4 + 14 <= frame.length ? frame[l4 + 13] : 0;
 }

@@ -16,7 +16,10 @@ import {
   dropReason,
   extractKey,
   FLOW_VALUE_SIZE,
+  FRAG_NONE,
   K_ETH_SRC,
+  K_IP_FRAG,
+  K_IP_PROTO,
   K_IP_TTL,
   K_VLAN,
   KEY_SIZE,
@@ -27,10 +30,13 @@ import {
   RW_TTL,
   readU16,
   readU32le,
+  UPCALL_FLOW_STATE,
   UPCALL_MISS,
   UPCALL_PATH_MTU,
+  UPCALL_TCP_FLAGS,
 } from '@weft/flow';
-import { macToNumber } from '@weft/packet';
+import { DIR_FORWARD, KIND_CONNTRACK, RECORD_WORDS, tupleKind } from '@weft/flowstate';
+import { IPPROTO_TCP, macToNumber, TCP_ACK, TCP_SYN } from '@weft/packet';
 import {
   GENERATED_ICMP_ERROR,
   newSimulation,
@@ -41,12 +47,13 @@ import {
   VERDICT_POSTPONE,
 } from '@weft/simulator';
 import { NO_RULES } from '../flows/rule-sets.ts';
+import { STATE_HEADERS, stateDatagramLength } from './connections/state-frame.ts';
 import { type Core, countDrop, want } from './core.ts';
 import { FlowWriter } from './flow-writer.ts';
 import { neighbourNeed } from './neighbours.ts';
-import { opensConnection } from './opening-segment.ts';
+import { opensConnection, tcpFlagsOf } from './opening-segment.ts';
 import { RateLimit } from './rate-limit.ts';
-import { newOutput, type Output, setDrop } from './translate.ts';
+import { newOutput, type Output, reportTcpFlags, setDrop } from './translate.ts';
 import { type Parked, parkedCopy } from './waiting-room.ts';
 
 /** Frames that devices send in answer to frames that devices send: an echo reply may meet an unreachable, no more. */
@@ -55,6 +62,8 @@ const MAX_GENERATIONS = 4;
 const MAX_ROUNDS = 32;
 /** Flow that drops because the peer's tunnel is missing: short, since nothing tells us the exact moment it could go. */
 const UNREACHABLE_MS = 1_000;
+/** Flow that drops because of a connection that other hosts may know: one that was asked about may be told of late. */
+const UNKNOWN_MS = 1_000;
 
 /** What simulating an installed flow again says of it. */
 export const FLOW_STANDS = 1;
@@ -65,6 +74,9 @@ export type FlowVerdict = typeof FLOW_STANDS | typeof FLOW_STALE | typeof FLOW_U
 const PEER_UNREACHABLE = dropReason('peer_unreachable');
 const TOO_BIG = dropReason('too_big');
 const REWRITE_FAILED = dropReason('rewrite_failed');
+const FILTERED = dropReason('filtered');
+const REJECTED = dropReason('rejected');
+const CAP_CONNECTIONS = dropReason('cap_connections');
 const NO_VNET = new Uint8Array(10);
 const NO_FRAME = new Uint8Array(0);
 const VLAN_TAG = 4;
@@ -104,15 +116,26 @@ export class PacketPath {
       }
       return;
     }
+    if (u.reason === UPCALL_FLOW_STATE) {
+      const length = stateDatagramLength(u.frame);
+      if (length < 0) countDrop(core.counters, 'malformed');
+      else core.connections.receive(u.frame.subarray(STATE_HEADERS, STATE_HEADERS + length), length, now);
+      return;
+    }
+    if (u.reason === UPCALL_TCP_FLAGS) {
+      const slot = core.installer.table.match(u.key);
+      if (slot >= 0) core.connections.flagsSeen(slot, tcpFlagsOf(u.key, u.frame), now);
+      return;
+    }
     if (u.reason === UPCALL_MISS && this.hit(u.key, u.frame, u.vnetHeader, u.length, u.segmentLength)) return;
-    this.enter(u.key, u.frame, u.vnetHeader, u.length, u.segmentLength, u.reason, u.inPort, 0, now);
+    this.enter(u.key, u.frame, u.vnetHeader, u.length, u.segmentLength, u.reason, u.inPort, 0, false, now);
   }
 
   /** Simulates a waiting packet again. */
   retry(p: Parked, now: number): void {
     if (p.leavingPort !== 0) this.leave(p.frame, p.leavingPort, p.inPort, 0, p.rounds, now);
     else if (p.reason !== UPCALL_MISS || !this.hit(p.key, p.frame, p.vnetHeader, p.length, p.segmentLength)) {
-      this.enter(p.key, p.frame, p.vnetHeader, p.length, p.segmentLength, p.reason, p.inPort, p.rounds, now);
+      this.enter(p.key, p.frame, p.vnetHeader, p.length, p.segmentLength, p.reason, p.inPort, p.rounds, p.asked, now);
     }
   }
 
@@ -149,6 +172,7 @@ export class PacketPath {
     reason: number,
     inPort: number,
     rounds: number,
+    asked: boolean,
     now: number,
   ): void {
     const { core, input } = this;
@@ -166,24 +190,34 @@ export class PacketPath {
     core.counters.simulations++;
     core.simulator.simulate(input, sim);
     const mac = this.learn(sim, key, input.port, now);
+    const park = (): Parked =>
+      parkedCopy({
+        key,
+        frame,
+        vnetHeader,
+        length,
+        segmentLength,
+        reason,
+        leavingPort: 0,
+        inPort,
+        deadline: now + core.limits.waitingMs,
+        asked,
+        rounds: rounds + 1,
+      });
     if (sim.verdict === VERDICT_POSTPONE) {
-      this.postpone(
-        sim,
-        parkedCopy({
-          key,
-          frame,
-          vnetHeader,
-          length,
-          segmentLength,
-          reason,
-          leavingPort: 0,
-          inPort,
-          deadline: now + core.limits.waitingMs,
-          rounds: rounds + 1,
-        }),
-        now,
-      );
+      this.postpone(sim, park(), now);
       return;
+    }
+    if (sim.missedCount + sim.stateCount > 0) {
+      const flags = tcpFlagsOf(key, frame);
+      if (!asked && isDoubtful(sim, flags, key)) {
+        const need = core.connections.ask(sim, input.port, now);
+        if (need !== '') {
+          if (!core.waiting.park({ ...park(), asked: true }, [need])) countDrop(core.counters, 'waiting_room_full');
+          return;
+        }
+      }
+      if (!this.remember(sim, key, flags, now)) return;
     }
     // A packet that comes up for another reason has met its flow, and was counted there.
     if (reason === UPCALL_MISS) {
@@ -198,6 +232,35 @@ export class PacketPath {
     this.sendGenerated(sim, inPort, 0, now);
   }
 
+  /**
+   * Notes that the packet was seen of the connections that it belongs to, and enters those that it begins.
+   * @returns false: there is no room for them, the packet is dropped
+   */
+  private remember(sim: Simulation, key: Uint8Array, flags: number, now: number): boolean {
+    const { core } = this;
+    core.connections.seen(sim, flags, now);
+    if (sim.verdict === VERDICT_FORWARD || sim.generated.length > 0) {
+      if (sim.createdCount > 0 && !core.connections.commit(sim, key, this.input.port, flags, now)) {
+        core.counters.drops[CAP_CONNECTIONS]++;
+        return false;
+      }
+    } else this.endRefused(sim, key, now);
+    return true;
+  }
+
+  /** The rules do not let the opening direction of a connection through any more: it ends, for answers too. */
+  private endRefused(sim: Simulation, key: Uint8Array, now: number): void {
+    if (sim.reason !== FILTERED && sim.reason !== REJECTED) return;
+    // What is refused of a fragment says nothing of whole packets.
+    if (key[K_IP_FRAG] !== FRAG_NONE) return;
+    const { connections } = this.core;
+    for (let i = 0; i < sim.stateCount; i++) {
+      const record = sim.states[i] >>> 1;
+      if ((sim.states[i] & 1) !== DIR_FORWARD || !connections.table.isVisible(record)) continue;
+      if (tupleKind(connections.table.words[record * RECORD_WORDS]) === KIND_CONNTRACK) connections.cut(record, now);
+    }
+  }
+
   private forward(
     sim: Simulation,
     key: Uint8Array,
@@ -210,22 +273,30 @@ export class PacketPath {
     now: number,
   ): void {
     const { core, output } = this;
+    const leaving = sim.frame ?? frame;
     if (sim.divergent) {
       for (let i = 0; i < sim.outputCount; i++) {
         core.translator.translate(sim, i, inPort, output);
         const final = sim.outputKeys.subarray(i * KEY_SIZE, (i + 1) * KEY_SIZE);
-        this.execute(key, final, sim.outputTtlDec[i], frame, vnetHeader, inPort);
+        this.execute(key, final, sim.outputTtlDec[i], leaving, vnetHeader, inPort);
       }
       return;
     }
-    core.translator.translate(sim, -1, inPort, output);
+    this.translate(sim, key, inPort);
     if (output.output === OUT_DROP) core.counters.drops[output.reason]++;
     else if (output.mtu !== 0 && segmentLength > output.mtu) {
       core.counters.drops[TOO_BIG]++;
       core.simulator.tooBig(this.input, sim, output.mtu);
-    } else this.execute(key, sim.key, sim.ttlDec, frame, vnetHeader, inPort);
+    } else this.execute(key, sim.key, sim.ttlDec, leaving, vnetHeader, inPort);
     if (!sim.cacheable) return;
-    this.writer.install(sim, output, key, inPort, mac, lifetimeOf(sim, output), rules, now);
+    const slot = this.writer.install(sim, output, key, inPort, mac, lifetimeOf(sim, output), rules, now);
+    if (slot >= 0) core.connections.attach(slot, sim);
+  }
+
+  /** Where a plain simulation's packet goes from here. */
+  private translate(sim: Simulation, key: Uint8Array, inPort: number): void {
+    this.core.translator.translate(sim, -1, inPort, this.output);
+    reportTcpFlags(sim, key, this.output);
   }
 
   private drop(sim: Simulation, key: Uint8Array, inPort: number, mac: number, rules: number, now: number): void {
@@ -233,7 +304,13 @@ export class PacketPath {
     this.core.counters.drops[sim.reason]++;
     if (!sim.cacheable) return;
     setDrop(output, sim.reason);
-    this.writer.install(sim, output, key, inPort, mac, sim.shortLived, rules, now);
+    const slot = this.writer.install(sim, output, key, inPort, mac, this.dropLifetime(sim), rules, now);
+    if (slot >= 0) this.core.connections.attach(slot, sim);
+  }
+
+  private dropLifetime(sim: Simulation): number {
+    if (sim.missedCount === 0 || !this.core.connections.isShared(this.input.port)) return sim.shortLived;
+    return sim.shortLived === 0 ? UNKNOWN_MS : Math.min(sim.shortLived, UNKNOWN_MS);
   }
 
   /** Sends a frame with the output translated last. */
@@ -294,7 +371,7 @@ export class PacketPath {
     const { core } = this;
     core.counters.postponed++;
     want(core, sim.needs);
-    const needs = [...sim.needs];
+    const needs = [...sim.needs, ...sim.wantedBlocks];
     for (let i = 0; i < sim.wantedNeighbourCount; i++) {
       const { port, ip } = sim.wantedNeighbours[i];
       if (core.neighbours.resolve(port, ip, packet.inPort, now)) needs.push(neighbourNeed(port, ip));
@@ -341,11 +418,19 @@ export class PacketPath {
           leavingPort: port,
           inPort,
           deadline: now + core.limits.waitingMs,
+          asked: true,
           rounds: rounds + 1,
         }),
         now,
       );
       return;
+    }
+    if (sim.missedCount + sim.stateCount > 0) {
+      this.core.connections.seen(sim, 0, now);
+      if (sim.verdict === VERDICT_FORWARD && sim.createdCount > 0 && !core.connections.commit(sim, key, 0, 0, now)) {
+        core.counters.drops[CAP_CONNECTIONS]++;
+        return;
+      }
     }
     core.rules.simulated(sim, countedBytes(key, frame.length), now);
     if (sim.verdict === VERDICT_FORWARD) {
@@ -354,7 +439,7 @@ export class PacketPath {
         core.translator.translate(sim, sim.divergent ? i : -1, 0, this.output);
         const final = sim.divergent ? sim.outputKeys.subarray(i * KEY_SIZE, (i + 1) * KEY_SIZE) : sim.key;
         // The datapath floods nothing back to the port of the action: the answer may be for it.
-        this.execute(key, final, sim.divergent ? sim.outputTtlDec[i] : sim.ttlDec, frame, null, 0);
+        this.execute(key, final, sim.divergent ? sim.outputTtlDec[i] : sim.ttlDec, sim.frame ?? frame, null, 0);
       }
     } else core.counters.drops[sim.reason]++;
     this.sendGenerated(sim, inPort, generation, now);
@@ -387,9 +472,12 @@ export class PacketPath {
       return sim.needs.length > 0 ? FLOW_UNKNOWN : FLOW_STALE;
     }
     if (!sim.cacheable) return FLOW_STALE;
+    // A connection begins with a packet.
+    if (sim.verdict === VERDICT_FORWARD && sim.createdCount > 0) return FLOW_STALE;
+    if (sim.verdict !== VERDICT_FORWARD) this.endRefused(sim, key, now);
     // The source MAC was seen elsewhere since: only a packet can say that it is back here, so the next one has to come up.
     if (sourceMoved(sim, input.port)) return FLOW_STALE;
-    if (sim.verdict === VERDICT_FORWARD) core.translator.translate(sim, -1, inPort, this.output);
+    if (sim.verdict === VERDICT_FORWARD) this.translate(sim, key, inPort);
     else setDrop(this.output, sim.reason);
     const mac = this.holdMac(key, input.port, input.port, now);
     const rules = core.rules.intern(sim);
@@ -397,7 +485,9 @@ export class PacketPath {
     if (sim.ruleLogCount > 0 && core.rules.of(slot) !== rules && !core.rules.isUnknown(slot)) {
       core.ruleLogger.decided(sim, key, inPort, input.port, 'changed', now);
     }
-    this.writer.rewrite(slot, sim, this.output, key, inPort, mac, lifetimeOf(sim, this.output), rules, now);
+    const lifetime = sim.verdict === VERDICT_FORWARD ? lifetimeOf(sim, this.output) : this.dropLifetime(sim);
+    const kept = this.writer.rewrite(slot, sim, this.output, key, inPort, mac, lifetime, rules, now);
+    if (kept >= 0) core.connections.attach(kept, sim);
     core.rules.release(rules);
     return FLOW_STANDS;
   }
@@ -420,6 +510,17 @@ function countedBytes(key: Uint8Array, length: number): number {
 /** How long the flow may live in ms; 0: no limit. */
 function lifetimeOf(sim: Simulation, output: Output): number {
   return output.output === OUT_DROP && output.reason === PEER_UNREACHABLE ? UNREACHABLE_MS : sim.shortLived;
+}
+
+/**
+ * Whether another host may know of a connection that would change what becomes of the packet: it is dropped for want of one, or
+ * takes part in a conversation whose beginning was not seen here. What opens a TCP connection answers nothing.
+ */
+function isDoubtful(sim: Simulation, tcpFlags: number, key: Uint8Array): boolean {
+  if (sim.missedCount === 0) return false;
+  const tcp = key[K_IP_PROTO] === IPPROTO_TCP;
+  if (tcp && (tcpFlags & (TCP_SYN | TCP_ACK)) === TCP_SYN) return false;
+  return sim.verdict === VERDICT_FORWARD ? tcp && sim.createdCount > 0 : true;
 }
 
 /** True if the view has the packet's source MAC anywhere but at the port by which it entered. */

@@ -5,11 +5,22 @@ import type { AgentEvent } from '../events.ts';
 import type { FlowQuery } from '../explain/flow-dump.ts';
 import type { ArrivalRequest, TraceRequest } from '../explain/trace.ts';
 import type { RuleLogLine } from '../rule-log.ts';
+import type { NatBlock } from './connections/nat-pools.ts';
 
 /** What the worker is started with. */
 export interface WorkerData {
   readonly config: AgentConfig;
   readonly hostId: string;
+  readonly identity: StateIdentity;
+}
+
+/** What this host is among those that tell each other of connections. */
+export interface StateIdentity {
+  /** X25519, 32 bytes each. */
+  readonly privateKey: Uint8Array;
+  readonly publicKey: Uint8Array;
+  /** Greater than that of any earlier start. */
+  readonly incarnation: number;
 }
 
 /** What the main thread asks of the worker; each kind has its own answer. */
@@ -25,6 +36,10 @@ export type Question =
 export type ToWorker =
   | { readonly type: 'batch'; readonly batch: Batch; readonly ticket: number }
   | { readonly type: 'ask'; readonly ask: Question; readonly ticket: number }
+  /** Answer to `allocate`; null: the store is away. */
+  | { readonly type: 'granted'; readonly pool: string; readonly blocks: readonly NatBlock[] | null }
+  /** All blocks of NAT ports that the store says are this host's. */
+  | { readonly type: 'blocks'; readonly blocks: readonly NatBlock[] }
   | { readonly type: 'stop' };
 
 /** An interface of this host, as published in the state table `interfaces/<host>`. */
@@ -50,4 +65,13 @@ export type FromWorker =
       readonly fields: Record<string, unknown>;
     }
   | { readonly type: 'ruleLog'; readonly line: RuleLogLine }
+  | {
+      readonly type: 'allocate';
+      readonly pool: string;
+      readonly first: number;
+      readonly last: number;
+      readonly count: number;
+    }
+  | { readonly type: 'release'; readonly blocks: readonly NatBlock[] }
+  | { readonly type: 'vouch'; readonly hostId: string }
   | { readonly type: 'stopped' };

@@ -3,10 +3,15 @@ import { DROP_REASONS } from '@weft/flow';
 import {
   ACTION_ACCEPT,
   ACTION_CONTINUE,
+  ACTION_DNAT,
   ACTION_DROP,
   ACTION_JUMP,
+  ACTION_MASQUERADE,
   ACTION_REJECT,
   ACTION_RETURN,
+  ACTION_REV_DNAT,
+  ACTION_REV_SNAT,
+  ACTION_SNAT,
 } from '@weft/simulator';
 import type { Core } from './core.ts';
 
@@ -18,6 +23,11 @@ const RULE_ACTIONS = [
   ['return', ACTION_RETURN],
   ['jump', ACTION_JUMP],
   ['continue', ACTION_CONTINUE],
+  ['snat', ACTION_SNAT],
+  ['dnat', ACTION_DNAT],
+  ['rev_snat', ACTION_REV_SNAT],
+  ['rev_dnat', ACTION_REV_DNAT],
+  ['masquerade', ACTION_MASQUERADE],
 ] as const;
 
 /** Everything but what only the engine knows of its turns. */
@@ -55,6 +65,7 @@ export function coreStatus(core: Core): Record<string, unknown> {
     expired: core.counters.expired,
     errors: core.counters.errors,
     drops,
+    ...connectionStatus(core),
     ruleMatches: Object.fromEntries(RULE_ACTIONS.map(([name, action]) => [name, byAction[action]])),
     ruleLists: core.rules.sets.size,
     ruleFlowsUncounted: core.rules.sets.refused,
@@ -65,5 +76,21 @@ export function coreStatus(core: Core): Record<string, unknown> {
     upcallsByReason: [...stats.upcalls],
     ports: core.bindings.list(),
     tunnels: core.tunnels.list().map((t) => ({ ...t, local: [...t.local], remote: [...t.remote] })),
+  };
+}
+
+/** Numbers of connections, of the exchange with other hosts, and of ports for source NAT. */
+function connectionStatus({ connections }: Core): Record<string, unknown> {
+  const { table, exchange, pools, counters } = connections;
+  return {
+    connections: table.size - table.tombstones,
+    connectionsMax: table.capacity,
+    connectionsCreated: counters.created,
+    connectionsRefused: counters.refused,
+    connectionsExpired: counters.expired,
+    natBlocks: pools.blocks,
+    natIdlePorts: pools.idlePorts(),
+    natExhausted: pools.exhausted,
+    stateExchange: { ...exchange.counters, unsent: counters.unsent, asked: counters.asked },
   };
 }

@@ -7,6 +7,12 @@ import type { Bridge, Port, TunnelZone, TunnelZoneHost } from '@weft/topology';
 import { type Core, want } from './core.ts';
 import { localPortTag, tunnelTag } from './translate.ts';
 
+/** State table of the public keys by which hosts know each other's flow-state datagrams: key: host id, value: base64. */
+export const KEYS_TABLE = 'flowstate/keys';
+const KEYS_INTEREST = `t/${KEYS_TABLE}`;
+/** What decides who may see a connection. */
+const AUDIENCE = /^(?:o\/Port\/|o\/PortGroup\/|i\/Port\.portGroupIds\/)/;
+
 /** A table entry that this host publishes. */
 export interface OwnEntry {
   readonly table: string;
@@ -40,7 +46,7 @@ export class TopologyFeed {
 
   /** What every agent is subscribed to. */
   start(): void {
-    want(this.core, ['a/TunnelZone', 'a/TunnelZoneHost', this.localPortsInterest]);
+    want(this.core, ['a/TunnelZone', 'a/TunnelZoneHost', this.localPortsInterest, KEYS_INTEREST]);
   }
 
   /** True once this host's own ports are known: before that, nothing adopted may be judged stale. */
@@ -68,10 +74,14 @@ export class TopologyFeed {
       if (change.kind === 'table' && change.interest.startsWith('t/arp/')) {
         for (const { key } of change.upserts) needs.push(...core.neighbours.noteEntry(change.interest, key));
       }
+      if (change.kind === 'table' && change.interest === KEYS_INTEREST) {
+        for (const { key, value } of change.upserts) core.connections.setKey(key, value);
+      }
     }
     const applied = core.view.apply(batch.changes);
     tags.push(...applied.tags);
     want(core, applied.wanted);
+    if (batch.changes.some(({ interest }) => AUDIENCE.test(interest))) core.connections.audiencesChanged();
     // While parts of a changed device are on their way its last whole compilation stays in force: older than this revision.
     this.complete = applied.wanted.length === 0;
     tags.push(...this.reconcile(now));
@@ -186,7 +196,7 @@ export class TopologyFeed {
   /** Gives back interests that nothing consulted since `olderThan`. @returns tags to invalidate. */
   release(olderThan: number): number[] {
     const { core } = this;
-    const kept = new Set(['a/TunnelZone', 'a/TunnelZoneHost', this.localPortsInterest]);
+    const kept = new Set(['a/TunnelZone', 'a/TunnelZoneHost', this.localPortsInterest, KEYS_INTEREST]);
     for (const id of this.localPorts ?? []) kept.add(`o/Port/${id}`);
     for (const id of core.bindings.bridges()) kept.add(`o/Bridge/${id}`);
     for (const interest of this.warm) kept.add(interest);

@@ -5,9 +5,11 @@
 import type { ListSpec } from '@weft/datapath';
 import {
   AF_PEER,
+  AF_REPORT_TCP_FLAGS,
   dropReason,
   K_ETH_DST,
   K_ETHER_TYPE,
+  K_IP_PROTO,
   K_VLAN,
   OUT_DROP,
   OUT_LIST,
@@ -18,8 +20,8 @@ import {
   TAG_HOST,
   tag,
 } from '@weft/flow';
-import { macEquals, macParse } from '@weft/packet';
-import type { SimPort, Simulation, VirtualTopologyView } from '@weft/simulator';
+import { IPPROTO_TCP, macEquals, macParse } from '@weft/packet';
+import { isFiltered, type SimPort, type Simulation, type VirtualTopologyView } from '@weft/simulator';
 import type { Bindings } from './bindings.ts';
 import type { ReplicateLists } from './lists.ts';
 import type { Tunnels } from './tunnels.ts';
@@ -147,7 +149,7 @@ export class Translator {
       const peer = this.tunnels.peer(port.hostId);
       if (peer === 0 || port.tunnelKey === 0) continue;
       const bridge = sim.outputFlood[i];
-      if (bridge === 0 || port.outFilter !== 0 || this.view.floodKey(bridge) === 0) {
+      if (bridge === 0 || isFiltered(port) || this.view.floodKey(bridge) === 0) {
         remotes.push({ peer, key: port.tunnelKey });
         continue;
       }
@@ -168,7 +170,7 @@ export class Translator {
     let n = 0;
     for (const handle of this.view.bridgePorts(bridge) ?? []) {
       const port = this.view.port(handle);
-      if (port?.hostId === host && port.outFilter === 0 && port.adminUp) n++;
+      if (port?.hostId === host && !isFiltered(port) && port.adminUp) n++;
     }
     return n;
   }
@@ -205,6 +207,11 @@ function drop(out: Output, reason: number): void {
 export function setDrop(out: Output, reason: number): void {
   reset(out);
   out.reason = reason;
+}
+
+/** How a TCP connection ends shows in flags that a hit would hide: flows that belong to one have them reported. */
+export function reportTcpFlags(sim: Simulation, key: Uint8Array, out: Output): void {
+  if (sim.stateCount + sim.createdCount > 0 && key[K_IP_PROTO] === IPPROTO_TCP) out.flags |= AF_REPORT_TCP_FLAGS;
 }
 
 function reset(out: Output): void {

@@ -17,6 +17,8 @@ export interface Parked {
   readonly leavingPort: number;
   readonly inPort: number;
   readonly deadline: number;
+  /** Other hosts have been asked about its connection. */
+  readonly asked: boolean;
   /** How often it was put back after waking. */
   readonly rounds: number;
 }

@@ -2,10 +2,14 @@
  * The packet worker's thread. It never returns to an event loop: it blocks in the datapath's poll (epoll_wait) and reads the
  * main thread's messages between turns, so that a packet waits for nothing else.
  */
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { openDatapath } from '@weft/datapath';
+import { monotonicNs } from '@weft/sys';
 import { AgentError } from '../errors.ts';
+import { fileBlockStore } from './connections/block-keeper.ts';
+import { bootId, openStateTable } from './connections/state-memory.ts';
 import type { Effects } from './effects.ts';
 import { Engine } from './engine.ts';
 import { PeerMacs } from './peer-macs.ts';
@@ -13,7 +17,7 @@ import type { FromWorker, InterfaceReport, Question, ToWorker, WorkerData } from
 import { fileRuleStore } from './rule-state.ts';
 import { Underlay } from './underlay.ts';
 
-const { config, hostId } = workerData as WorkerData;
+const { config, hostId, identity } = workerData as WorkerData;
 const port = parentPort as MessagePort;
 const post = (message: FromWorker): void => port.postMessage(message);
 
@@ -22,6 +26,9 @@ const effects: Effects = {
   removeInterests: (remove) => post({ type: 'interests', add: [], remove }),
   putEntry: (table, key, value) => post({ type: 'entry', table, key, value }),
   removeEntry: (table, key) => post({ type: 'entry', table, key, value: null }),
+  allocateBlocks: (pool, first, last, count) => post({ type: 'allocate', pool, first, last, count }),
+  releaseBlocks: (blocks) => post({ type: 'release', blocks }),
+  vouch: (peer) => post({ type: 'vouch', hostId: peer }),
   applied: (revision) => post({ type: 'applied', revision }),
   ruleLog: (line) => post({ type: 'ruleLog', line }),
   log: (event, fields = {}) => post({ type: 'log', event, fields }),
@@ -35,6 +42,21 @@ const datapath = openDatapath(config.datapath, {
   maxFlows: config.limits.maxFlows,
   stateDir: config.datapath === 'ebpf' ? config.bpffs : config.runDir,
 });
+const monotonicMs = (): number => monotonicNs() / 1e6;
+const seed = new Int32Array(new Uint8Array(randomBytes(8)).buffer);
+const memory = openStateTable({
+  file: join(config.runDir, 'connections'),
+  hostId,
+  incarnation: identity.incarnation,
+  capacity: config.limits.maxConnections,
+  portCap: config.limits.maxConnectionsPerPort,
+  timeouts: config.connectionTimeouts,
+  now: monotonicMs(),
+  seed: [seed[0], seed[1]],
+});
+if (memory.table.adoption.adopted + memory.table.adoption.damaged > 0) {
+  effects.log('connections.adopted', { ...memory.table.adoption });
+}
 const engine = new Engine({
   datapath,
   underlay,
@@ -43,6 +65,12 @@ const engine = new Engine({
   limits: config.limits,
   effects,
   ruleStore: fileRuleStore(join(config.runDir, 'rule-counts')),
+  connections: {
+    table: memory.table,
+    identity,
+    offset: monotonicMs() - performance.now(),
+    blocks: fileBlockStore(join(config.runDir, 'nat-blocks'), bootId(), monotonicMs),
+  },
   clock: () => performance.now(),
 });
 
@@ -96,7 +124,9 @@ function readMessages(): boolean {
     if (message.type === 'stop') return false;
     if (message.type === 'batch') {
       engine.enqueue(message.batch, () => post({ type: 'taken', ticket: message.ticket }));
-    } else answer(message.ask, message.ticket);
+    } else if (message.type === 'granted') engine.blocksGranted(message.pool, message.blocks);
+    else if (message.type === 'blocks') engine.blocksHeld(message.blocks);
+    else answer(message.ask, message.ticket);
   }
 }
 
@@ -106,4 +136,5 @@ while (readMessages()) {
   reportInterfaces();
 }
 engine.close();
+memory.close();
 post({ type: 'stopped' });

@@ -1,0 +1,276 @@
+/**
+ * Ports for source NAT: a pool per (device, range), which takes them from the blocks that the state database has given this host. Blocks are
+ * asked for before the last ports are gone; a packet that needs the first one waits. A block goes back when no connection has used it for long.
+ */
+import {
+  addressToWords,
+  BLOCK_PORTS,
+  type ConnectionRecord,
+  type FlowStateTable,
+  NAT_EXHAUSTED,
+  NAT_NO_BLOCK,
+  SnatPool,
+} from '@weft/flowstate';
+import { ipFormat } from '@weft/packet';
+import type { NatTarget } from '@weft/simulator';
+import type { Effects } from '../effects.ts';
+
+/** A block of ports that the state database says is this host's. */
+export interface NatBlock {
+  /** `nat/<device>/<address>` */
+  readonly pool: string;
+  readonly index: number;
+  readonly token: number;
+}
+
+/** Blocks of a first request; doubled when they are gone within a second, up to the most. */
+const FIRST_BLOCKS = 2;
+const MOST_BLOCKS = 64;
+const EAGER_MS = 1_000;
+/** Addresses of a range that are asked for blocks one after the other. */
+const MAX_ADDRESSES = 256;
+/** After a refusal, how long until the next request. */
+const RETRY_MS = 1_000;
+/** A block that no connection has used for so long goes back. */
+const IDLE_MS = 300_000;
+
+interface Pool {
+  readonly device: number;
+  readonly target: NatTarget;
+  readonly need: string;
+  readonly snat: SnatPool;
+  /** Names of its addresses' pools in the state database. */
+  readonly names: readonly string[];
+  /** The address to be asked for blocks next. */
+  hand: number;
+  /** Addresses in a row that had none left. */
+  refused: number;
+  asking: boolean;
+  ask: number;
+  lastAsked: number;
+  nextAsk: number;
+  /** It has been told that no more blocks are to be had. */
+  toldLow: boolean;
+}
+
+interface Held {
+  readonly block: NatBlock;
+  /** Pools that choose from it, with its number in the BlockTable. */
+  readonly numbers: Map<Pool, number>;
+  usedAt: number;
+}
+
+export interface NatPoolsOptions {
+  readonly table: FlowStateTable;
+  readonly effects: Pick<Effects, 'allocateBlocks' | 'releaseBlocks' | 'log'>;
+  /** Packets that wait for this may go on. */
+  readonly wake: (need: string) => void;
+  readonly now: number;
+}
+
+export class NatPools {
+  private readonly options: NatPoolsOptions;
+  private readonly pools = new Map<number, Map<string, Pool>>();
+  private readonly byName = new Map<string, Pool[]>();
+  /** By `pool#index`. */
+  private readonly held = new Map<string, Held>();
+  private readonly words = new Int32Array(4);
+  private now: number;
+  /** Packets for which no port was left. */
+  exhausted = 0;
+
+  constructor(options: NatPoolsOptions) {
+    this.options = options;
+    this.now = options.now;
+  }
+
+  get blocks(): number {
+    return this.held.size;
+  }
+
+  get count(): number {
+    return this.byName.size;
+  }
+
+  /** Ports of held blocks that no live connection uses. */
+  idlePorts(): number {
+    let idle = 0;
+    for (const ranges of this.pools.values()) for (const { snat } of ranges.values()) idle += snat.idlePorts();
+    return idle;
+  }
+
+  /** See `StateView.chooseSource`. */
+  choose(device: number, target: NatTarget, record: ConnectionRecord): number {
+    const pool = this.poolOf(device, target);
+    const result = pool.snat.choose(record);
+    if (pool.snat.wantsBlock) this.ask(pool);
+    if (result === NAT_EXHAUSTED) this.exhausted++;
+    return result === NAT_EXHAUSTED && pool.asking && pool.refused < pool.names.length ? NAT_NO_BLOCK : result;
+  }
+
+  need(device: number, target: NatTarget): string {
+    return this.poolOf(device, target).need;
+  }
+
+  /** What the state database says this host holds, all of it: after a start, and when the session was opened anew. */
+  confirm(blocks: readonly NatBlock[]): void {
+    const names = new Set(blocks.map(nameOf));
+    for (const [name, held] of this.held) if (!names.has(name)) this.lose(name, held);
+    for (const block of blocks) this.hold(block);
+  }
+
+  /** Answer to a request: the blocks, none if there are no more, or null: the state database is away. */
+  granted(name: string, blocks: readonly NatBlock[] | null): void {
+    for (const block of blocks ?? []) this.hold(block);
+    for (const pool of this.byName.get(name) ?? []) {
+      if (!pool.asking) continue;
+      pool.asking = false;
+      if (blocks !== null && blocks.length > 0) {
+        pool.refused = 0;
+        pool.toldLow = false;
+        pool.nextAsk = 0;
+      } else {
+        pool.hand = (pool.hand + 1) % pool.names.length;
+        if (blocks !== null) pool.refused++;
+        if (blocks !== null && pool.refused < pool.names.length) {
+          // Another address of the range may have some.
+          this.ask(pool);
+          continue;
+        }
+        pool.nextAsk = this.now + RETRY_MS;
+        if (blocks !== null && !pool.toldLow) {
+          pool.toldLow = true;
+          this.options.effects.log('nat.low', {
+            addresses: pool.target.key,
+            device: this.options.table.uuids.text(pool.device),
+            idlePorts: pool.snat.idlePorts(),
+          });
+        }
+      }
+      this.options.wake(pool.need);
+    }
+  }
+
+  /** Blocks that were held before, of which it is not known any more whether they still are: no port is chosen from them. */
+  forgetHeld(): void {
+    for (const [name, held] of this.held) this.lose(name, held);
+  }
+
+  /** About once a second: asks again where it was refused, gives back what is not used. */
+  tick(now: number): void {
+    this.now = now;
+    for (const ranges of this.pools.values()) {
+      for (const pool of ranges.values()) if (pool.snat.wantsBlock && pool.lastAsked > 0) this.ask(pool);
+    }
+    const idle: NatBlock[] = [];
+    for (const [name, held] of this.held) {
+      if (this.isUsed(held)) held.usedAt = now;
+      else if (now - held.usedAt > IDLE_MS) {
+        idle.push(held.block);
+        this.lose(name, held);
+      }
+    }
+    if (idle.length > 0) this.options.effects.releaseBlocks(idle);
+  }
+
+  /** All that is held, for the next process. */
+  list(): NatBlock[] {
+    return [...this.held.values()].map(({ block }) => block);
+  }
+
+  private isUsed(held: Held): boolean {
+    const { blocks } = this.options.table;
+    for (const n of held.numbers.values()) if (blocks.liveRecords(n) > 0) return true;
+    return false;
+  }
+
+  private poolOf(device: number, target: NatTarget): Pool {
+    let ranges = this.pools.get(device);
+    if (ranges === undefined) this.pools.set(device, (ranges = new Map()));
+    let pool = ranges.get(target.key);
+    if (pool === undefined) ranges.set(target.key, (pool = this.make(device, target)));
+    return pool;
+  }
+
+  private make(device: number, target: NatTarget): Pool {
+    const { table } = this.options;
+    const id = table.uuids.text(device);
+    const seed = (device * 0x9e3779b1) ^ target.portFrom ^ table.incarnation;
+    const names = addressesOf(target).map((address) => `nat/${id}/${ipFormat(address)}`);
+    // Hosts begin at different addresses, so that they rarely ask for the same.
+    const hand = (seed >>> 8) % names.length;
+    const pool: Pool = {
+      device,
+      target,
+      need: `b/${id}/${target.key}`,
+      snat: new SnatPool(table, { device, ...target }, seed),
+      names,
+      hand,
+      refused: 0,
+      asking: false,
+      ask: FIRST_BLOCKS,
+      lastAsked: Number.NEGATIVE_INFINITY,
+      nextAsk: 0,
+      toldLow: false,
+    };
+    for (const name of names) {
+      const others = this.byName.get(name);
+      if (others) others.push(pool);
+      else this.byName.set(name, [pool]);
+    }
+    for (const held of this.held.values()) if (names.includes(held.block.pool)) this.join(pool, held);
+    return pool;
+  }
+
+  private ask(pool: Pool): void {
+    if (pool.asking || this.now < pool.nextAsk) return;
+    pool.asking = true;
+    pool.ask = this.now - pool.lastAsked < EAGER_MS ? Math.min(MOST_BLOCKS, pool.ask * 2) : FIRST_BLOCKS;
+    pool.lastAsked = this.now;
+    const first = Math.floor(pool.target.portFrom / BLOCK_PORTS);
+    const last = Math.floor(pool.target.portTo / BLOCK_PORTS);
+    this.options.effects.allocateBlocks(pool.names[pool.hand], first, last, pool.ask);
+  }
+
+  private hold(block: NatBlock): void {
+    const name = nameOf(block);
+    const before = this.held.get(name);
+    if (before !== undefined) {
+      if (before.block.token === block.token) return;
+      this.lose(name, before);
+    }
+    const held: Held = { block, numbers: new Map(), usedAt: this.now };
+    this.held.set(name, held);
+    for (const pool of this.byName.get(block.pool) ?? []) this.join(pool, held);
+  }
+
+  private join(pool: Pool, held: Held): void {
+    const { index, token } = held.block;
+    const first = index * BLOCK_PORTS;
+    if (first > pool.target.portTo || first + BLOCK_PORTS <= pool.target.portFrom) return;
+    const at = pool.names.indexOf(held.block.pool);
+    addressToWords(addressesOf(pool.target)[at], 0, this.words, 0);
+    const n = pool.snat.add(this.words, 0, index, token);
+    if (n !== 0) held.numbers.set(pool, n);
+  }
+
+  private lose(name: string, held: Held): void {
+    this.held.delete(name);
+    for (const [pool, n] of held.numbers) pool.snat.drop(n);
+  }
+}
+
+function nameOf({ pool, index }: NatBlock): string {
+  return `${pool}#${index}`;
+}
+
+/** The addresses of a range, the first ones of a large one. */
+function addressesOf({ from, to }: NatTarget): Uint8Array[] {
+  const addresses: Uint8Array[] = [];
+  const address = from.slice();
+  for (;;) {
+    addresses.push(address.slice());
+    if (addresses.length === MAX_ADDRESSES || Buffer.compare(address, to) >= 0) return addresses;
+    for (let i = 15; i >= 0 && ++address[i] === 0; i--);
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * Between the three names of one thing: its UUID, its handle in the view, and its number in the table of connections. Devices and
+ * filters are asked for with each packet, so their numbers are kept (and held); those of ports, rules and hosts are looked up.
+ */
+import type { FlowStateTable } from '@weft/flowstate';
+import type { VirtualTopologyView } from '@weft/simulator';
+
+/** 16 bytes of a UUID in its usual form. */
+export function uuidBytes(id: string, out = new Uint8Array(16)): Uint8Array {
+  for (let i = 0, at = 0; at < 16; i++) {
+    if (id.charCodeAt(i) === 0x2d) continue;
+    out[at++] = Number.parseInt(id.slice(i, i + 2), 16);
+    i++;
+  }
+  return out;
+}
+
+export class Numbers {
+  private readonly table: FlowStateTable;
+  private readonly view: Pick<VirtualTopologyView, 'id' | 'handle'>;
+  private readonly scratch = new Uint8Array(16);
+  /** By handle; 0: not kept. */
+  private kept = new Int32Array(1024);
+
+  constructor(table: FlowStateTable, view: Pick<VirtualTopologyView, 'id' | 'handle'>) {
+    this.table = table;
+    this.view = view;
+  }
+
+  /** Number of a handle, kept from now on; 0: none, or no room. */
+  keep(handle: number): number {
+    if (handle < this.kept.length && this.kept[handle] !== 0) return this.kept[handle];
+    const n = this.of(handle);
+    if (n === 0) return 0;
+    if (handle >= this.kept.length) {
+      const grown = new Int32Array(handle * 2);
+      grown.set(this.kept);
+      this.kept = grown;
+    }
+    this.table.uuids.retain(n);
+    return (this.kept[handle] = n);
+  }
+
+  /** Number of a handle, good until the next `reclaim` unless a record has it. */
+  of(handle: number): number {
+    return handle === 0 ? 0 : this.ofId(this.view.id(handle));
+  }
+
+  ofId(id: string): number {
+    return this.table.uuids.intern(uuidBytes(id, this.scratch));
+  }
+
+  /** Handle in the view of what has this number; 0 for 0. */
+  handle(n: number): number {
+    return n === 0 ? 0 : this.view.handle(this.table.uuids.text(n));
+  }
+
+  /** Forgets what is kept: the devices are not in the view any more. */
+  release(isAlive: (handle: number) => boolean): void {
+    for (let handle = 1; handle < this.kept.length; handle++) {
+      if (this.kept[handle] === 0 || isAlive(handle)) continue;
+      this.table.uuids.release(this.kept[handle]);
+      this.kept[handle] = 0;
+    }
+  }
+}
