@@ -97,6 +97,9 @@ export interface SimPort {
   /** Handles of the filters, 0 if none. */
   readonly inFilter: number;
   readonly outFilter: number;
+  /** Handles of the chains of its port security, 0 if it has none: passed before the filter on the way in, behind it on the way out. */
+  readonly securityIn: number;
+  readonly securityOut: number;
   /** VLAN of the interior side of a VLAN-aware bridge, 0 if none. */
   readonly vlan: number;
   /** Router port: own MAC (6 bytes), else zeros. */
@@ -107,6 +110,11 @@ export interface SimPort {
   readonly prefixes: Uint8Array;
   /** Handles of the port groups that it is in, ascending. */
   readonly groups: Int32Array;
+}
+
+/** Whether what leaves by a port passes a filter of its own: a copy of a flood cannot go to it together with those to others. */
+export function isFiltered(port: Pick<SimPort, 'outFilter' | 'securityOut'>): boolean {
+  return port.outFilter !== 0 || port.securityOut !== 0;
 }
 
 /**

@@ -23,4 +23,5 @@ export {
   ACTIONS,
 } from './view/chain.ts';
 export type { NatTarget } from './view/nat.ts';
+export { isFilteredPort } from './view/port.ts';
 export { VirtualTopology } from './view/topology.ts';

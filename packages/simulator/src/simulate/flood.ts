@@ -1,6 +1,6 @@
 /** A fork: one copy of the frame for every port of the bridge but the one it came by. */
 import { dropReason, F_IP_TTL, TAG_FLOOD, tag } from '@weft/flow';
-import { PORT_ROUTER, type SimPort } from '../contract.ts';
+import { isFiltered, PORT_ROUTER, type SimPort } from '../contract.ts';
 import type { SimBridge } from '../view/devices.ts';
 import { leave, passes } from './port.ts';
 import { STEP_FLOOD } from './steps.ts';
@@ -36,8 +36,8 @@ export function flood(w: Walk, b: SimBridge, from: SimPort): void {
     if (port.peer !== 0 && view.ports[port.peer]?.kind === PORT_ROUTER) continue;
     if (port.hostId !== '' && port.vlan === 0) {
       leave(w, port);
-      // Its filter may have translated.
-      if (port.outFilter !== 0) w.restore(frame);
+      // A filter may have translated.
+      if (isFiltered(port)) w.restore(frame);
     } else branch(w, b, port, frame);
     w.passedCount = passed;
   }

@@ -33,6 +33,7 @@ export function ingress(w: Walk, handle: number): void {
   w.pass(handle);
   w.beginDevice(port.device);
   if (port.kind === PORT_ROUTER) atRouter(w, port);
+  if (!passes(w, port.securityIn, handle, 0, handle, false)) return;
   if (!passes(w, port.inFilter, handle, 0, handle, port.kind === PORT_ROUTER)) return;
   if (port.kind === PORT_ROUTER) router(w, port);
   else if (pushVlan(w, port)) bridge(w, port);
@@ -69,6 +70,7 @@ export function leave(w: Walk, port: SimPort): void {
   w.pass(handle);
   // Filters see the frame as it is inside the device.
   if (!passes(w, port.outFilter, w.inPort, handle, handle, port.kind === PORT_ROUTER)) return;
+  if (!passes(w, port.securityOut, w.inPort, handle, handle, false)) return;
   if (port.vlan !== 0) {
     if (w.vlanId() !== port.vlan) {
       w.drop(VLAN_UNSUPPORTED, handle);

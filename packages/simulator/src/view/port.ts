@@ -1,7 +1,7 @@
 /** Port object → SimPort. */
 import { TAG_PORT_GROUPS, tag } from '@weft/flow';
 import { cidrParse, linkLocalFromMac, macParse, prefixMatches } from '@weft/packet';
-import type { Port } from '@weft/topology';
+import { hasPortSecurity, type Port, securityInChainId, securityOutChainId } from '@weft/topology';
 import { PORT_BRIDGE, PORT_ROUTER, type SimPort } from '../contract.ts';
 import type { Handles } from './handles.ts';
 
@@ -18,6 +18,7 @@ export function compilePort(value: Record<string, unknown>, handles: Handles): S
   if (device === undefined) return undefined;
   const router = port.bridgeId === undefined;
   const mac = router && port.portMac ? macParse(port.portMac) : NO_MAC;
+  const secured = hasPortSecurity(port);
   const own = router ? ownAddresses(port.portSubnet ?? [], mac) : { addresses: NO_BYTES, prefixes: NO_BYTES };
   // A binding wins over a link: the model never has both.
   const bound = port.hostId !== undefined && port.interfaceName !== undefined;
@@ -33,12 +34,19 @@ export function compilePort(value: Record<string, unknown>, handles: Handles): S
     tunnelKey: port.tunnelKey ?? 0,
     inFilter: handles.of(port.inboundFilterId ?? ''),
     outFilter: handles.of(port.outboundFilterId ?? ''),
+    securityIn: secured ? handles.of(securityInChainId(port.id)) : 0,
+    securityOut: secured ? handles.of(securityOutChainId(port.id)) : 0,
     vlan: router ? 0 : (port.vlanId ?? 0),
     mac,
     addresses: own.addresses,
     prefixes: own.prefixes,
     groups: Int32Array.from(port.portGroupIds ?? [], (group) => handles.of(group)).sort(),
   };
+}
+
+/** `isFiltered` of the stored object. */
+export function isFilteredPort(port: Pick<Port, 'outboundFilterId' | 'deviceType' | 'portSecurityEnabled'>): boolean {
+  return port.outboundFilterId !== undefined || hasPortSecurity(port);
 }
 
 /** The configured addresses in their order, then the link-local one that every IPv6 interface has (RFC 4291 §2.1). */
@@ -73,6 +81,8 @@ export function samePort(a: SimPort | undefined, b: SimPort | undefined): boolea
     a.tunnelKey === b.tunnelKey &&
     a.inFilter === b.inFilter &&
     a.outFilter === b.outFilter &&
+    a.securityIn === b.securityIn &&
+    a.securityOut === b.securityOut &&
     a.vlan === b.vlan &&
     sameBytes(a.mac, b.mac) &&
     sameBytes(a.addresses, b.addresses) &&

@@ -189,7 +189,8 @@ export class VirtualTopology implements VirtualTopologyView {
     const kind = compiled.kind === PORT_BRIDGE ? KIND_BRIDGE : KIND_ROUTER;
     this.request(compiled.device, kind, needs);
     const device = kind === KIND_BRIDGE ? this.bridges[compiled.device] : this.routers[compiled.device];
-    for (const chain of [compiled.inFilter, compiled.outFilter, device?.inFilter ?? 0, device?.outFilter ?? 0]) {
+    const { inFilter, outFilter, securityIn, securityOut } = compiled;
+    for (const chain of [inFilter, outFilter, securityIn, securityOut, device?.inFilter ?? 0, device?.outFilter ?? 0]) {
       if (chain !== 0) this.requestChains(chain, needs);
     }
     return needs;
