@@ -28,6 +28,17 @@ export async function restartAgent(lab: Lab, host: HostPlan, timeoutMs = 20_000,
   await awaitPorts(lab, host, timeoutMs, gone);
 }
 
+/** The same for several hosts at once. */
+export async function restartAgents(lab: Lab, hosts: readonly HostPlan[]): Promise<void> {
+  await Promise.all(
+    hosts.map(async (host) => {
+      lab.state.processes.agents[host.name] = await startAgent(lab.plan, host);
+    }),
+  );
+  await saveLab(lab);
+  for (const host of hosts) await awaitPorts(lab, host);
+}
+
 export async function killApi(lab: Lab): Promise<void> {
   if (lab.state.processes.api) await killProcess(lab.state.processes.api);
 }

@@ -3,7 +3,7 @@ import { agentRequest } from '../agent-control.ts';
 import { awaitConvergence } from '../convergence.ts';
 import type { FaultStep } from '../faults/fault.ts';
 import type { HostPlan } from '../plan.ts';
-import { awaitAgentEnd, killAgent, restartAgent } from '../restart.ts';
+import { awaitAgentEnd, killAgent, restartAgents } from '../restart.ts';
 import { addressOf, converse, startServer, startTalk } from '../talk.ts';
 import { sleep } from '../wait.ts';
 import { ownPort } from './firewall.ts';
@@ -32,7 +32,7 @@ export const natRestart = defineKind({
       for (const [where, hosts] of Object.entries(ends)) {
         for (const end of [killAgent, stopAgent]) {
           await Promise.all(hosts.map((host) => end(context.lab, host)));
-          for (const host of hosts) await restartAgent(context.lab, host);
+          await restartAgents(context.lab, hosts);
           await awaitConvergence(context.api);
           const fresh = await converse({ from: source, address, port });
           if (fresh.answered !== 1) found.push(`no new connection after a restart of ${where}`);

@@ -91,6 +91,12 @@ class Tally {
   private longest = 0;
   private readonly seen = new Set<number>();
   private ended = false;
+  /** When it was told to end: silence after that is none. */
+  private told = 0;
+
+  stop(): void {
+    this.told = performance.now();
+  }
 
   connected(): void {
     this.connectMs = performance.now() - this.start;
@@ -110,7 +116,7 @@ class Tally {
     if (this.ended) return;
     this.ended = true;
     const { sent, answered, twice, wrong, seenAs, local, error } = this;
-    const longestGapMs = Math.round(Math.max(this.longest, performance.now() - this.last));
+    const longestGapMs = Math.round(Math.max(this.longest, (this.told || performance.now()) - this.last));
     const connectMs = Math.round(this.connectMs);
     const report: TalkReport = { seenAs, local, connectMs, sent, answered, twice, wrong, longestGapMs, error };
     console.log(JSON.stringify(report));
@@ -127,6 +133,7 @@ function pace(tally: Tally, options: TalkOptions, send: (number: number) => void
   }, options.intervalMs);
   process.on('SIGINT', () => {
     clearInterval(timer);
+    tally.stop();
     // What is on its way may still come.
     setTimeout(() => tally.end(), Math.min(100, options.patienceMs));
   });
