@@ -145,6 +145,43 @@ export function allocationTests(factory: Factory): void {
       )();
     });
 
+    it('a list tells of what was asked for before, and a dead host that comes back never shares with who takes its numbers', async () => {
+      const clock = new TestClock();
+      await on(
+        factory,
+        async ({ nsdb, another }) => {
+          const pool = await newPool(nsdb);
+          const [one, two] = [await newSession(nsdb), await newSession(await another())];
+          let session = one;
+          let [kept, taken] = [0, 0];
+          for (let round = 0; round < 30; round++) {
+            const [given, list] = await Promise.all([session.allocate(pool, upTo(3), 4, COOL), session.allocations()]);
+            assert.deepEqual(sorted(list), sorted(given));
+            await session.close({ leave: true });
+            clock.advance(COOL);
+            const [stolen, back] = await Promise.all([
+              delayed(round % 3, () => two.allocate(pool, upTo(1), 2, COOL)),
+              delayed((round >> 2) % 3, async () => {
+                session = await nsdb.openSession(one.hostId);
+                return session.allocations();
+              }),
+            ]);
+            const rest = await session.allocations();
+            for (const index of indexes(stolen))
+              assert.ok(!indexes(back).includes(index) && !indexes(rest).includes(index), `${index} has two holders`);
+            assert.equal(rest.length + stolen.length, 4);
+            if (stolen.length > 0) taken++;
+            else kept++;
+            await session.release(rest);
+            await two.release(stolen);
+            clock.advance(COOL);
+          }
+          assert.ok(kept + taken === 30 && taken > 0);
+        },
+        { clock },
+      )();
+    });
+
     it('a host prefers what it has released itself over what is free', async () => {
       await on(factory, async ({ nsdb }) => {
         const pool = await newPool(nsdb);
@@ -270,13 +307,16 @@ export function allocationTests(factory: Factory): void {
             first.length = 0;
             for (const pool of pools) first.push(...(await one.allocate(pool, ALL, 1_000, COOL)));
           }
+          await nsdb.transact(async (tx) => {
+            await tx.delete('Router', router);
+            await tx.create('Router', { id: router, name: 'another' });
+          });
+          assert.deepEqual(await nsdb.poolUsage(pools[2]), []);
+          assert.deepEqual(sorted(await one.allocations()), sorted(other), 'not those of the earlier owner');
           await nsdb.transact((tx) => tx.delete('Router', router));
           await refused(one.allocate(pools[0], ALL, 1, COOL), 'WEFT_NOT_FOUND');
-          assert.deepEqual(sorted(await one.allocations()), sorted(other));
-          assert.deepEqual(await nsdb.poolUsage(pools[0]), []);
           await one.release(first);
           await newRouter(nsdb, router);
-          assert.deepEqual(sorted(await one.allocations()), sorted(other), 'not those of the earlier owner');
           for (const pool of pools) {
             const again = await two.allocate(pool, ALL, 1_024, COOL);
             assert.equal(again.length, 1_024);
@@ -381,6 +421,12 @@ async function releaseSurely(session: HostSession, allocations: readonly Allocat
     assert.equal(code, 'WEFT_STORE_AWAY');
     await sleep(2);
   }
+}
+
+/** Runs some turns of the event loop later. */
+async function delayed<R>(turns: number, run: () => Promise<R>): Promise<R> {
+  for (let i = 0; i < turns; i++) await new Promise((resolve) => setImmediate(resolve));
+  return run();
 }
 
 function codeOf(error: unknown): string | undefined {
