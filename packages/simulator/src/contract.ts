@@ -184,6 +184,12 @@ export interface VirtualTopologyView {
   markNeighbourFailed(port: number, ip: Uint8Array): number[];
   clearNeighbourFailed(port: number, ip: Uint8Array): number[];
 
+  /**
+   * Local verdict on a host that is not heard any more, until it is: routes by its ports are taken only when there is no other. Returns the
+   * tags to invalidate.
+   */
+  markHost(host: number, failed: boolean): number[];
+
   /** State table (`arp/…`, `mac/…`: the name that `HostSession.put` takes), key and value under which a learned fact is published. */
   neighbourEntry(learned: LearnedNeighbour): { table: string; key: string; value: string };
   macEntry(learned: LearnedMac): { table: string; key: string; value: string };

@@ -47,15 +47,25 @@ class Net {
     this.behindA = world.put('Bridge', {});
   }
 
-  /** Whether a drop rule of this condition in the bridge's in or out filter drops the frame. */
-  drops(rule: Value, frame: Uint8Array, from: string, direction = 'outboundFilterId'): boolean {
+  /**
+   * Whether a drop rule of this condition in the bridge's in or out filter drops the frame.
+   * @param known a packet from A whose connection the bridge knows
+   */
+  drops(rule: Value, frame: Uint8Array, from: string, direction = 'outboundFilterId', known?: Uint8Array): boolean {
+    const bench = new Workbench(this.world);
+    if (known !== undefined) {
+      const asks = this.world.chain([{ type: 'accept', matchForwardFlow: true }]);
+      this.world.patch('Bridge', this.bridge, { inboundFilterId: asks });
+      assert.equal(bench.state.commit(bench.simulate(known, this.a)).length, 1);
+    }
     const chain = this.world.chain([{ type: 'drop', ...rule }]);
     this.world.patch('Bridge', this.bridge, {
       inboundFilterId: undefined,
       outboundFilterId: undefined,
       [direction]: chain,
     });
-    return new Workbench(this.world).simulate(frame, from).verdict !== VERDICT_FORWARD;
+    bench.sync();
+    return bench.simulate(frame, from).verdict !== VERDICT_FORWARD;
   }
 }
 
@@ -95,6 +105,8 @@ function error(src: string, dst: string): Uint8Array {
 
 /** How one field is shown to match: condition without inversion, frames and the port by which they come. */
 interface Case {
+  /** A packet from A whose connection is known. */
+  known?: Uint8Array;
   rule: (net: Net) => Value;
   hits: (Uint8Array | [Uint8Array, 'b' | 'c'])[];
   misses: (Uint8Array | [Uint8Array, 'b' | 'c'])[];
@@ -102,6 +114,14 @@ interface Case {
 
 const fromB = udp({ ethSrc: MAC_B, ethDst: MAC_A });
 const fromC = udp({ ethSrc: MAC_C });
+const answer = udp({
+  ethSrc: MAC_B,
+  ethDst: MAC_A,
+  src: '10.0.0.2',
+  dst: '10.0.0.1',
+  srcPort: 53,
+  dstPort: 1000,
+});
 const echo = icmpEcho({ ethSrc: MAC_A, ethDst: MAC_B, src: '10.0.0.1', dst: '10.0.0.2', id: 1, seq: 1 });
 
 const CASES: Record<string, Case> = {
@@ -177,6 +197,18 @@ const CASES: Record<string, Case> = {
   tpSrc: { rule: () => ({ tpSrc: { start: 999, end: 1000 } }), hits: [udp(), udp6], misses: [tcp, later, arp, other] },
   tpDst: { rule: () => ({ tpDst: { start: 50, end: 60 } }), hits: [udp(), udp6], misses: [tcp, later, arp, other] },
   fragmentPolicy: { rule: () => ({ fragmentPolicy: 'nonheader' }), hits: [later], misses: [udp(), arp, other] },
+  matchForwardFlow: {
+    known: udp(),
+    rule: () => ({ matchForwardFlow: true }),
+    hits: [udp(), udp({ srcPort: 1001 }), tcp, later, arp, other],
+    misses: [[answer, 'b']],
+  },
+  matchReturnFlow: {
+    known: udp(),
+    rule: () => ({ matchReturnFlow: true }),
+    hits: [[answer, 'b']],
+    misses: [udp(), udp({ srcPort: 1001 }), [fromB, 'b'], tcp, later, arp, other],
+  },
   conjunctionInv: {
     rule: () => ({ nwProto: 17, nwDst: '10.0.0.2/32', conjunctionInv: true }),
     hits: [tcp, udp({ dst: '10.0.0.3' }), arp],
@@ -200,12 +232,12 @@ describe('condition', () => {
   });
 
   for (const field of fields) {
-    const { rule, hits, misses } = CASES[field];
+    const { rule, hits, misses, known } = CASES[field];
     const check = (more: Value, frames: Case['hits'], matches: boolean) => {
       for (const [i, item] of frames.entries()) {
         const [frame, from] = Array.isArray(item) ? item : [item, 'a' as const];
         const net = new Net();
-        assert.equal(net.drops({ ...rule(net), ...more }, frame, net[from]), matches, `packet ${i}`);
+        assert.equal(net.drops({ ...rule(net), ...more }, frame, net[from], undefined, known), matches, `packet ${i}`);
       }
     };
 

@@ -24,12 +24,26 @@ import {
 import { prefixMatches } from '@weft/packet';
 import type { SimRouter } from '../view/devices.ts';
 import { ROUTE_NORMAL, type RouteTable } from '../view/route-table.ts';
-import { ACTIVE_UNKNOWN, ACTIVE_YES } from '../view/topology.ts';
+import { ACTIVE_LOST, ACTIVE_UNKNOWN, ACTIVE_YES } from '../view/topology.ts';
 import { STEP_ROUTE } from './steps.ts';
 import type { Walk } from './walk.ts';
 
+/** Whether ports of hosts that are not heard any more count, because nothing else is left. */
+let lastResort = false;
+
 /** Index of the route in the router's table, or -1: there is none (or the packet was postponed). */
 export function chooseRoute(w: Walk, r: SimRouter, v6: boolean): number {
+  lastResort = false;
+  passedOver = false;
+  const chosen = search(w, r, v6);
+  if (chosen >= 0 || w.isPostponed || !passedOver) return chosen;
+  lastResort = true;
+  return search(w, r, v6);
+}
+/** A route was not taken because its port's host is not heard any more. */
+let passedOver = false;
+
+function search(w: Walk, r: SimRouter, v6: boolean): number {
   const { routes } = r;
   const lengths = v6 ? routes.lengths6 : routes.lengths4;
   w.read(F_IP_DST);
@@ -92,7 +106,9 @@ function usable(w: Walk, handle: number): boolean {
   w.tag(tag(TAG_ACTIVE, handle));
   const active = handle < w.view.active.length ? w.view.active[handle] : ACTIVE_UNKNOWN;
   if (active === ACTIVE_UNKNOWN) w.need(`t/active/${port.id}`, handle);
-  return active === ACTIVE_YES;
+  if (active !== ACTIVE_LOST) return active === ACTIVE_YES;
+  passedOver = true;
+  return lastResort;
 }
 
 /**

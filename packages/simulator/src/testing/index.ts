@@ -1,5 +1,7 @@
 /** For the tests of this package and of others. */
+export * from './edge.ts';
 export * from './generate.ts';
+export * from './leaving.ts';
 export * from './networks.ts';
 export { TestState, uuidBytes } from './state.ts';
 export { Workbench } from './workbench.ts';

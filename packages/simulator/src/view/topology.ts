@@ -63,6 +63,8 @@ export const KIND_CHAIN = 3;
 export const ACTIVE_UNKNOWN = 0;
 const ACTIVE_NO = 1;
 export const ACTIVE_YES = 2;
+/** Active on a host that is not heard any more. */
+export const ACTIVE_LOST = 3;
 
 const NO_LINKS: Links = { macs: [], ips: [] };
 
@@ -79,7 +81,7 @@ export class VirtualTopology implements VirtualTopologyView {
   /** By handle: when a simulation last consulted it. */
   used = new Float64Array(1024).fill(-Infinity);
 
-  /** By port handle: ACTIVE_UNKNOWN (table not cached), ACTIVE_NO or ACTIVE_YES. */
+  /** By port handle: ACTIVE_UNKNOWN (table not cached), ACTIVE_NO, ACTIVE_YES or ACTIVE_LOST. */
   active = new Uint8Array(1024);
 
   readonly raw = new Raw();
@@ -95,6 +97,8 @@ export class VirtualTopology implements VirtualTopologyView {
   private readonly linkedBy = new Map<number, Set<number>>();
   private readonly sources: Sources;
   private readonly audiences: Audiences;
+  /** Handles of hosts that this host does not hear any more. */
+  private readonly failedHosts = new Set<number>();
 
   constructor() {
     this.sources = { raw: this.raw, handles: this.handles, ports: this.ports };
@@ -237,6 +241,20 @@ export class VirtualTopology implements VirtualTopologyView {
 
   clearNeighbourFailed(port: number, ip: Uint8Array): number[] {
     return this.setFailed(port, ip, false);
+  }
+
+  markHost(host: number, failed: boolean): number[] {
+    if (this.failedHosts.has(host) === failed) return [];
+    if (failed) this.failedHosts.add(host);
+    else this.failedHosts.delete(host);
+    const tags: number[] = [];
+    const id = this.handles.id(host);
+    for (const port of this.ports) {
+      if (port === undefined || port.hostId !== id) continue;
+      this.setActive(port.handle);
+      tags.push(tag(TAG_ACTIVE, port.handle));
+    }
+    return tags;
   }
 
   neighbourEntry(learned: LearnedNeighbour): { table: string; key: string; value: string } {
@@ -382,7 +400,8 @@ export class VirtualTopology implements VirtualTopologyView {
       this.active = grown;
     }
     const host = this.activeHost(port);
-    this.active[port] = host === undefined ? ACTIVE_UNKNOWN : host === '' ? ACTIVE_NO : ACTIVE_YES;
+    const lost = host !== undefined && host !== '' && this.failedHosts.has(this.handles.of(host));
+    this.active[port] = host === undefined ? ACTIVE_UNKNOWN : host === '' ? ACTIVE_NO : lost ? ACTIVE_LOST : ACTIVE_YES;
   }
 
   /** Compares what a table is told to become with what is held and passes the differences on. */
