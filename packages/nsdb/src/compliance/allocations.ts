@@ -1,4 +1,8 @@
-/** Numbers that hosts hold: exclusive, with rising tokens, cooling after release and death, gone with their owner. */
+/**
+ * Numbers that hosts hold: exclusive, with rising tokens, cooling after release and death, gone with their owner.
+ *
+ * Longer than other files because it is one list of promises over one small set of helpers.
+ */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
