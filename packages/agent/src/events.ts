@@ -166,6 +166,18 @@ export const EVENTS = {
     fields: ['host', 'error'],
     text: 'What another host has published as its key is none: no connections are exchanged with it. Restart its agent; remove its `flow-state-key` if that does not help.',
   },
+  'peer.lost': {
+    level: 'warn',
+    fields: ['host'],
+    text: 'Neither the agent nor the kernel of another host has been heard for 0.7 s. Routes that lead out by its ports give way to others; where there are none they go on being used.',
+    perMinute: 600,
+  },
+  'peer.found': {
+    level: 'info',
+    fields: ['host'],
+    text: 'The host is heard again.',
+    perMinute: 600,
+  },
   'nat.low': {
     level: 'warn',
     fields: ['device', 'addresses', 'idlePorts'],

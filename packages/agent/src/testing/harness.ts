@@ -76,6 +76,7 @@ export class Harness<D extends Datapath = MemoryDatapath> {
       datapath: this.datapath,
       underlay: options.underlay ?? new FakeUnderlay(),
       peerMacs: NO_PEERS,
+      pinger: { ping: () => {}, poll: () => {}, close: () => {} },
       hostId: LOCAL_HOST,
       limits: parseConfig({ limits: { maxFlows: state.flows.capacity, ...options.limits } }).limits,
       clock: () => this.now,

@@ -30,11 +30,13 @@ import { Installer } from './installer.ts';
 import { Latency, monotonicNs } from './latency.ts';
 import { LearnedMacs } from './learned-macs.ts';
 import { ReplicateLists } from './lists.ts';
+import { Liveness } from './liveness.ts';
 import { readFlows, sweepFlows, sweepWaiting, wake } from './maintenance.ts';
 import { Neighbours } from './neighbours.ts';
 import { Overload } from './overload.ts';
 import { PacketPath } from './packet-path.ts';
 import type { PeerMacView } from './peer-macs.ts';
+import type { Pinger } from './pinger.ts';
 import type { StateIdentity } from './protocol.ts';
 import { Revalidator } from './revalidator.ts';
 import { RuleKeeper } from './rule-keeper.ts';
@@ -69,6 +71,7 @@ export interface EngineOptions {
   readonly datapath: Datapath;
   readonly underlay: UnderlayView;
   readonly peerMacs: PeerMacView;
+  readonly pinger: Pinger;
   readonly hostId: string;
   readonly limits: AgentLimits;
   readonly effects: Effects;
@@ -101,6 +104,8 @@ export class Engine {
   private readonly ruleKeeper: RuleKeeper;
   private readonly blockKeeper: BlockKeeper;
   private readonly sendStates: () => void;
+  private readonly pinger: Pinger;
+  private readonly liveness: Liveness;
   /** Waits that have ended since packets were looked after last. */
   private readonly woken: string[] = [];
   private readonly inbox: Batch[] = [];
@@ -249,6 +254,14 @@ export class Engine {
     this.blockKeeper = new BlockKeeper(connections.pools, options.connections.blocks, this.clock);
     this.blockKeeper.restore();
     this.sendStates = sendStates;
+    this.pinger = options.pinger;
+    this.liveness = new Liveness(
+      tunnels,
+      options.pinger,
+      effects,
+      (host) => connections.lastHeard(host),
+      (host, lost) => this.revalidator.invalidate(view.markHost(view.handle(host), lost)),
+    );
     options.effects.putEntry(KEYS_TABLE, hostId, Buffer.from(identity.publicKey).toString('base64'));
     this.feed.start();
   }
@@ -376,6 +389,7 @@ export class Engine {
     if (this.underlay.drain()) this.revalidator.invalidate(this.feed.reconcile(now));
     core.neighbours.tick(now);
     core.connections.tick(now);
+    this.liveness.tick(now);
     sweepWaiting(core, now);
     if (now >= this.nextSweep) {
       this.nextSweep = now + SWEEP_MS;
@@ -462,6 +476,7 @@ export class Engine {
       ready: this.feed.ready,
       revalidationPending: this.revalidator.pending,
       unverified: this.revalidator.unverified,
+      peersLost: this.liveness.lost,
       firstPacket: this.latency.report(),
       ...coreStatus(this.core),
     };
@@ -476,6 +491,7 @@ export class Engine {
     readFlows(this.core, this.clock());
     this.ruleKeeper.save();
     this.blockKeeper.save(this.clock());
+    this.pinger.close();
     this.peerMacs.close();
     this.underlay.close();
     this.core.datapath.close();

@@ -13,6 +13,7 @@ import { bootId, openStateTable } from './connections/state-memory.ts';
 import type { Effects } from './effects.ts';
 import { Engine } from './engine.ts';
 import { PeerMacs } from './peer-macs.ts';
+import { IcmpPinger } from './pinger.ts';
 import type { FromWorker, InterfaceReport, Question, ToWorker, WorkerData } from './protocol.ts';
 import { fileRuleStore } from './rule-state.ts';
 import { Underlay } from './underlay.ts';
@@ -61,6 +62,7 @@ const engine = new Engine({
   datapath,
   underlay,
   peerMacs: new PeerMacs(underlay),
+  pinger: new IcmpPinger(),
   hostId,
   limits: config.limits,
   effects,

@@ -24,6 +24,7 @@ import {
 } from '@weft/flowstate';
 import type { NatTarget, Simulation, StateView, VirtualTopologyView } from '@weft/simulator';
 import type { Effects } from '../effects.ts';
+import { HEARTBEAT_MS } from '../liveness.ts';
 import type { Tunnels } from '../tunnels.ts';
 import type { FlowStates } from './flow-states.ts';
 import { NatPools } from './nat-pools.ts';
@@ -110,6 +111,7 @@ export class Connections implements StateView {
       onApplied: (record, result) => this.applied(record, result),
       onAnswered: (ask) => wake(askNeed(ask)),
       onPeer: (peer, event) => effects.log('peer.state', { host: this.hostOf(peer), event }),
+      settings: { heartbeat: HEARTBEAT_MS },
     });
     table.onGone = (record) => this.forget(record);
     table.onFence = () => this.fenced();
@@ -330,6 +332,11 @@ export class Connections implements StateView {
     this.audiences.clear();
     audiences.reclaim();
     uuids.reclaim();
+  }
+
+  /** When a datagram of a host came last, on the worker's clock; -Infinity: never. */
+  lastHeard(hostId: string): number {
+    return this.exchange.lastHeard(this.numbers.ofId(hostId)) - this.clockOffset;
   }
 
   private vouch(now: number, at: number): void {
