@@ -2,7 +2,7 @@ import { stateTag, TUPLE_WORDS, tupleDevice } from '../tuple.ts';
 import { MSG_ANSWER, MSG_ASK, WIRE_OK, type WireHeader } from '../wire/header.ts';
 import { Ask, readAsk, writeAsk } from '../wire/messages.ts';
 import type { Core } from './core.ts';
-import { FROM_ANSWER, type Intake } from './intake.ts';
+import type { Intake } from './intake.ts';
 import { TokenBucket } from './pace.ts';
 import type { Peer } from './peer.ts';
 import type { ExchangeSettings } from './settings.ts';
@@ -118,7 +118,7 @@ export class Asks {
       counters.refusedRecords.unasked += header.count;
       return 0;
     }
-    const result = this.intake.take(peer, FROM_ANSWER, this.words, place * TUPLE_WORDS);
+    const result = this.intake.take(peer, this.words, place * TUPLE_WORDS);
     // A callback may have ended it, and begun another.
     if (result < 0 || this.numbers[place] !== number || this.states[place] === ENDED) return result;
     this.unanswered[place] &= ~bit;

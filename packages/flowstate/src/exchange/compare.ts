@@ -27,6 +27,8 @@ const LIST_MOST = 16_384;
 const MANY = 1_024;
 /** What was listed is remembered for so long (ms), for the peer to ask for. */
 const LISTED_FOR = 10_000;
+/** A list is asked for so often in a comparison. */
+const LIST_REQUESTS = 5;
 const LIST_ROWS = rowsPerDatagram(LIST_ROW);
 const WANT_ROWS = rowsPerDatagram(WANT_ROW);
 
@@ -50,8 +52,10 @@ export class CompareState {
   indexLeft = 0;
   /** Name of a record → its place, of all records in the buckets. */
   index = new Map<number, number>();
-  /** The comparison ends then. */
+  /** The comparison ends then, or the list is asked for again: so often it was, and whether something came. */
   deadline = 0;
+  requests = 0;
+  listHeard = false;
   wanted = 0;
   /** Records refused for lack of room when it began: asking for more is of no use while that grows. */
   fullBefore = 0;
@@ -124,7 +128,10 @@ export class Compare {
       const count = table.outgoing.count(peer.number);
       if (count > 0) outbox.post(peer, MSG_DIGEST, 0, writeDigest(outbox.bytes, count, table.outgoing.of(peer.number)));
     }
-    if (compare.phase === ASKED && now >= compare.deadline) this.conclude(peer);
+    if (compare.phase === ASKED && now >= compare.deadline) {
+      if (compare.listHeard || compare.requests >= LIST_REQUESTS) this.conclude(peer);
+      else this.requestList(peer);
+    }
     if (compare.listed.size > 0 && !compare.listing && now - compare.listedAt > LISTED_FOR) compare.listed = new Map();
   }
 
@@ -181,9 +188,17 @@ export class Compare {
   }
 
   finishIndex(peer: Peer): void {
-    const { outbox, settings } = this.core;
     const { compare } = peer;
     compare.phase = ASKED;
+    compare.requests = 0;
+    compare.listHeard = false;
+    this.requestList(peer);
+  }
+
+  private requestList(peer: Peer): void {
+    const { outbox, settings } = this.core;
+    const { compare } = peer;
+    compare.requests++;
     compare.deadline = outbox.now + settings.listQuiet;
     outbox.post(peer, MSG_LIST_REQUEST, 0, writeListRequest(outbox.bytes, compare.buckets));
   }
@@ -196,6 +211,7 @@ export class Compare {
     if (compare.phase !== ASKED) return 0;
     const { outbox, settings, counters } = this.core;
     compare.deadline = outbox.now + settings.listQuiet;
+    compare.listHeard = true;
     let count = 0;
     for (let at = 0; at < header.count * LIST_ROW; at += LIST_ROW) {
       if (!this.isWanted(peer, rows, at)) continue;
@@ -232,7 +248,9 @@ export class Compare {
     compare.phase = IDLE;
     compare.index = new Map();
     const useful = compare.wanted > 0 && counters.refusedRecords.full === compare.fullBefore;
-    compare.pause = useful ? 0 : Math.min(Math.max(compare.pause * 2, settings.digest), settings.compareMost);
+    if (useful) compare.pause = 0;
+    else if (compare.listHeard)
+      compare.pause = Math.min(Math.max(compare.pause * 2, settings.digest), settings.compareMost);
     compare.notBefore = outbox.now + compare.pause;
   }
 
@@ -276,13 +294,13 @@ export class Compare {
     const { compare } = peer;
     compare.listing = false;
     compare.listedAt = this.core.outbox.now;
+    // Also without rows: it says that there are no more.
     this.sendRows(peer);
   }
 
   private sendRows(peer: Peer): void {
     const { outbox } = this.core;
     const { compare } = peer;
-    if (compare.rowCount === 0) return;
     const size = writeRows(outbox.bytes, LIST_ROW, compare.rows, 0, compare.rowCount);
     outbox.post(peer, MSG_LIST, compare.rowCount, size);
     compare.rowCount = 0;

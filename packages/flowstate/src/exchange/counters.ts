@@ -62,7 +62,7 @@ export class ExchangeCounters {
     full: 0,
     /** Kept, but not found: their block has a newer token. */
     fenced: 0,
-    /** Given out for this host's own, which it does not know and did not ask for. */
+    /** Given out for this host's own of its present life, but not known. */
     claimed: 0,
     /** In an answer that nobody asked for, or about something else. */
     unasked: 0,

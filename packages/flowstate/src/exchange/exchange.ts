@@ -34,7 +34,7 @@ import {
   RECEIVE_UNKNOWN_SENDER,
   refusalReason,
 } from './counters.ts';
-import { FROM_STATE, FROM_SYNC, Intake } from './intake.ts';
+import { Intake } from './intake.ts';
 import { Outbox, type Transport } from './outbox.ts';
 import { Peer } from './peer.ts';
 import { PublishQueue } from './publish.ts';
@@ -292,14 +292,15 @@ export class Exchange {
         const opened = intake.open(bytes, header);
         if (opened !== WIRE_OK) return opened;
         const { about } = intake.reader;
-        const applied = intake.take(peer, FROM_STATE);
+        const applied = intake.take(peer);
         if (applied >= 0) this.resend.confirmed(peer, about);
         return applied;
       }
       case MSG_SYNC_DATA: {
         const opened = intake.open(bytes, header);
         if (opened !== WIRE_OK) return opened;
-        return intake.take(peer, this.syncs.progress(peer, intake.reader.about) ? FROM_SYNC : FROM_STATE);
+        this.syncs.progress(peer, intake.reader.about);
+        return intake.take(peer);
       }
       case MSG_ANSWER:
         return this.asks.onAnswer(peer, bytes, header);

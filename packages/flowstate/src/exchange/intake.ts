@@ -5,18 +5,12 @@ import { RecordReader } from '../wire/records.ts';
 import type { Core } from './core.ts';
 import type { Peer } from './peer.ts';
 
-/** Unasked: a change, or a repair. */
-export const FROM_STATE = 0;
-/** Of the synchronisation that this host asked for. */
-export const FROM_SYNC = 1;
-/** Of an answer to this host's ask. */
-export const FROM_ANSWER = 2;
-
 /**
  * Takes in the records of peers whose datagrams were accepted. A peer is who it says, but may be wrong, or in wrong hands. What it says of
  * its own connections is believed. Of connections of other hosts it may say what it has seen, and pass on versions; those stay
  * aside, so that their owner's digest still shows whether the owner has sent them. Of this host's own connections it may say what it
- * has seen; versions that this host does not know it may bring back only when asked to, after this host has lost its memory.
+ * has seen, and bring back those of earlier lives, of which the memory may be lost. What this host made in its present life and does
+ * not know is over, or was never there: only an answer to an ask brings it back.
  *
  * What stays is inherent to hosts that trust each other: a peer can claim a connection with any tuple, a version so high that
  * nobody supersedes it, or a token of a NAT block so high that the block's records are fenced.
@@ -39,31 +33,30 @@ export class Intake {
 
   /**
    * Applies the records of the datagram that was opened.
-   * @param source FROM_…
-   * @param about if given, records without this tuple are left out
+   * @param asked if it is the answer to an ask: the words that have its tuple at `askedAt`. Records without it are left out
    * @returns how many were new, newer or joined; or WIRE_… when a record could not be read: those before it are applied
    */
-  take(peer: Peer, source: number, about?: Int32Array, aboutAt = 0): number {
+  take(peer: Peer, asked?: Int32Array, askedAt = 0): number {
     const { record, reader } = this;
     let applied = 0;
     let result: number;
     while ((result = reader.next(record)) > 0) {
-      if (about !== undefined && !hasTuple(record, about, aboutAt)) {
+      if (asked !== undefined && !hasTuple(record, asked, askedAt)) {
         this.core.counters.refusedRecords.unasked++;
-      } else if (this.apply(peer, source)) applied++;
+      } else if (this.apply(peer, asked !== undefined)) applied++;
     }
     return result < 0 ? result : applied;
   }
 
-  private apply(peer: Peer, source: number): boolean {
+  private apply(peer: Peer, isAnswer: boolean): boolean {
     const { table, counters, outbox } = this.core;
     const { record } = this;
     const own = record.owner === table.self;
-    if (own && this.isUnknown() && !this.mayReturn(source)) {
+    if (own && !isAnswer && record.epoch === table.incarnation && this.isUnknown()) {
       counters.refusedRecords.claimed++;
       return false;
     }
-    const aside = !own && (source === FROM_ANSWER || record.owner !== peer.number);
+    const aside = !own && (isAnswer || record.owner !== peer.number);
     const result = table.apply(record, outbox.now, aside);
     if (result < 0) {
       if (result === REFUSED_STALE) counters.refusedRecords.stale++;
@@ -90,11 +83,6 @@ export class Intake {
     if (record.epoch !== epoch) return record.epoch > epoch;
     if (record.version !== version) return record.version > version;
     return table.uuids.compare(record.owner, table.owner(known)) > 0;
-  }
-
-  /** What this host made in this life and does not know is over: it has expired, or was removed. */
-  private mayReturn(source: number): boolean {
-    return source === FROM_ANSWER || (source === FROM_SYNC && this.record.epoch !== this.core.table.incarnation);
   }
 }
 

@@ -19,11 +19,11 @@ export interface ExchangeSettings {
   readonly tailProbe: number;
   /** Between two digests to a peer that should have records of this host. */
   readonly digest: number;
-  /** A comparison of lists ends when none has come for so long. */
+  /** A list has come when nothing more of it comes for so long; if nothing came at all, it is asked for again. */
   readonly listQuiet: number;
   /** Longest pause after comparisons that repaired nothing; it doubles up to here. */
   readonly compareMost: number;
-  /** A synchronisation without progress is asked for again. */
+  /** A synchronisation without progress is asked for again: after this first, at least every four times as long. */
   readonly syncRetry: number;
   /** Least and longest pause between synchronisations that losses cause; it doubles. */
   readonly syncPause: number;
@@ -55,7 +55,7 @@ export const DEFAULT_SETTINGS: ExchangeSettings = {
   resendRetry: 60,
   tailProbe: 100,
   digest: 2_000,
-  listQuiet: 1_000,
+  listQuiet: 500,
   compareMost: 32_000,
   syncRetry: 500,
   syncPause: 1_000,

@@ -85,18 +85,17 @@ export class Sync {
     if (sync.wanted) this.request(peer);
     else if (sync.waiting) {
       if (now - sync.progressAt < sync.retry) return;
-      sync.retry = Math.min(sync.retry * 2, this.core.settings.syncPauseMost);
+      sync.retry = Math.min(sync.retry * 2, this.core.settings.syncRetry * 4);
       this.sendRequest(peer);
     } else if (sync.wantedSoon && sync.requestPause.take(now)) this.request(peer);
   }
 
-  /** Data of a synchronisation came. Returns whether it is the one that was asked for. */
-  progress(peer: Peer, number: number): boolean {
+  /** Data of a synchronisation came. */
+  progress(peer: Peer, number: number): void {
     const { sync } = peer;
-    if (number === 0 || number !== sync.number) return false;
+    if (number !== sync.number) return;
     sync.progressAt = this.core.outbox.now;
     sync.retry = this.core.settings.syncRetry;
-    return true;
   }
 
   onEnd(peer: Peer, bytes: Uint8Array, header: WireHeader): number {
