@@ -71,6 +71,8 @@ export type Change =
 export interface Applied {
   /** Tags (see `@weft/flow`) of the flows whose verdict may have changed. Without duplicates. */
   readonly tags: number[];
+  /** What filters let through may have changed: a rule, a group, or which filter a port or device has. */
+  readonly filters: boolean;
   /** Interests that things already in use need and the view does not have: subscribe now, before a packet has to wait. */
   readonly wanted: string[];
 }

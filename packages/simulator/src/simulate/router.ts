@@ -127,7 +127,8 @@ function routeIpv6(w: Walk, r: SimRouter, port: SimPort, toGroup: boolean): void
     return;
   }
   if (!inbound(w, r, port)) return;
-  if (own) deliver(w, r, port);
+  // Its filters may have translated the destination.
+  if (ownAddress(port, key, K_IP_DST) >= 0) deliver(w, r, port);
   // Link-local packets stay on their link (RFC 4291 §2.5.6), those from nobody go nowhere.
   else if (isLinkLocal6(key, K_IP_DST) || isLinkLocal6(key, K_IP_SRC) || ipIsUnspecified(key, K_IP_SRC)) {
     w.drop(NOT_FOR_ROUTER, r.handle);

@@ -3,17 +3,24 @@
 import { applyRewrite, WorkFrame } from '@weft/datapath/oracle';
 import { ACTION_SIZE, compileAction, extractKey, KEY_SIZE, newFrameLayout, OUT_PORT } from '@weft/flow';
 import {
+  checksumUpdate,
   dissectIp,
   ETHERTYPE_IPV4,
   FRAGMENT_LATER,
+  ICMP_CHECKSUM,
+  ICMP_ECHO_REPLY,
+  ICMPV6_ECHO_REPLY,
   IPPROTO_ICMP,
   IPPROTO_ICMPV6,
+  icmpError,
   icmpIsError,
   icmpv6IsError,
   ip4FromWire,
   ipFormat,
   ipProtocolName,
+  ipv4FillChecksum,
   Layers,
+  setU16,
   u16,
   verifyChecksums,
 } from '@weft/packet';
@@ -37,6 +44,38 @@ export function leaving(input: SimulationInput, out: Simulation, n = 0): Uint8Ar
   work.load(frame, 0, frame.length);
   if (!applyRewrite(work, input.key, layout, action)) throw new Error('it is too short to be rewritten so');
   return work.bytes.slice(work.start, work.end);
+}
+
+/** What the receiver of an untagged IP frame answers: addresses, ports and MACs the other way round, an echo's reply. */
+export function answerTo(frame: Uint8Array): Uint8Array {
+  const answer = frame.slice();
+  swap(answer, 0, 6);
+  const layers = new Layers();
+  dissectIp(answer, 14, answer.length, layers);
+  const { l3, l4, protocol } = layers;
+  const v4 = layers.ethertype === ETHERTYPE_IPV4;
+  swap(answer, l3 + (v4 ? 12 : 8), v4 ? 4 : 16);
+  answer[l3 + (v4 ? 8 : 7)] = 64;
+  if (v4) ipv4FillChecksum(answer, l3);
+  if (l4 < 0) return answer;
+  if (protocol === 6 || protocol === 17) swap(answer, l4, 2);
+  if (protocol !== IPPROTO_ICMP && protocol !== IPPROTO_ICMPV6) return answer;
+  const before = u16(answer, l4);
+  answer[l4] = v4 ? ICMP_ECHO_REPLY : ICMPV6_ECHO_REPLY;
+  setU16(answer, l4 + ICMP_CHECKSUM, checksumUpdate(u16(answer, l4 + ICMP_CHECKSUM), before, u16(answer, l4)));
+  return answer;
+}
+
+/** An ICMP error about an untagged frame, back to where it came from. */
+export function errorAbout(frame: Uint8Array, src: string, type = 3, code = 1, rest = 0): Uint8Array {
+  const [ethDst, ethSrc] = [frame.slice(6, 12), frame.slice(0, 6)];
+  return icmpError({ ethSrc, ethDst, src, type, code, rest, packet: frame, ip: 14 });
+}
+
+function swap(bytes: Uint8Array, at: number, size: number): void {
+  const first = bytes.slice(at, at + size);
+  bytes.copyWithin(at, at + size, at + 2 * size);
+  bytes.set(first, at + size);
 }
 
 /** The IP packet at `ip` in few words, that which an ICMP error quotes in brackets. */

@@ -90,6 +90,17 @@ export function samePort(a: SimPort | undefined, b: SimPort | undefined): boolea
   );
 }
 
+/** Whether a known port has the filters that it had. One that comes or goes is no change of filters. */
+export function sameFilters(a: SimPort | undefined, b: SimPort | undefined): boolean {
+  if (a === undefined || b === undefined) return true;
+  return (
+    a.inFilter === b.inFilter &&
+    a.outFilter === b.outFilter &&
+    a.securityIn === b.securityIn &&
+    a.securityOut === b.securityOut
+  );
+}
+
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }

@@ -50,7 +50,7 @@ import type { SimBridge, SimRouter } from './devices.ts';
 import { Handles } from './handles.ts';
 import { MacTable, macTag } from './macs.ts';
 import { isLinkLocal6, NeighbourTable, neighbourTag } from './neighbours.ts';
-import { ANY_PORT_GROUPS_TAG, compilePort, sameGroups, samePort } from './port.ts';
+import { ANY_PORT_GROUPS_TAG, compilePort, sameFilters, sameGroups, samePort } from './port.ts';
 import { parseInterest, Raw } from './raw.ts';
 import { unusedInterests } from './release.ts';
 import type { ParsedRoute } from './route-table.ts';
@@ -97,6 +97,8 @@ export class VirtualTopology implements VirtualTopologyView {
   private readonly linkedBy = new Map<number, Set<number>>();
   private readonly sources: Sources;
   private readonly audiences: Audiences;
+  /** Since the last `apply` returned. */
+  private filtersChanged = false;
   /** Handles of hosts that this host does not hear any more. */
   private readonly failedHosts = new Set<number>();
 
@@ -182,7 +184,9 @@ export class VirtualTopology implements VirtualTopologyView {
         this.compile(handle, kind, tags);
       }
     }
-    return { tags: [...tags], wanted: [...wanted] };
+    const filters = this.filtersChanged;
+    this.filtersChanged = false;
+    return { tags: [...tags], filters, wanted: [...wanted] };
   }
 
   interestsFor(port: number): string[] {
@@ -364,9 +368,11 @@ export class VirtualTopology implements VirtualTopologyView {
     if (!sameGroups(before, after)) {
       tags.add(tag(TAG_PORT_GROUPS, handle));
       tags.add(ANY_PORT_GROUPS_TAG);
+      this.filtersChanged = true;
       this.ports[handle] = after;
     }
     if (samePort(before, after)) return;
+    if (!sameFilters(before, after)) this.filtersChanged = true;
     this.ports[handle] = after;
     this.setActive(handle);
     tags.add(tag(TAG_PORT, handle));
@@ -440,6 +446,7 @@ export class VirtualTopology implements VirtualTopologyView {
     if (table === 'addresses') {
       // Whoever is a member is one whatever the value says.
       if (isNew) this.addressGroups.set(owner, key, value !== null, tags);
+      this.filtersChanged = true;
       return;
     }
     if (table === 'active') {
@@ -492,6 +499,7 @@ export class VirtualTopology implements VirtualTopologyView {
       before?.floodKey !== after?.floodKey
     ) {
       tags.add(tag(TAG_BRIDGE, handle));
+      this.filtersChanged = true;
     }
     if (String(before?.members) !== String(after?.members) || before?.hasRouters !== after?.hasRouters) {
       tags.add(tag(TAG_FLOOD, handle));
@@ -531,6 +539,7 @@ export class VirtualTopology implements VirtualTopologyView {
       before?.forwardChain !== after?.forwardChain
     ) {
       tags.add(tag(TAG_ROUTER, handle));
+      this.filtersChanged = true;
     }
     const held = this.routes.get(handle) ?? new Map<string, ParsedRoute>();
     const next = compiled?.routes ?? new Map<string, ParsedRoute>();
@@ -551,6 +560,7 @@ export class VirtualTopology implements VirtualTopologyView {
     const after = chainOf(this.handles.id(handle), this.sources);
     if (before !== undefined && after !== undefined && sameChain(before, after)) return;
     if (before !== after) tags.add(tag(TAG_CHAIN, handle));
+    this.filtersChanged = true;
     this.chains[handle] = after;
   }
 
