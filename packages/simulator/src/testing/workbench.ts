@@ -46,7 +46,7 @@ export class Workbench {
       applied = this.subscribe(applied.wanted);
       for (const tag of applied.tags) tags.add(tag);
     }
-    return { tags: [...tags], wanted: [] };
+    return { tags: [...tags], filters: applied.filters, wanted: [] };
   }
 
   subscribe(interests: readonly string[]): Applied {
