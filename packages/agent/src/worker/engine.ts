@@ -280,7 +280,8 @@ export class Engine {
     // What the batch woke is on its way out: it does not wait for the next packet.
     this.wakeDue(now);
     const woken = queue.size > 0 || openings.size > 0;
-    const busy = woken || this.revalidator.pending > 0 || this.inbox.length > 0;
+    const { connections } = this.core;
+    const busy = woken || this.revalidator.pending > 0 || this.inbox.length > 0 || connections.looksAgain;
     const timeout = busy ? 0 : Math.max(0, Math.min(TICK_MS, Math.ceil(this.nextTick - now)));
     // Frames first, flows second, and what came up meanwhile before them too: a packet that meets the new flow must not overtake
     // those that made it. Last what opens connections: nothing can be behind it, and its answer's answer is to meet the flow.
@@ -296,6 +297,7 @@ export class Engine {
     now = this.clock();
     this.tracer.tick(now);
     if (this.revalidator.pending > 0) this.revalidator.run(this.core.limits.revalidateBatch, now);
+    else if (connections.looksAgain) connections.lookAgain(this.core.limits.revalidateBatch, this.lookAgain);
     if (now >= this.nextTick) this.timers(now);
     this.wakeDue(now);
     this.takeOwn(now);
@@ -305,6 +307,8 @@ export class Engine {
     this.sendStates();
     this.reportApplied();
   }
+
+  private readonly lookAgain = (key: Uint8Array): void => this.path.lookAgain(key, this.clock());
 
   /** Packets whose wait for ports, or for what other hosts know, has ended. */
   private wakeDue(now: number): void {
@@ -376,7 +380,7 @@ export class Engine {
   private reportApplied(): void {
     if (this.reported === this.revision) return;
     if (this.behindSince === 0) this.behindSince = this.clock();
-    if (this.revalidator.pending > 0) return;
+    if (this.revalidator.pending > 0 || this.core.connections.looksAgain) return;
     if (this.revalidator.unverified > 0 || !this.feed.ready || !this.feed.complete) return;
     this.reported = this.revision;
     this.behindSince = 0;
@@ -430,7 +434,11 @@ export class Engine {
   /** Nothing is left to do but packets: all batches applied, all flows simulated since. */
   get idle(): boolean {
     return (
-      this.inbox.length === 0 && this.woken.length === 0 && this.own.length === 0 && this.revalidator.pending === 0
+      this.inbox.length === 0 &&
+      this.woken.length === 0 &&
+      !this.core.connections.looksAgain &&
+      this.own.length === 0 &&
+      this.revalidator.pending === 0
     );
   }
 

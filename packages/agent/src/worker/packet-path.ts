@@ -43,6 +43,7 @@ import {
   PORT_BRIDGE,
   type Simulation,
   type SimulationInput,
+  VERDICT_DROP,
   VERDICT_FORWARD,
   VERDICT_POSTPONE,
 } from '@weft/simulator';
@@ -490,6 +491,24 @@ export class PacketPath {
     if (kept >= 0) core.connections.attach(kept, sim);
     core.rules.release(rules);
     return FLOW_STANDS;
+  }
+
+  /**
+   * Simulates the first packet of a known connection again, because filters have changed. What they refuse now ends; a flow of it that
+   * is installed is looked at for itself.
+   */
+  lookAgain(key: Uint8Array, now: number): void {
+    const { core, input } = this;
+    const portId = core.bindings.portAt(keyInPort(key));
+    if (portId === '') return;
+    const sim = this.sims[0];
+    input.key = key;
+    input.frame = NO_FRAME;
+    input.length = 0;
+    input.port = core.view.handle(portId);
+    input.now = now;
+    core.simulator.simulate(input, sim);
+    if (sim.verdict === VERDICT_DROP) this.endRefused(sim, key, now);
   }
 
   /** Entry of the source MAC of a flow that entered by a bridge port, for the flow to hold; −1 if there is none. */

@@ -82,6 +82,7 @@ export class TopologyFeed {
     tags.push(...applied.tags);
     want(core, applied.wanted);
     if (batch.changes.some(({ interest }) => AUDIENCE.test(interest))) core.connections.audiencesChanged();
+    if (applied.filters) core.connections.filtersChanged();
     // While parts of a changed device are on their way its last whole compilation stays in force: older than this revision.
     this.complete = applied.wanted.length === 0;
     tags.push(...this.reconcile(now));

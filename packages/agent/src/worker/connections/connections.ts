@@ -4,13 +4,14 @@
  *
  * Times of the table are milliseconds of CLOCK_MONOTONIC, which goes on through a restart of the agent; `stateNow` converts.
  */
-import { K_IP_PROTO } from '@weft/flow';
+import { K_IP_PROTO, KEY_SIZE } from '@weft/flow';
 import {
   ConnectionRecord,
   DIR_RETURN,
   Exchange,
   FLAG_KEEP,
   type FlowStateTable,
+  KIND_CONNTRACK,
   KIND_DNAT,
   KIND_SNAT,
   R_EGRESS,
@@ -90,6 +91,11 @@ export class Connections implements StateView {
   private readonly gone: number[] = [];
   private readonly members = new Set<number>();
   private readonly needs: string[] = [];
+  /** Per record that this process has begun: the key of its first packet, and the generation of the record's place. */
+  private readonly firstKeys: Uint8Array;
+  private readonly keyOf: Int32Array;
+  /** Record from which on connections are to be looked at again because filters have changed; -1: none. */
+  private lookAgainHand = -1;
   /** Record at which the audiences are worked out anew; -1: all are right. */
   private audienceHand = -1;
   private nextVouch = 0;
@@ -102,6 +108,8 @@ export class Connections implements StateView {
     this.clockOffset = options.clockOffset;
     this.now = options.now;
     this.flows = options.flows;
+    this.firstKeys = new Uint8Array(table.capacity * KEY_SIZE);
+    this.keyOf = new Int32Array(table.capacity).fill(-1);
     this.numbers = new Numbers(table, options.view);
     this.pools = new NatPools({ table, effects, wake, now: options.now });
     this.exchange = new Exchange({
@@ -173,6 +181,8 @@ export class Connections implements StateView {
     for (let i = 0; i < sim.createdCount; i++) {
       const record = this.entered[i];
       table.touch(record, false, key[K_IP_PROTO] === 6 ? tcpFlags : 0, at);
+      this.firstKeys.set(key.subarray(0, KEY_SIZE), record * KEY_SIZE);
+      this.keyOf[record] = table.generation(record);
       this.countKept(record, 1);
       this.invalidate(record);
       this.exchange.publish(record);
@@ -454,6 +464,40 @@ export class Connections implements StateView {
     for (let record = table.nextRecord(0); record >= 0; record = table.nextRecord(record + 1)) {
       if (table.isFenced(record)) this.invalidate(record);
     }
+  }
+
+  /** Filters have changed: what they once let begin is looked at again, also while it is idle. */
+  filtersChanged(): void {
+    if (this.table.size > 0) this.lookAgainHand = 0;
+  }
+
+  /** Connections wait to be looked at again. */
+  get looksAgain(): boolean {
+    return this.lookAgainHand >= 0;
+  }
+
+  /**
+   * Hands the first packets of tracked connections that began on this host to `look`, at most `max` records a call.
+   * @param look its argument is valid during the call
+   */
+  lookAgain(max: number, look: (key: Uint8Array) => void): void {
+    const { table } = this;
+    let record = this.lookAgainHand;
+    for (let n = 0; n < max && record >= 0; n++) {
+      record = table.nextRecord(record);
+      if (record < 0) break;
+      if (this.keyOf[record] === table.generation(record) && this.isOwnTracked(record)) {
+        look(this.firstKeys.subarray(record * KEY_SIZE, (record + 1) * KEY_SIZE));
+      }
+      record++;
+    }
+    this.lookAgainHand = record;
+  }
+
+  private isOwnTracked(record: number): boolean {
+    const { table } = this;
+    if (!table.isVisible(record) || table.owner(record) !== table.self) return false;
+    return tupleKind(table.words[record * RECORD_WORDS]) === KIND_CONNTRACK;
   }
 
   /** Ends a connection that the rules do not let through any more, for all its hosts. */
