@@ -40,13 +40,15 @@ export class Workbench {
   sync(): Applied {
     const tags = new Set<number>();
     let applied = this.view.apply(this.world.changes(this.subscribed));
+    let { filters } = applied;
     for (const tag of applied.tags) tags.add(tag);
     for (let round = 0; applied.wanted.length > 0; round++) {
       if (round === MAX_ROUNDS) throw new Error(`still wanted: ${applied.wanted}`);
       applied = this.subscribe(applied.wanted);
       for (const tag of applied.tags) tags.add(tag);
+      filters ||= applied.filters;
     }
-    return { tags: [...tags], filters: applied.filters, wanted: [] };
+    return { tags: [...tags], filters, wanted: [] };
   }
 
   subscribe(interests: readonly string[]): Applied {
