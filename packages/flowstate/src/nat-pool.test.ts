@@ -203,3 +203,20 @@ test('a target is one whose answers no other connection expects', () => {
   assert.equal(chooseTarget(table, fixed, kept, 1), NAT_CHOSEN);
   assert.equal(kept.words[R_RETURN] >>> 16, 81);
 });
+
+test('a preview comes to what the next choice comes to, and changes nothing that choices go by', () => {
+  const table = newTable({ capacity: 1024 });
+  const pool = poolOf(table);
+  assert.equal(pool.preview(outgoing(table, 1)), NAT_NO_BLOCK);
+  assert.ok(pool.add(OUTSIDE, 0, 16, 9) > 0);
+  for (let client = 1; client <= 2 * BLOCK_PORTS; client++) {
+    const said = outgoing(table, client, `1.1.1.${client}`);
+    const low = pool.wantsBlock;
+    assert.equal(pool.preview(said), NAT_CHOSEN);
+    assert.equal(pool.wantsBlock, low);
+    const done = outgoing(table, client, `1.1.1.${client}`);
+    assert.equal(pool.choose(done), NAT_CHOSEN);
+    assert.deepEqual([portOf(said), said.token], [portOf(done), done.token]);
+    assert.ok(table.insert(done, 0) >= 0);
+  }
+});

@@ -122,6 +122,16 @@ export class SnatPool {
     return this.shared(record, start) ? NAT_CHOSEN : NAT_EXHAUSTED;
   }
 
+  /** What {@link choose} would do, for a record that is only talked about: the next choice comes to the same. */
+  preview(record: ConnectionRecord): number {
+    const { hand, random, wantsBlock } = this;
+    const result = this.choose(record);
+    this.hand = hand;
+    this.random = random;
+    this.wantsBlock = wantsBlock;
+    return result;
+  }
+
   /** Takes a port that is not marked as used, of the block at the hand or one behind it. */
   private fromUnused(record: ConnectionRecord, start: number): boolean {
     const { blocks } = this.table;

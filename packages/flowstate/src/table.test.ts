@@ -355,3 +355,12 @@ test('settings out of range, and too little memory, are refused by name', () => 
   assert.throws(() => newTable({ self: new Uint8Array(16) }), { code: 'WEFT_FLOWSTATE_CONFIG' });
   assert.throws(() => newTable({ region: new ArrayBuffer(4096) }), { code: 'WEFT_FLOWSTATE_REGION' });
 });
+
+test('when a record was last seen can be asked', () => {
+  const table = newTable();
+  const record = table.insert(recordOf(tuple(table, KIND_CONNTRACK, 6, '10.0.0.1', 1000, '10.0.0.2', 80)), 5_000);
+  assert.equal(table.lastSeen(record), 5_000);
+  table.touch(record, false, 0, 7_000);
+  assert.equal(table.lastSeen(record), 7_000);
+  assert.equal(table.expiry(record), 7_000 + DEFAULT_TIMEOUTS.tcpOpening);
+});

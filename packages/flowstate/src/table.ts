@@ -251,6 +251,11 @@ export class FlowStateTable {
     return this.times[record * (RECORD_WORDS / 2) + R_LAST_SEEN_F64] + this.timeouts[this.timeoutClass(record)];
   }
 
+  /** Time at which a packet of a record was last seen, here or, as far as they have told, on other hosts. */
+  lastSeen(record: number): number {
+    return this.times[record * (RECORD_WORDS / 2) + R_LAST_SEEN_F64];
+  }
+
   /** Index of its timeout. */
   private timeoutClass(record: number): number {
     const base = record * RECORD_WORDS;
