@@ -33,6 +33,7 @@ export const natTcp = defineKind({
         const options = { sourcePort: port + 1 + (i % 15) + 20_000 * Math.floor(i / 15) };
         const report = await converse({ from: context.vm(from), address, port, options });
         answered += report.answered;
+        if (report.answered === 0) break;
         seen.add(addressOf(report.seenAs));
       }
     } finally {

@@ -47,5 +47,7 @@ export const snatMany = defineKind({
     }
   },
 
-  sabotage: (context, { from }) => loseTraffic(context, context.vm(from[0]!), `tcp dport ${ownPort(context)}`),
+  // A hundredth of the ports that the guest takes: each that fails is waited for.
+  sabotage: (context, { from }) =>
+    loseTraffic(context, context.vm(from[0]!), `tcp dport ${ownPort(context)} tcp sport 33000-33299`),
 });

@@ -49,7 +49,9 @@ export const stateLoss = defineKind({
     }
   },
 
-  sabotage: (context, { from }) => loseTraffic(context, context.vm(from[0]!), `tcp dport ${ownPort(context)}`),
+  // A tenth of the ports that the guest takes: each that fails is waited for.
+  sabotage: (context, { from }) =>
+    loseTraffic(context, context.vm(from[0]!), `tcp dport ${ownPort(context)} tcp sport 33000-35999`),
 });
 
 /** In the fabric; by the key in the header of VXLAN (RFC 7348 §5) or GRE (RFC 2890 §2.1). */
