@@ -326,7 +326,7 @@ export interface Simulation {
   readonly created: ConnectionRecord[];
   readonly createdRules: Int32Array;
   createdCount: number;
-  /** Tuples that were looked up and not found, TUPLE_WORDS each: another host may know them. */
+  /** Tuples that were looked up and not found, each once, TUPLE_WORDS long: another host may know them. */
   readonly missed: Int32Array;
   missedCount: number;
   /** The frame with its quoted packet translated (an ICMP error): goes on in place of the one that came. Null: as it came. */

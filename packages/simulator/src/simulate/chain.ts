@@ -55,7 +55,7 @@ import {
   TEST_STRIDE,
 } from '../view/chain.ts';
 import { inAddressGroup, inPortGroup } from './groups.ts';
-import { keepTranslation, NAT_DONE, NAT_NOTHING, NAT_POSTPONED, translate, translateError } from './nat.ts';
+import { concernsError, keepTranslation, NAT_DONE, NAT_NOTHING, NAT_POSTPONED, translate } from './nat.ts';
 import { STEP_CHAIN, STEP_FILTER, STEP_JUMP, STEP_KEPT, STEP_PASSED, STEP_RULE } from './steps.ts';
 import { RETURN } from './track.ts';
 import type { Walk } from './walk.ts';
@@ -131,10 +131,11 @@ function run(w: Walk, handle: number, inPort: number, outPort: number, depth: nu
   }
   stack[depth] = handle;
   const { rules, nats } = chain;
-  if (nats.length > 0 && translateError(w, nats)) beginEvaluation();
   for (let r = 0; r < rules.length; r += RULE_STRIDE) {
-    if (!matches(w, chain, r, inPort, outPort)) continue;
     let action = rules[r];
+    if (!matches(w, chain, r, inPort, outPort)) {
+      if (action < ACTION_SNAT || !concernsError(w, nats[rules[r + 9]])) continue;
+    }
     if (action >= ACTION_SNAT) {
       action = translateBy(w, chain, r, outPort);
       if (action === ACTION_CONTINUE) continue;

@@ -90,27 +90,14 @@ export function translate(w: Walk, nat: SimNat, outPort: number): number {
 }
 
 /**
- * An ICMP error goes by the connection of the packet that it quotes, whatever the conditions of the rules of its filter that translate that
- * connection's packets: they are about those, not about errors. @returns whether it was translated
+ * Whether the packet is an ICMP error about a connection whose packets a rule like this translates. It goes by that connection whatever the
+ * conditions of the rule: they are about its packets, not about errors. (1:1 translations know no connections.)
  */
-export function translateError(w: Walk, nats: readonly SimNat[]): boolean {
-  w.read(F_ETHER_TYPE);
-  const type = readU16(w.key, K_ETHER_TYPE);
-  if ((type !== 0x0800 && type !== 0x86dd) || !isError(w)) return false;
+export function concernsError(w: Walk, { source: ofSource, reverse, isStatic }: SimNat): boolean {
+  if (isStatic || !isError(w)) return false;
   w.track.capture(w);
-  let tried = 0;
-  for (let i = 0; i < nats.length; i++) {
-    const { source: ofSource, reverse, isStatic } = nats[i];
-    const bit = 1 << ((ofSource ? 2 : 0) + (reverse ? 1 : 0));
-    if (isStatic || (tried & bit) !== 0) continue;
-    tried |= bit;
-    const kind = ofSource ? KIND_SNAT : KIND_DNAT;
-    const match = find(w, kind);
-    if (match < 0 || (match & 1) !== (reverse ? DIR_RETURN : DIR_FORWARD)) continue;
-    apply(w, kind, match);
-    return true;
-  }
-  return false;
+  const match = find(w, ofSource ? KIND_SNAT : KIND_DNAT);
+  return match >= 0 && (match & 1) === (reverse ? DIR_RETURN : DIR_FORWARD);
 }
 
 /** Both directions of a 1:1 translation are rules of their own: neither needs to know of the other's packets. */

@@ -123,6 +123,33 @@ describe('ICMP errors about translated packets', () => {
     assert.equal(refused.text, 'icmp 192.0.2.80 > 10.0.1.10 3/3 [tcp 10.0.1.10:1000 > 192.0.2.80:80]');
   });
 
+  it('go by the connection, not by the conditions of the rules that translate it; what follows the rule holds for them too', () => {
+    const tcp = { nwProto: 6, fragmentPolicy: 'header' };
+    const net = new Edge().rules({
+      in: [
+        { type: 'rev_snat', ...tcp, tpSrc: { start: 80, end: 80 } },
+        { type: 'drop', nwDst: '192.0.2.1/32' },
+      ],
+      out: [
+        { type: 'snat', ...tcp, tpDst: { start: 81, end: 81 }, natTargets: [target('192.0.2.2', DYNAMIC)] },
+        { type: 'snat', ...tcp, tpDst: { start: 80, end: 80 }, natTargets: [target('192.0.2.1', DYNAMIC)] },
+        { type: 'drop', nwSrc: '10.0.1.0/24', nwDst: `${X}/32` },
+      ],
+    });
+    const away = net.send(packets.tcp(net), net.a);
+    const error = net.send(errorAbout(away.frame, '203.0.113.9', 3, 1), net.exit);
+    assert.equal(error.text, `icmp 203.0.113.9 > 10.0.1.10 3/1 [tcp 10.0.1.10:1000 > ${X}:80]`);
+    assert.equal(error.out.ruleHitCount, 1);
+    const answer = answerTo(away.frame);
+    const arrived = net.send(answer, net.exit);
+    const refusal = net.send(errorAbout(arrived.frame, '10.0.1.10', 3, 3), net.a);
+    assert.equal(refusal.text, `icmp 192.0.2.1 > ${X} 3/3 [${packetWords(answer)}]`);
+    // About another connection, and no error at all: the conditions count.
+    const foreign = udpFrame({ ...net.fromOutside, src: X, dst: '192.0.2.1', srcPort: 80, dstPort: 9, payload });
+    assert.equal(net.send(errorAbout(answerTo(foreign), '203.0.113.9', 3, 1), net.exit).text, 'drop filtered');
+    assert.equal(net.send(packets['icmp echo'](net), net.a).text, 'drop filtered');
+  });
+
   it('about nothing that is known stay as they are, and begin nothing', () => {
     const net = translating();
     const foreign = udpFrame({ ...net.fromA, dst: X, srcPort: 1, dstPort: 2, payload });

@@ -306,15 +306,25 @@ export class Walk {
     const { out } = this;
     const match = findState(this, words, at);
     if (match < 0) {
-      if (out.missedCount === MAX_STATES) return match;
-      const to = out.missedCount++ * TUPLE_WORDS;
-      for (let i = 0; i < TUPLE_WORDS; i++) out.missed[to + i] = words[at + i];
+      this.miss(words, at);
       return match;
     }
     for (let i = 0; i < out.stateCount; i++) if (out.states[i] === match) return match;
     if (out.stateCount < MAX_STATES) out.states[out.stateCount++] = match;
     else this.fail(CAP_CONNECTIONS, this.track.device);
     return match;
+  }
+
+  private miss(words: Int32Array, at: number): void {
+    const { missed, missedCount } = this.out;
+    for (let m = 0; m < missedCount; m++) {
+      let n = 0;
+      while (n < TUPLE_WORDS && missed[m * TUPLE_WORDS + n] === words[at + n]) n++;
+      if (n === TUPLE_WORDS) return;
+    }
+    if (missedCount === MAX_STATES) return;
+    for (let i = 0; i < TUPLE_WORDS; i++) missed[missedCount * TUPLE_WORDS + i] = words[at + i];
+    this.out.missedCount++;
   }
 
   /** A connection that begins, to be filled in; null: too many, the packet is dropped. @param rule handle of what lets it begin */
