@@ -62,8 +62,11 @@ export function fileBlockStore(path: string, boot: string, clock: () => number):
     load() {
       try {
         const kept = JSON.parse(readFileSync(path, 'utf8')) as { boot: string; at: number; blocks: NatBlock[] };
-        if (kept.boot !== boot || !Array.isArray(kept.blocks)) return null;
-        return { blocks: kept.blocks, ageMs: clock() - kept.at };
+        const ageMs = clock() - kept.at;
+        // A negative or unknown age is none that this boot's clock can have written.
+        if (kept.boot !== boot || !(ageMs >= 0) || !Array.isArray(kept.blocks) || !kept.blocks.every(isBlock))
+          return null;
+        return { blocks: kept.blocks, ageMs };
       } catch {
         return null;
       }
@@ -73,4 +76,9 @@ export function fileBlockStore(path: string, boot: string, clock: () => number):
       renameSync(`${path}.new`, path);
     },
   };
+}
+
+function isBlock(block: Partial<NatBlock> | null): boolean {
+  const { pool, index, token } = block ?? {};
+  return typeof pool === 'string' && Number.isInteger(index) && Number.isInteger(token);
 }

@@ -2,18 +2,21 @@
  * Ports for source NAT: a pool per (device, range), which takes them from the blocks that the state database has given this host. Blocks are
  * asked for before the last ports are gone; a packet that needs the first one waits. A block goes back when no connection has used it for long.
  */
+import { isIP } from 'node:net';
 import {
   addressToWords,
   BLOCK_PORTS,
   type ConnectionRecord,
   type FlowStateTable,
+  NAT_CHOSEN,
   NAT_EXHAUSTED,
   NAT_NO_BLOCK,
   SnatPool,
 } from '@weft/flowstate';
-import { ipFormat } from '@weft/packet';
+import { ipFormat, ipParse } from '@weft/packet';
 import type { NatTarget } from '@weft/simulator';
 import type { Effects } from '../effects.ts';
+import { uuidBytes } from './numbers.ts';
 
 /** A block of ports that the state database says is this host's. */
 export interface NatBlock {
@@ -31,8 +34,11 @@ const EAGER_MS = 1_000;
 const MAX_ADDRESSES = 256;
 /** After a refusal, how long until the next request. */
 const RETRY_MS = 1_000;
+/** With fewer idle ports than this, and no more blocks to be had, a range is low. */
+const LOW_PORTS = 64;
 /** A block that no connection has used for so long goes back. */
 const IDLE_MS = 300_000;
+const POOL_NAME = /^nat\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\/([0-9a-f:.]+)$/;
 
 interface Pool {
   readonly device: number;
@@ -55,6 +61,9 @@ interface Pool {
 
 interface Held {
   readonly block: NatBlock;
+  /** UUID of the device that it is for, and its address: 4 words. */
+  readonly device: Uint8Array;
+  readonly address: Int32Array;
   /** Pools that choose from it, with its number in the BlockTable. */
   readonly numbers: Map<Pool, number>;
   usedAt: number;
@@ -74,7 +83,8 @@ export class NatPools {
   private readonly byName = new Map<string, Pool[]>();
   /** By `pool#index`. */
   private readonly held = new Map<string, Held>();
-  private readonly words = new Int32Array(4);
+  /** By name of a pool in the state database: who has asked, in this order. Answers come in the same. */
+  private readonly asked = new Map<string, Pool[]>();
   private now: number;
   /** Packets for which no port was left. */
   exhausted = 0;
@@ -99,13 +109,33 @@ export class NatPools {
     return idle;
   }
 
+  /** Ranges for which no more blocks are to be had, and few ports are idle: new connections will soon find none. */
+  get low(): number {
+    let low = 0;
+    for (const ranges of this.pools.values()) {
+      for (const { toldLow, snat } of ranges.values()) if (toldLow && snat.idlePorts() < LOW_PORTS) low++;
+    }
+    return low;
+  }
+
   /** See `StateView.chooseSource`. */
   choose(device: number, target: NatTarget, record: ConnectionRecord): number {
     const pool = this.poolOf(device, target);
     const result = pool.snat.choose(record);
     if (pool.snat.wantsBlock) this.ask(pool);
-    if (result === NAT_EXHAUSTED) this.exhausted++;
-    return result === NAT_EXHAUSTED && pool.asking && pool.refused < pool.names.length ? NAT_NO_BLOCK : result;
+    if (result === NAT_CHOSEN) return result;
+    if (pool.refused < pool.names.length && (pool.asking || result === NAT_NO_BLOCK)) return NAT_NO_BLOCK;
+    this.exhausted++;
+    return NAT_EXHAUSTED;
+  }
+
+  /** What `choose` would come to, for a packet that is only talked about: ports are asked for as by a real one, nothing is counted. */
+  preview(device: number, target: NatTarget, record: ConnectionRecord): number {
+    const pool = this.poolOf(device, target);
+    const result = pool.snat.preview(record);
+    if (result === NAT_NO_BLOCK) this.ask(pool);
+    else if (result !== NAT_EXHAUSTED) return result;
+    return pool.refused < pool.names.length && (pool.asking || result === NAT_NO_BLOCK) ? NAT_NO_BLOCK : NAT_EXHAUSTED;
   }
 
   need(device: number, target: NatTarget): string {
@@ -119,36 +149,36 @@ export class NatPools {
     for (const block of blocks) this.hold(block);
   }
 
-  /** Answer to a request: the blocks, none if there are no more, or null: the state database is away. */
+  /** Answer to the oldest request for this name: the blocks, none if there are no more, or null: the state database is away. */
   granted(name: string, blocks: readonly NatBlock[] | null): void {
     for (const block of blocks ?? []) this.hold(block);
-    for (const pool of this.byName.get(name) ?? []) {
-      if (!pool.asking) continue;
-      pool.asking = false;
-      if (blocks !== null && blocks.length > 0) {
-        pool.refused = 0;
-        pool.toldLow = false;
-        pool.nextAsk = 0;
-      } else {
-        pool.hand = (pool.hand + 1) % pool.names.length;
-        if (blocks !== null) pool.refused++;
-        if (blocks !== null && pool.refused < pool.names.length) {
-          // Another address of the range may have some.
-          this.ask(pool);
-          continue;
-        }
-        pool.nextAsk = this.now + RETRY_MS;
-        if (blocks !== null && !pool.toldLow) {
-          pool.toldLow = true;
-          this.options.effects.log('nat.low', {
-            addresses: pool.target.key,
-            device: this.options.table.uuids.text(pool.device),
-            idlePorts: pool.snat.idlePorts(),
-          });
-        }
+    const pool = this.asked.get(name)?.shift();
+    if (pool === undefined) return;
+    pool.asking = false;
+    if (blocks !== null && blocks.length > 0) {
+      pool.refused = 0;
+      pool.toldLow = false;
+      pool.nextAsk = 0;
+    } else {
+      pool.hand = (pool.hand + 1) % pool.names.length;
+      if (blocks !== null && ++pool.refused < pool.names.length) {
+        // Another address of the range may have some.
+        this.ask(pool);
+        return;
       }
-      this.options.wake(pool.need);
+      pool.nextAsk = this.now + RETRY_MS;
+      if (blocks !== null && !pool.toldLow) this.tellLow(pool);
     }
+    this.options.wake(pool.need);
+  }
+
+  private tellLow(pool: Pool): void {
+    pool.toldLow = true;
+    this.options.effects.log('nat.low', {
+      addresses: pool.target.key,
+      device: this.options.table.uuids.text(pool.device),
+      idlePorts: pool.snat.idlePorts(),
+    });
   }
 
   /** Blocks that were held before, of which it is not known any more whether they still are: no port is chosen from them. */
@@ -178,15 +208,21 @@ export class NatPools {
     return [...this.held.values()].map(({ block }) => block);
   }
 
-  private isUsed(held: Held): boolean {
-    const { blocks } = this.options.table;
-    for (const n of held.numbers.values()) if (blocks.liveRecords(n) > 0) return true;
-    return false;
+  /** Whether connections live on it, also those that an earlier process began: then there may be no pool yet. */
+  private isUsed({ block, device, address }: Held): boolean {
+    const { blocks, uuids } = this.options.table;
+    const number = uuids.find(device);
+    const n = number === 0 ? 0 : blocks.find(number, address, 0, block.index);
+    return n !== 0 && blocks.liveRecords(n) > 0;
   }
 
   private poolOf(device: number, target: NatTarget): Pool {
     let ranges = this.pools.get(device);
-    if (ranges === undefined) this.pools.set(device, (ranges = new Map()));
+    if (ranges === undefined) {
+      this.pools.set(device, (ranges = new Map()));
+      // It is what the pools are found by.
+      this.options.table.uuids.retain(device);
+    }
     let pool = ranges.get(target.key);
     if (pool === undefined) ranges.set(target.key, (pool = this.make(device, target)));
     return pool;
@@ -229,7 +265,11 @@ export class NatPools {
     pool.lastAsked = this.now;
     const first = Math.floor(pool.target.portFrom / BLOCK_PORTS);
     const last = Math.floor(pool.target.portTo / BLOCK_PORTS);
-    this.options.effects.allocateBlocks(pool.names[pool.hand], first, last, pool.ask);
+    const name = pool.names[pool.hand];
+    const asked = this.asked.get(name);
+    if (asked === undefined) this.asked.set(name, [pool]);
+    else asked.push(pool);
+    this.options.effects.allocateBlocks(name, first, last, pool.ask);
   }
 
   private hold(block: NatBlock): void {
@@ -239,7 +279,10 @@ export class NatPools {
       if (before.block.token === block.token) return;
       this.lose(name, before);
     }
-    const held: Held = { block, numbers: new Map(), usedAt: this.now };
+    // What is allocated for something else is not this one's to hold, or to give back.
+    const ends = endsOf(block.pool);
+    if (ends === null) return;
+    const held: Held = { block, ...ends, numbers: new Map(), usedAt: this.now };
     this.held.set(name, held);
     for (const pool of this.byName.get(block.pool) ?? []) this.join(pool, held);
   }
@@ -248,9 +291,7 @@ export class NatPools {
     const { index, token } = held.block;
     const first = index * BLOCK_PORTS;
     if (first > pool.target.portTo || first + BLOCK_PORTS <= pool.target.portFrom) return;
-    const at = pool.names.indexOf(held.block.pool);
-    addressToWords(addressesOf(pool.target)[at], 0, this.words, 0);
-    const n = pool.snat.add(this.words, 0, index, token);
+    const n = pool.snat.add(held.address, 0, index, token);
     if (n !== 0) held.numbers.set(pool, n);
   }
 
@@ -262,6 +303,15 @@ export class NatPools {
 
 function nameOf({ pool, index }: NatBlock): string {
   return `${pool}#${index}`;
+}
+
+/** Device and address that a pool of the state database is for; null: it is none of ports. */
+function endsOf(pool: string): Pick<Held, 'device' | 'address'> | null {
+  const parts = POOL_NAME.exec(pool);
+  if (parts === null || isIP(parts[2]) === 0) return null;
+  const address = new Int32Array(4);
+  addressToWords(ipParse(parts[2]), 0, address, 0);
+  return { device: uuidBytes(parts[1]), address };
 }
 
 /** The addresses of a range, the first ones of a large one. */
