@@ -2,7 +2,16 @@ export * from './contract.ts';
 export { conditionWords, type Miss } from './explain/conditions.ts';
 export { dropWords } from './explain/drop-words.ts';
 export { Explainer, type ExplainerOptions } from './explain/explainer.ts';
-export type { ExplainedStep, Explanation, NearestRule, RuleInWords, StepKind } from './explain/explanation.ts';
+export type {
+  ConnectionKind,
+  ExplainedConnection,
+  ExplainedStep,
+  ExplainedTuple,
+  Explanation,
+  NearestRule,
+  RuleInWords,
+  StepKind,
+} from './explain/explanation.ts';
 export { Names, type Ref, type RefKind } from './explain/names.ts';
 export { newSimulation } from './simulate/simulation.ts';
 export { Simulator } from './simulate/simulator.ts';

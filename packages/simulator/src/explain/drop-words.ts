@@ -26,6 +26,9 @@ const WORDS: Partial<Record<DropReason, string>> = {
   too_big: 'it does not fit into the tunnel',
   super_packet_cut: 'only its beginning came up, and answering takes all of it',
   rewrite_failed: 'it cannot be rewritten as decided',
+  nat_exhausted: 'a rule is to translate it, and nothing that it may be given is left for its peer',
+  nat_fragment: 'a rule is to translate it by its ports, and they are not known of a later fragment without the first',
+  cap_connections: 'it belongs to or begins too many connections, or there is no room for another one',
   chain_limit: 'its filter jumped too often or too deep',
 };
 

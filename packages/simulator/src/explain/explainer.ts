@@ -14,6 +14,7 @@ import * as S from '../simulate/steps.ts';
 import { noState } from '../view/no-state.ts';
 import type { VirtualTopology } from '../view/topology.ts';
 import { ConditionJudge, type Miss } from './conditions.ts';
+import { explainedConnections } from './connections.ts';
 import { dropWords } from './drop-words.ts';
 import type { ExplainedStep, Explanation, NearestRule, RuleInWords } from './explanation.ts';
 import { Names } from './names.ts';
@@ -22,11 +23,11 @@ import {
   decisionIn,
   filterBefore,
   filtersOf,
-  LETS_THROUGH,
+  letsThrough,
   nearestRule,
   type PacketContext,
   ruleInWords,
-  STOPS,
+  stops,
 } from './nearest.ts';
 import { type Place, tell } from './sentences.ts';
 import { StepRecorder } from './step-recorder.ts';
@@ -48,6 +49,7 @@ export class Explainer {
   private readonly recorder = new StepRecorder();
   private readonly simulator: Simulator;
   private readonly judge: ConditionJudge;
+  private readonly state: StateView;
   private readonly original = new Uint8Array(KEY_SIZE);
 
   constructor(view: VirtualTopology, options: ExplainerOptions = {}) {
@@ -59,6 +61,7 @@ export class Explainer {
       ...(maxDevices === undefined ? {} : { maxDevices }),
     });
     this.judge = new ConditionJudge(view, state);
+    this.state = state;
   }
 
   /** Simulates a packet as the agent does, into `out`, and says why. */
@@ -79,7 +82,7 @@ export class Explainer {
 
   /** What the tags of the packet explained last stand for, as far as its recording tells. */
   tags(): Map<number, string> {
-    return tagWords(this.recorder, this.names);
+    return tagWords(this.recorder, this.names, this.state);
   }
 
   /** What a router answers to a packet that does not fit; false if nothing may be sent. See `PacketSimulator.tooBig`. */
@@ -101,7 +104,7 @@ export class Explainer {
     };
     for (let n = 0; n < recorder.count; n++) {
       if (recorder.kind[n] === S.STEP_FILTER) current++;
-      const step = tell(recorder, n, place, names, misses);
+      const step = tell(recorder, n, place, names, misses, out);
       if (step !== null) steps.push(step);
     }
     const { decidedBy, nearest } = this.nearest(out, packet);
@@ -114,6 +117,7 @@ export class Explainer {
       where: verdict === 'forward' ? null : names.ref(out.where),
       steps,
       stepsLost: recorder.lost,
+      connections: explainedConnections(out, recorder, this.state, names),
       decidedBy,
       nearest,
       summary: [this.verdictWords(out, reason), nearestWords(verdict, decidedBy, nearest, filters.length)].filter(
@@ -129,7 +133,7 @@ export class Explainer {
     const { recorder, names, judge } = this;
     const filters = filtersOf(recorder);
     if (out.verdict === VERDICT_FORWARD) {
-      const nearest = nearestRule(recorder, filters, ({ last }) => last, STOPS, packet, judge, names);
+      const nearest = nearestRule(recorder, filters, ({ last }) => last, stops, packet, judge, names);
       return { decidedBy: null, nearest };
     }
     const none = { decidedBy: null, nearest: null };
@@ -138,7 +142,7 @@ export class Explainer {
     const filter = dropped < 0 ? null : filterBefore(filters, recorder, dropped);
     const decision = filter === null ? null : decisionIn(recorder, filter);
     if (filter === null || decision === null) return none;
-    const nearest = nearestRule(recorder, [filter], () => decision.step, LETS_THROUGH, packet, judge, names);
+    const nearest = nearestRule(recorder, [filter], () => decision.step, letsThrough, packet, judge, names);
     return { decidedBy: ruleInWords(decision.rule, names), nearest };
   }
 
@@ -165,6 +169,8 @@ export class Explainer {
     const wants = out.wantedNeighbours
       .slice(0, out.wantedNeighbourCount)
       .map(({ port, ip }) => `the MAC of ${ipFormat(ip)} behind ${names.ref(port).name}`);
+    // Their names are for machines.
+    if (out.wantedBlocks.length > 0) wants.push(`ports for a translation on ${names.ref(out.where).name}`);
     const source = recorder.count > 0 ? ` from ${ipFormat(recorder.key(0), K_IP_SRC)}` : '';
     return `The packet${source} waits for ${[...wants, ...out.needs].join(', ') || 'data'}.`;
   }
@@ -189,8 +195,8 @@ function nearestWords(
   return `${decided} Nearest rule that would have let it through: ${ruleWords(nearest)}; ${missWords(nearest.misses)}.`;
 }
 
-function ruleWords({ rule, action, condition }: RuleInWords): string {
-  return `${rule.name} (${action}: ${condition})`;
+function ruleWords({ rule, effect, condition }: RuleInWords): string {
+  return `${rule.name} (${effect}: ${condition})`;
 }
 
 function missWords(misses: readonly Miss[]): string {

@@ -21,7 +21,12 @@ export type StepKind =
   | 'drop'
   | 'generates'
   | 'missing'
-  | 'learns-neighbour';
+  | 'learns-neighbour'
+  | 'state'
+  | 'begins'
+  | 'translates'
+  | 'kept'
+  | 'direction';
 
 /** One decision. */
 export interface ExplainedStep {
@@ -43,14 +48,43 @@ export interface ExplainedStep {
   readonly reason?: string;
 }
 
+export type ConnectionKind = 'tracking' | 'snat' | 'dnat';
+
+/** Packets of one direction of a connection. */
+export interface ExplainedTuple {
+  /** Name, or `proto N`. */
+  readonly protocol: string;
+  readonly src: string;
+  readonly dst: string;
+  /** Absent of protocols that have none. */
+  readonly srcPort?: number;
+  readonly dstPort?: number;
+  /** Identifier of an echo; of other ICMP messages 0. */
+  readonly id?: number;
+}
+
+export interface ExplainedConnection {
+  readonly device: Ref;
+  readonly kind: ConnectionKind;
+  /** `created`: a real packet would begin it. */
+  readonly state: 'known' | 'created';
+  /** Way of this packet: `forward` as the packet that opens the connection. */
+  readonly direction: 'forward' | 'return';
+  /** The packet as the device saw it first, and the answer to what left the device. */
+  readonly forward: ExplainedTuple;
+  readonly return: ExplainedTuple;
+}
+
 /** A rule in words. */
 export interface RuleInWords {
   readonly rule: Ref;
   readonly chain: Ref;
   /** Place in its chain, from 1. */
   readonly number: number;
-  /** accept, drop, reject, return, jump or continue. */
+  /** The type of the rule: accept, drop, snat … */
   readonly action: string;
+  /** The action in words: with what it translates to, and what follows. */
+  readonly effect: string;
   readonly condition: string;
 }
 
@@ -72,7 +106,9 @@ export interface Explanation {
   readonly steps: readonly ExplainedStep[];
   /** Decisions that were too many to be kept. */
   readonly stepsLost: number;
-  /** The rule that dropped or rejected the packet, if one did. */
+  /** Connections that it belongs to or begins, on each device one of each kind. */
+  readonly connections: readonly ExplainedConnection[];
+  /** The rule that dropped or rejected the packet, or could not translate it, if one did. */
   readonly decidedBy: RuleInWords | null;
   readonly nearest: NearestRule | null;
   /** The verdict, and what would have changed it, in sentences. */

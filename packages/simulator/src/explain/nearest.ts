@@ -1,7 +1,12 @@
 /** Filters in a recording: which rules were asked, which one decided, and which one missed by the least. */
 
+import { K_ETHER_TYPE, readU16 } from '@weft/flow';
+import { KIND_SNAT, TUPLE_PORTS, TUPLE_WORDS, tupleOfKey } from '@weft/flowstate';
+import type { NatTarget } from '@weft/topology';
+import { ACTION_UNTRANSLATED } from '../simulate/chain.ts';
 import * as S from '../simulate/steps.ts';
 import { ACTION_DROP, ACTION_LIMIT, ACTION_REJECT } from '../view/chain.ts';
+import { actionWords } from './action-words.ts';
 import { type ConditionJudge, conditionWords, type FilterContext } from './conditions.ts';
 import type { NearestRule, RuleInWords } from './explanation.ts';
 import type { Names } from './names.ts';
@@ -37,6 +42,7 @@ const WITHIN: ReadonlySet<number> = new Set([
   S.STEP_STATE_CREATE,
   S.STEP_DIRECTION,
   S.STEP_TRANSLATE,
+  S.STEP_KEPT,
 ]);
 
 /** The filters that the packet was run through, in order. */
@@ -81,16 +87,18 @@ export function ruleInWords(handle: number, names: Names): RuleInWords {
     chain: names.of(String(value.chainId ?? '')),
     number: names.ruleNumber(rule.id),
     action: String(value.type ?? 'drop'),
+    effect: actionWords(value),
     condition: conditionWords(value, names),
   };
 }
 
-/** Step at which a rule of the filter dropped or rejected, and the rule; null if none did. */
+const DROPPING: ReadonlySet<number> = new Set([ACTION_DROP, ACTION_REJECT, ACTION_LIMIT, ACTION_UNTRANSLATED]);
+
+/** Step at which a rule of the filter dropped, rejected or could not translate, and the rule; null if none did. */
 export function decisionIn(rec: StepRecorder, { first, last }: Filter): { step: number; rule: number } | null {
   // Innermost first: a jump that ends in a drop is told behind the drop itself.
   for (let n = first; n < last; n++) {
-    const drops = rec.a[n] === ACTION_DROP || rec.a[n] === ACTION_REJECT || rec.a[n] === ACTION_LIMIT;
-    if (rec.kind[n] === S.STEP_CHAIN && drops && rec.b[n] !== 0) return { step: n, rule: rec.b[n] };
+    if (rec.kind[n] === S.STEP_CHAIN && DROPPING.has(rec.a[n]) && rec.b[n] !== 0) return { step: n, rule: rec.b[n] };
   }
   return null;
 }
@@ -103,14 +111,14 @@ export function filterBefore(filters: readonly Filter[], rec: StepRecorder, n: n
 }
 
 /**
- * The rule that missed by the least among those which would have done otherwise. `wanted`: the actions that count.
+ * The rule that missed by the least among those which would have done otherwise. `wanted`: the rules that count.
  * @param until step before which rules count, per filter
  */
 export function nearestRule(
   rec: StepRecorder,
   filters: readonly Filter[],
   until: (filter: Filter) => number,
-  wanted: ReadonlySet<string>,
+  wanted: (value: Value, context: FilterContext) => boolean,
   packet: PacketContext,
   judge: ConditionJudge,
   names: Names,
@@ -125,9 +133,12 @@ export function nearestRule(
       if (rec.kind[n] !== S.STEP_RULE || rec.a[n] === 1) continue;
       const value = names.object('Rule', names.ref(rec.at[n]).id);
       // A return lets the packet through only in the filter's own chain.
-      if (value === undefined || !wanted.has(String(value.type)) || (value.type === 'return' && depth > 0)) continue;
+      const returns = value?.type === 'return' || value?.flowAction === 'return';
+      if (value === undefined || (returns && depth > 0)) continue;
+      const context = contextAt(rec, filter, n, packet);
+      if (!wanted(value, context)) continue;
       if (++judged > MAX_JUDGED) return best;
-      const misses = judge.misses(value, contextAt(rec, filter, n, packet), names);
+      const misses = judge.misses(value, context, names);
       if (misses.length === 0 || (best !== null && misses.length >= best.misses.length)) continue;
       best = { ...ruleInWords(rec.at[n], names), misses };
     }
@@ -135,5 +146,31 @@ export function nearestRule(
   return best;
 }
 
-export const LETS_THROUGH: ReadonlySet<string> = new Set(['accept', 'return']);
-export const STOPS: ReadonlySet<string> = new Set(['drop', 'reject']);
+type Value = Record<string, unknown>;
+
+/** A rule that would let the packet through: accepts it, returns, or translates it and then does so. */
+export function letsThrough(value: Value, context: FilterContext): boolean {
+  const { type, flowAction } = value;
+  if (type === 'accept' || type === 'return') return true;
+  return flowAction !== 'continue' && canTranslate(value, context);
+}
+
+/** Reverse rules need a connection that is known: no condition makes up for that. */
+function canTranslate({ type, natTargets }: Value, { key, outPort }: FilterContext): boolean {
+  const etherType = readU16(key, K_ETHER_TYPE);
+  if (etherType !== 0x0800 && etherType !== 0x86dd) return false;
+  if (type === 'masquerade') return outPort !== 0 && isNattable(key);
+  const [first, ...more] = (natTargets as readonly NatTarget[] | undefined) ?? [];
+  if (first === undefined || first.addressFrom.includes(':') !== (etherType === 0x86dd)) return false;
+  return (more.length === 0 && first.portTo === 0 && first.addressTo === first.addressFrom) || isNattable(key);
+}
+
+/** It has ports, or the identifier of an echo. */
+function isNattable(key: Uint8Array): boolean {
+  return tupleOfKey(key, 0, KIND_SNAT, 1, scratch, 0) === TUPLE_PORTS;
+}
+const scratch = new Int32Array(TUPLE_WORDS);
+
+export function stops({ type }: Value): boolean {
+  return type === 'drop' || type === 'reject';
+}

@@ -1,12 +1,15 @@
 /** Recorded steps → sentences. */
 import { DROP_REASONS, K_ETH_DST, K_ETH_SRC, K_IP_DST, K_IP_SRC } from '@weft/flow';
 import { ipFormat, macFormat } from '@weft/packet';
+import type { Simulation } from '../contract.ts';
+import { ACTION_UNTRANSLATED } from '../simulate/chain.ts';
 import * as S from '../simulate/steps.ts';
 import type { Miss } from './conditions.ts';
 import { dropWords } from './drop-words.ts';
 import type { ExplainedStep } from './explanation.ts';
 import type { Names } from './names.ts';
 import { ruleInWords } from './nearest.ts';
+import { stateSentence } from './state-sentences.ts';
 import type { StepRecorder } from './step-recorder.ts';
 
 const ACTIONS = ['postponed', 'accept', 'drop', 'reject', 'return', 'jump', 'continue', 'too many jumps'];
@@ -17,13 +20,14 @@ export interface Place {
   chains: number;
 }
 
-/** The step's line, or null: it says nothing to a person. `misses`: why a rule did not match, asked only then. */
+/** The step's line, or null: it says nothing to a person. `misses`: why a rule did not match, asked only then. `out`: what the simulation came to. */
 export function tell(
   rec: StepRecorder,
   n: number,
   place: Place,
   names: Names,
   misses: (n: number) => readonly Miss[],
+  out: Simulation,
 ): ExplainedStep | null {
   const at = names.ref(rec.at[n]);
   const a = rec.a[n];
@@ -42,8 +46,8 @@ export function tell(
       place.chains = 0;
       return line('filter', 2, `filter: ${at.name}`);
     case S.STEP_RULE: {
-      const { number, action, condition } = ruleInWords(rec.at[n], names);
-      const head = `rule ${number} (${action}: ${condition})`;
+      const { number, effect, condition } = ruleInWords(rec.at[n], names);
+      const head = `rule ${number} (${effect}: ${condition})`;
       if (a === 1) return line('rule', 3 + place.chains, `${head} matches`, { matched: true });
       const why = misses(n);
       const seen = why.map((miss) => miss.seen).join('; ');
@@ -69,7 +73,12 @@ export function tell(
       const depth = 2 + Math.max(0, place.chains);
       place.chains--;
       if (rec.b[n] === 0) return line('chain', depth, `${at.name} ends without a decision`);
-      return line('chain', depth, `${at.name} says ${ACTIONS[a]}`, { other: names.ref(rec.b[n]) });
+      return line(
+        'chain',
+        depth,
+        `${at.name} says ${a === ACTION_UNTRANSLATED ? 'it cannot be translated' : ACTIONS[a]}`,
+        { other: names.ref(rec.b[n]) },
+      );
     }
     case S.STEP_BRIDGE:
       return line('bridge', 1, `${at.name}${a === 0 ? '' : `, VLAN ${a}`}`);
@@ -118,8 +127,10 @@ export function tell(
       return line('missing', 1, `data of ${at.name} is not here yet`);
     case S.STEP_LEARN_NEIGHBOUR:
       return line('learns-neighbour', 1, `${at.name} would learn the MAC of ${ipFormat(key, K_IP_SRC)}`);
-    default:
-      return null;
+    default: {
+      const sentence = stateSentence(rec, n, out, at.name);
+      return sentence && line(sentence.step, sentence.ofDevice ? 1 : 3 + Math.max(0, place.chains), sentence.text);
+    }
   }
 }
 

@@ -22,15 +22,18 @@ import {
   TAG_ROUTER,
   tag,
 } from '@weft/flow';
+import { stateTag, TUPLE_WORDS, tupleOfKey } from '@weft/flowstate';
 import { ipFormat, ipParse, macFormat } from '@weft/packet';
+import type { StateView } from '../contract.ts';
 import * as S from '../simulate/steps.ts';
 import { macTag } from '../view/macs.ts';
 import { neighbourTag } from '../view/neighbours.ts';
 import type { Names } from './names.ts';
 import type { StepRecorder } from './step-recorder.ts';
+import { explainedTuple, kindName, tupleWords } from './tuple-words.ts';
 
 /** What each tag of a recorded simulation stands for, as far as the recording tells: tag → words. */
-export function tagWords(rec: StepRecorder, names: Names): Map<number, string> {
+export function tagWords(rec: StepRecorder, names: Names, state: StateView): Map<number, string> {
   const words = new Map<number, string>();
   const say = (value: number, text: () => string): void => {
     if (!words.has(value)) words.set(value, text());
@@ -46,11 +49,22 @@ export function tagWords(rec: StepRecorder, names: Names): Map<number, string> {
       }
     }
     addressTags(rec, n, names, say);
+    if (rec.kind[n] === S.STEP_STATE) connectionTag(rec, n, names, state, say);
   }
   return words;
 }
 
 type Say = (value: number, text: () => string) => void;
+
+const tuple = new Int32Array(TUPLE_WORDS);
+
+/** The key of a look-up is that of a packet with the tuple that was looked up. */
+function connectionTag(rec: StepRecorder, n: number, names: Names, state: StateView, say: Say): void {
+  const device = rec.at[n];
+  tupleOfKey(rec.key(n), 0, rec.a[n], state.number(device), tuple, 0);
+  const words = () => tupleWords(explainedTuple(tuple, 0, tuple[0]));
+  say(stateTag(tuple, 0), () => `whether ${names.ref(device).name} knows the ${kindName(rec.a[n])} ${words()}`);
+}
 
 /** The step's second handle, 0 if it has none. */
 function handleIn(rec: StepRecorder, n: number): number {

@@ -41,7 +41,10 @@ export const STEP_FILTER = 19;
 /** Behind STEP_FILTER, once per port or device `at` that the packet has come to on its way. */
 export const STEP_PASSED = 20;
 
-/** Device `at` looks a connection of kind `a` up; `b`: 0 not found, 1 the packet goes in its forward direction, 2 it is an answer. */
+/**
+ * Device `at` looks a connection of kind `a` up; `b`: 0 not found, 1 the packet goes in its forward direction, 2 it is an answer. The key
+ * is that of a packet with the tuple that is looked up: for an ICMP error of an answer to what it quotes.
+ */
 export const STEP_STATE = 21;
 /** A connection of kind `a` begins on device `at`; `b`: its place in the result's `created`. */
 export const STEP_STATE_CREATE = 22;

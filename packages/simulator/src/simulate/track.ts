@@ -8,10 +8,16 @@ import {
   F_IP_FRAG,
   K_ETH_DST,
   K_ETHER_TYPE,
+  K_ICMP_ID,
   K_IP_DST,
+  K_IP_FRAG,
   K_IP_PROTO,
+  K_IP_SRC,
+  K_TP_DST,
+  K_TP_SRC,
   KEY_SIZE,
   readU16,
+  writeU16,
 } from '@weft/flow';
 import {
   DIR_FORWARD,
@@ -21,15 +27,22 @@ import {
   RECORD_WORDS,
   reverseTuple,
   stateTag,
+  T_DST,
+  T_PORTS,
+  T_SRC,
   TUPLE_ADDRESSES,
   TUPLE_NONE,
   TUPLE_PORTS,
   TUPLE_QUOTE,
   TUPLE_WORDS,
+  tupleKind,
   tupleOfKey,
   tupleOfQuote,
+  tupleProtocol,
   tupleReads,
+  wordsToAddress,
 } from '@weft/flowstate';
+import { ICMP_ECHO_REQUEST, ICMPV6_ECHO_REQUEST, IPPROTO_ICMP, IPPROTO_ICMPV6 } from '@weft/packet';
 import { STEP_DIRECTION, STEP_STATE, STEP_STATE_CREATE } from './steps.ts';
 import type { Walk } from './walk.ts';
 
@@ -176,13 +189,34 @@ export function quotedTuple(w: Walk, kind: number, device: number, words: Int32A
 /** Bytes of an ICMP header before what it quotes. */
 export const QUOTE = 8;
 
+const told = new Uint8Array(KEY_SIZE);
+
+/** The key of a packet that `tupleOfKey` makes this tuple of; apart from what it looks at as the packet at hand. */
+function keyOfTuple(key: Uint8Array, words: Int32Array, at: number): Uint8Array {
+  const protocol = tupleProtocol(words[at]);
+  const ports = words[at + T_PORTS];
+  told.set(key);
+  wordsToAddress(words, at + T_SRC, told, K_IP_SRC);
+  wordsToAddress(words, at + T_DST, told, K_IP_DST);
+  told[K_IP_PROTO] = protocol;
+  told[K_IP_FRAG] = 0;
+  writeU16(told, K_TP_SRC, ports >>> 16);
+  writeU16(told, K_TP_DST, ports & 0xffff);
+  if (protocol !== IPPROTO_ICMP && protocol !== IPPROTO_ICMPV6) return told;
+  // What is no echo has the same tuple as one with identifier 0.
+  writeU16(told, K_TP_SRC, protocol === IPPROTO_ICMP ? ICMP_ECHO_REQUEST : ICMPV6_ECHO_REQUEST);
+  writeU16(told, K_TP_DST, 0);
+  writeU16(told, K_ICMP_ID, ports & 0xffff);
+  return told;
+}
+
 /** Looks a tuple up, tells the recorder, and leaves its tag. Called by `Walk`. */
 export function findState(w: Walk, words: Int32Array, at: number): number {
   w.tag(stateTag(words, at));
   const match = w.state.table.find(words, at);
   if (w.rec !== null) {
     const direction = match < 0 ? 0 : (match & 1) === DIR_FORWARD ? FORWARD : RETURN;
-    w.rec.step(STEP_STATE, w.track.device, (words[at] >>> 20) & 15, direction, w.key);
+    w.rec.step(STEP_STATE, w.track.device, tupleKind(words[at]), direction, keyOfTuple(w.key, words, at));
   }
   return match;
 }
