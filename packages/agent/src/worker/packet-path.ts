@@ -109,7 +109,8 @@ export class PacketPath {
   /** Handles a packet that came up. */
   upcall(u: Upcall, now: number): void {
     const { core } = this;
-    core.counters.upcalls++;
+    // What other hosts tell of connections comes all the time, and is no packet of a port.
+    if (u.reason !== UPCALL_FLOW_STATE) core.counters.upcalls++;
     if (u.reason === UPCALL_PATH_MTU) {
       if (core.tunnels.notePathMtu(u.peer, u.mtu, now)) {
         core.effects.log('tunnel.path_mtu', { host: core.tunnels.host(u.peer), mtu: u.mtu });
