@@ -341,6 +341,7 @@ export class Connections implements StateView {
     if (uuids.size < uuids.capacity * RECLAIM_ABOVE) return;
     this.audiences.clear();
     audiences.reclaim();
+    this.numbers.release();
     uuids.reclaim();
   }
 

@@ -55,10 +55,10 @@ export class Numbers {
     return n === 0 ? 0 : this.view.handle(this.table.uuids.text(n));
   }
 
-  /** Forgets what is kept: the devices are not in the view any more. */
-  release(isAlive: (handle: number) => boolean): void {
+  /** Forgets what is kept, before a `reclaim`: what is still asked for gets its number again, perhaps another one. */
+  release(): void {
     for (let handle = 1; handle < this.kept.length; handle++) {
-      if (this.kept[handle] === 0 || isAlive(handle)) continue;
+      if (this.kept[handle] === 0) continue;
       this.table.uuids.release(this.kept[handle]);
       this.kept[handle] = 0;
     }
