@@ -12,6 +12,7 @@ import {
 import { ipFormat, macFormat } from '@weft/packet';
 import type { Explanation } from '@weft/simulator';
 import type { Core } from '../worker/core.ts';
+import { type FlowState, statesOf } from './connection-list.ts';
 import type { Destination } from './trace.ts';
 import type { Tracer } from './tracer.ts';
 
@@ -44,6 +45,8 @@ export interface FlowDump {
   readonly idleMs: number;
   /** How many things it stands on. */
   readonly tags: number;
+  /** The connections that its packets belong to. */
+  readonly states: readonly FlowState[];
   /** With `explain`. */
   readonly why?: FlowReason;
 }
@@ -108,6 +111,7 @@ export function dumpFlows(core: Core, tracer: Tracer, query: FlowQuery, now: num
       ageMs: now - installer.createdAt[slot],
       idleMs: now - installer.activeAt[slot],
       tags: installer.tags.tagsOf(slot).length,
+      states: statesOf(core, tracer.connections, slot, now),
       ...(explained === null
         ? {}
         : {

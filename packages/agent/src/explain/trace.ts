@@ -1,6 +1,7 @@
 /** What a trace says: plain data, fit for JSON; docs/AGENT.md documents it. */
 import type { Explanation, Ref } from '@weft/simulator';
 import type { Filled } from './build-packet.ts';
+import type { HostRef } from './connection-words.ts';
 
 export interface TraceRequest {
   /** Port id (or the beginning of one), or name of an interface of this host. */
@@ -93,6 +94,10 @@ export interface Trace {
   /** The verdict, and the nearest rule that would have changed it, in sentences. */
   readonly summary: readonly string[];
   readonly destinations: readonly Destination[];
+  /** Other hosts that are told of connections that it begins before it leaves, and of changes of those that it belongs to. */
+  readonly toldHosts: readonly HostRef[];
+  /** Other hosts that are asked before it is decided: one may know a connection that is not known here. Here nobody is asked. */
+  readonly askedHosts: readonly HostRef[];
   /** The flow that the packet would install; null with the reason why there is none. */
   readonly flow: FlowInWords | null;
   readonly noFlow: string;

@@ -2,6 +2,8 @@
  * Traces hypothetical packets on the worker's live view: the packet is built, simulated with a recorder, translated and
  * compiled as a real one would be, and then nothing is learned, published, installed or sent. What the view lacks is
  * subscribed to and waited for, bounded, as the waiting room does it.
+ *
+ * A little longer than other files because everything that a packet path does with a packet has its counterpart here.
  */
 import type { ListSpec } from '@weft/datapath';
 import {
@@ -19,6 +21,7 @@ import {
 import { describe, fromHex, toHex } from '@weft/packet';
 import {
   Explainer,
+  type Explanation,
   newSimulation,
   type Ref,
   type Simulation,
@@ -33,9 +36,12 @@ import { FlowWriter } from '../worker/flow-writer.ts';
 import { newOutput, type Output, reportTcpFlags, setDrop, Translator } from '../worker/translate.ts';
 import { arrivalOf } from './arrival.ts';
 import { buildPacket, type Filled } from './build-packet.ts';
+import { ConnectionWords } from './connection-words.ts';
 import { FlowWords } from './flow-words.ts';
+import { hypotheticalState } from './hypothetical-state.ts';
 import { summaryOf, whyNoFlow } from './outcome-words.ts';
 import { MAX_LENGTH, parsePacket } from './packet-language.ts';
+import { begins, hasRoom, stateHosts } from './state-hosts.ts';
 import { missingAround, surroundingsOf } from './surroundings.ts';
 import type {
   Arrival,
@@ -68,7 +74,16 @@ interface Pending {
 export interface Explained
   extends Pick<
     Trace,
-    'explanation' | 'verdict' | 'reason' | 'summary' | 'destinations' | 'flow' | 'noFlow' | 'generated'
+    | 'explanation'
+    | 'verdict'
+    | 'reason'
+    | 'summary'
+    | 'destinations'
+    | 'toldHosts'
+    | 'askedHosts'
+    | 'flow'
+    | 'noFlow'
+    | 'generated'
   > {
   /** Interests that it waits for; and whether it waits for ports of source NAT, which are on their way. */
   readonly needs: readonly string[];
@@ -77,6 +92,7 @@ export interface Explained
 
 export class Tracer {
   readonly words: FlowWords;
+  readonly connections: ConnectionWords;
   private readonly core: Core;
   private readonly view: VirtualTopology;
   private readonly explainer: Explainer;
@@ -97,8 +113,12 @@ export class Tracer {
     this.core = core;
     this.view = view;
     this.revision = revision;
-    this.explainer = new Explainer(view, { host: (id) => this.words.host(id), state: core.connections });
+    this.explainer = new Explainer(view, {
+      host: (id) => this.words.host(id),
+      state: hypotheticalState(core.connections),
+    });
     this.words = new FlowWords(core, (id) => this.explainer.names.of(id));
+    this.connections = new ConnectionWords(core, this.explainer.names, this.words);
     const lists = {
       intern: (ports: readonly number[], remotes: ListSpec['remotes']) => {
         this.list = { id: 0, ports, remotes };
@@ -249,6 +269,8 @@ export class Tracer {
         reason: '',
         summary: explanation.summary,
         destinations: [],
+        toldHosts: [],
+        askedHosts: [],
         flow: null,
         noFlow: 'the packet waits',
         generated: [],
@@ -256,6 +278,8 @@ export class Tracer {
         waits: sim.wantedBlocks.length > 0,
       };
     }
+    const { needs, ...hosts } = stateHosts(this.core, this.connections, sim, input);
+    if (begins(sim) && !hasRoom(this.core, sim, input.port)) return this.noRoom(explanation, hosts);
     const destinations: Destination[] = [];
     let verdict = 'drop';
     let { reason } = explanation;
@@ -279,7 +303,27 @@ export class Tracer {
     const flow = this.flow(sim, input.key, inPort, simulated);
     const noFlow = flow === null ? whyNoFlow(sim) : '';
     const summary = summaryOf(explanation, verdict, reason);
-    return { explanation, verdict, reason, summary, destinations, flow, noFlow, generated, needs: [], waits: false };
+    const outcome = { verdict, reason, summary, destinations, ...hosts };
+    return { explanation, ...outcome, flow, noFlow, generated, needs, waits: false };
+  }
+
+  /** A packet whose connections cannot be remembered is dropped, whatever was decided. */
+  private noRoom(explanation: Explanation, hosts: Pick<Trace, 'toldHosts' | 'askedHosts'>): Explained {
+    const reason = 'cap_connections';
+    return {
+      explanation,
+      verdict: 'drop',
+      reason,
+      summary: summaryOf(explanation, 'drop', reason),
+      destinations: [],
+      ...hosts,
+      toldHosts: [],
+      flow: null,
+      noFlow: 'there is no room for the connection that it would begin',
+      generated: [],
+      needs: [],
+      waits: false,
+    };
   }
 
   /** The flow of a cacheable simulation whose output was translated last. */

@@ -6,6 +6,9 @@
  * | GET /status | numbers of the worker and the daemon |
  * | GET /ports | bound ports |
  * | GET /flows?limit=N | installed flows in words; `port`, `host`, `address` choose, `explain=1` says why |
+ * | POST /flows/flush | removes them all; their next packets are decided anew, by the connections that are known |
+ * | GET /connections?limit=N | connections in words; `port`, `host`, `address`, `protocol`, `state`, `device` choose |
+ * | POST /connections/cut | ends those that are meant, on all hosts: fields as above |
  * | POST /trace | what would become of a packet: `{"port", "packet"}` or `{"port", "frame"}` |
  * | POST /trace/live | the same for the next real packets, a line of JSON each: `{"port", "packet", "count", "seconds"}` |
  * | GET /arrival?key=N | which ports a tunnel key leads to; `source`: from which address |
@@ -22,6 +25,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { connect } from 'node:net';
 import { AgentError } from '../errors.ts';
 import type { FlowQuery } from '../explain/flow-dump.ts';
+import { connectionQuery, cutRequest } from './connection-requests.ts';
 import { receivedPerInterface } from './interface-counters.ts';
 import { type LiveEvent, liveTrace } from './live-trace.ts';
 import { renderMetrics } from './metrics.ts';
@@ -115,6 +119,9 @@ async function handle(options: ControlOptions, request: IncomingMessage, respons
       }
       return send(response, 200, await worker.flows(flowQuery(url.searchParams, limit)));
     }
+    if (url.pathname === '/connections') {
+      return send(response, 200, await worker.connections(connectionQuery(url.searchParams)));
+    }
     if (url.pathname === '/rules') return send(response, 200, await worker.rules(url.searchParams.get('chain')));
     if (url.pathname === '/rules/log') return sendRuleLog(options.ruleLog, url.searchParams, response);
     if (url.pathname === '/arrival') {
@@ -137,6 +144,12 @@ async function handle(options: ControlOptions, request: IncomingMessage, respons
     send(response, 202, {});
     options.stop(body.leave === true);
     return;
+  }
+  if (request.method === 'POST' && url.pathname === '/flows/flush') {
+    return send(response, 200, await worker.flushFlows());
+  }
+  if (request.method === 'POST' && url.pathname === '/connections/cut') {
+    return send(response, 200, await worker.cutConnections(cutRequest(await readBody(request))));
   }
   if (request.method === 'POST' && url.pathname === '/rules/clear') {
     const { chain = null } = await readBody(request);

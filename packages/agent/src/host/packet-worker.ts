@@ -4,6 +4,8 @@ import { Worker } from 'node:worker_threads';
 import type { Batch } from '@weft/nsdb';
 import type { AgentConfig } from '../config.ts';
 import { AgentError, type AgentErrorCode } from '../errors.ts';
+import type { ConnectionQuery } from '../explain/connection-filter.ts';
+import type { ConnectionList, CutConnections } from '../explain/connection-list.ts';
 import type { FlowList, FlowQuery } from '../explain/flow-dump.ts';
 import type { RuleList } from '../explain/rule-report.ts';
 import type { Arrival, ArrivalRequest, PortLink, Trace, TraceRequest } from '../explain/trace.ts';
@@ -86,6 +88,21 @@ export class PacketWorker {
 
   flows(query: FlowQuery): Promise<FlowList> {
     return this.ask({ kind: 'flows', query }) as Promise<FlowList>;
+  }
+
+  /** Removes all flows of this host: their next packets are decided anew. */
+  flushFlows(): Promise<{ removed: number }> {
+    return this.ask({ kind: 'flushFlows' }) as Promise<{ removed: number }>;
+  }
+
+  /** @throws AgentError WEFT_AGENT_CONTROL */
+  connections(query: ConnectionQuery): Promise<ConnectionList> {
+    return this.ask({ kind: 'connections', query }) as Promise<ConnectionList>;
+  }
+
+  /** @throws AgentError WEFT_AGENT_CONTROL */
+  cutConnections(query: ConnectionQuery): Promise<CutConnections> {
+    return this.ask({ kind: 'cutConnections', query }) as Promise<CutConnections>;
   }
 
   rules(chain: string | null): Promise<RuleList> {

@@ -12,6 +12,13 @@ import { Simulator, VirtualTopology } from '@weft/simulator';
 import type { AgentLimits } from '../config.ts';
 import type { AgentError } from '../errors.ts';
 import { EventLimit } from '../event-limit.ts';
+import type { ConnectionQuery } from '../explain/connection-filter.ts';
+import {
+  type ConnectionList,
+  type CutConnections,
+  cutConnections,
+  listConnections,
+} from '../explain/connection-list.ts';
 import { dumpFlows, type FlowList, type FlowQuery } from '../explain/flow-dump.ts';
 import { clearRules, type RuleList, reportRules } from '../explain/rule-report.ts';
 import type { Arrival, ArrivalRequest, PortLink, Trace, TraceRequest } from '../explain/trace.ts';
@@ -31,7 +38,7 @@ import { Latency, monotonicNs } from './latency.ts';
 import { LearnedMacs } from './learned-macs.ts';
 import { ReplicateLists } from './lists.ts';
 import { Liveness } from './liveness.ts';
-import { readFlows, sweepFlows, sweepWaiting, wake } from './maintenance.ts';
+import { flushFlows, readFlows, sweepFlows, sweepWaiting, wake } from './maintenance.ts';
 import { Neighbours } from './neighbours.ts';
 import { Overload } from './overload.ts';
 import { PacketPath } from './packet-path.ts';
@@ -450,6 +457,21 @@ export class Engine {
   /** Installed flows in words. */
   flows(query: FlowQuery): FlowList {
     return dumpFlows(this.core, this.tracer, query, this.clock(), this.clock);
+  }
+
+  /** Removes all flows; known connections stay, and the next packets are decided by them. */
+  flushFlows(): { removed: number } {
+    return { removed: flushFlows(this.core, this.clock()) };
+  }
+
+  /** Connections in words. @throws AgentError WEFT_AGENT_CONTROL */
+  connections(query: ConnectionQuery): ConnectionList {
+    return listConnections(this.core, this.tracer.connections, query, this.clock(), this.clock);
+  }
+
+  /** Ends connections, on all hosts that know them. @throws AgentError WEFT_AGENT_CONTROL */
+  cutConnections(query: ConnectionQuery): CutConnections {
+    return cutConnections(this.core, this.tracer.connections, query, this.clock(), this.clock);
   }
 
   /** What rules have matched. `chain`: an id, the beginning of one, or a name; absent: all that this host knows. */

@@ -53,6 +53,18 @@ function evict(core: Core, now: number): void {
   });
 }
 
+/** Takes out all flows, after what they have counted is known: their next packets are decided anew. @returns how many */
+export function flushFlows(core: Core, now: number): number {
+  sweepFlows(core, now);
+  const { installer } = core;
+  const removed = installer.table.size;
+  installer.table.forEach((slot) => {
+    installer.remove(slot, now);
+  });
+  installer.flush();
+  return removed;
+}
+
 /** Packets whose wait is over: they are dropped, counted. */
 export function sweepWaiting(core: Core, now: number): void {
   for (const _ of core.waiting.expire(now)) core.counters.drops[WAITING_EXPIRED]++;

@@ -536,7 +536,7 @@ function lifetimeOf(sim: Simulation, output: Output): number {
  * Whether another host may know of a connection that would change what becomes of the packet: it is dropped for want of one, or
  * takes part in a conversation whose beginning was not seen here. What opens a TCP connection answers nothing.
  */
-function isDoubtful(sim: Simulation, tcpFlags: number, key: Uint8Array): boolean {
+export function isDoubtful(sim: Simulation, tcpFlags: number, key: Uint8Array): boolean {
   if (sim.missedCount === 0) return false;
   const tcp = key[K_IP_PROTO] === IPPROTO_TCP;
   if (tcp && (tcpFlags & (TCP_SYN | TCP_ACK)) === TCP_SYN) return false;

@@ -2,6 +2,7 @@
 import type { Batch } from '@weft/nsdb';
 import type { AgentConfig } from '../config.ts';
 import type { AgentEvent } from '../events.ts';
+import type { ConnectionQuery } from '../explain/connection-filter.ts';
 import type { FlowQuery } from '../explain/flow-dump.ts';
 import type { ArrivalRequest, TraceRequest } from '../explain/trace.ts';
 import type { RuleLogLine } from '../rule-log.ts';
@@ -27,6 +28,9 @@ export interface StateIdentity {
 export type Question =
   | { readonly kind: 'status' }
   | { readonly kind: 'flows'; readonly query: FlowQuery }
+  | { readonly kind: 'flushFlows' }
+  | { readonly kind: 'connections'; readonly query: ConnectionQuery }
+  | { readonly kind: 'cutConnections'; readonly query: ConnectionQuery }
   | { readonly kind: 'rules'; readonly chain?: string }
   | { readonly kind: 'clearRules'; readonly chain?: string }
   | { readonly kind: 'trace'; readonly request: TraceRequest }

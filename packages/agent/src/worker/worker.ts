@@ -106,6 +106,9 @@ function answer(ask: Question, ticket: number): void {
   try {
     if (ask.kind === 'status') reply(engine.status());
     else if (ask.kind === 'flows') reply(engine.flows(ask.query));
+    else if (ask.kind === 'flushFlows') reply(engine.flushFlows());
+    else if (ask.kind === 'connections') reply(engine.connections(ask.query));
+    else if (ask.kind === 'cutConnections') reply(engine.cutConnections(ask.query));
     else if (ask.kind === 'rules') reply(engine.rules(ask.chain));
     else if (ask.kind === 'clearRules') reply(engine.clearRules(ask.chain));
     else if (ask.kind === 'arrival') reply(engine.arrival(ask.arrival));
