@@ -36,8 +36,6 @@ const MAX_ADDRESSES = 256;
 const RETRY_MS = 1_000;
 /** With fewer idle ports than this, and no more blocks to be had, a range is low. */
 const LOW_PORTS = 64;
-/** With fewer idle ports than this, and no more blocks to be had, a range is low. */
-const LOW_PORTS = 64;
 /** A block that no connection has used for so long goes back. */
 const IDLE_MS = 300_000;
 const POOL_NAME = /^nat\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\/([0-9a-f:.]+)$/;
@@ -120,15 +118,6 @@ export class NatPools {
     return low;
   }
 
-  /** Ranges for which no more blocks are to be had, and few ports are idle: new connections will soon find none. */
-  get low(): number {
-    let low = 0;
-    for (const ranges of this.pools.values()) {
-      for (const { toldLow, snat } of ranges.values()) if (toldLow && snat.idlePorts() < LOW_PORTS) low++;
-    }
-    return low;
-  }
-
   /** See `StateView.chooseSource`. */
   choose(device: number, target: NatTarget, record: ConnectionRecord): number {
     const pool = this.poolOf(device, target);
@@ -138,15 +127,6 @@ export class NatPools {
     if (pool.refused < pool.names.length && (pool.asking || result === NAT_NO_BLOCK)) return NAT_NO_BLOCK;
     this.exhausted++;
     return NAT_EXHAUSTED;
-  }
-
-  /** What `choose` would come to, for a packet that is only talked about: ports are asked for as by a real one, nothing is counted. */
-  preview(device: number, target: NatTarget, record: ConnectionRecord): number {
-    const pool = this.poolOf(device, target);
-    const result = pool.snat.preview(record);
-    if (result === NAT_NO_BLOCK) this.ask(pool);
-    else if (result !== NAT_EXHAUSTED) return result;
-    return pool.refused < pool.names.length && (pool.asking || result === NAT_NO_BLOCK) ? NAT_NO_BLOCK : NAT_EXHAUSTED;
   }
 
   /** What `choose` would come to, for a packet that is only talked about: ports are asked for as by a real one, nothing is counted. */
