@@ -10,8 +10,10 @@ import { parseArgs } from 'node:util';
 import { CASES } from './cases/index.ts';
 import type { BenchCase, BenchContext } from './harness/case.ts';
 import { cleanUp, endOnSignals, interrupted } from './harness/cleanup.ts';
+import { sweepConntrackSizes } from './harness/conntrack.ts';
 import { BenchError } from './harness/errors.ts';
-import { createKernelOverlay, type KernelOverlay, sweepKernelOverlays } from './harness/kernel-overlay.ts';
+import { createKernelOverlay, type KernelOverlay } from './harness/kernel-overlay.ts';
+import { sweepKernelUnderlays } from './harness/kernel-underlay.ts';
 import { Labs, sweepLabs } from './harness/labs.ts';
 import { describeMachine } from './harness/machine.ts';
 import type { BenchFailure, BenchReport, BenchResult } from './harness/result.ts';
@@ -120,7 +122,8 @@ async function main(): Promise<number> {
   try {
     if (isRoot) {
       const isRunning = (pid: number) => existsSync(`/proc/${pid}`);
-      await sweepKernelOverlays(isRunning);
+      await sweepKernelUnderlays(isRunning);
+      sweepConntrackSizes(isRunning);
       await sweepLabs(isRunning);
     }
     for (const benchCase of options.cases) {

@@ -5,29 +5,23 @@
  */
 import type { BenchCase, BenchContext } from '../harness/case.ts';
 import { require } from '../harness/errors.ts';
-import { sleep, waitUntil } from '../harness/exec.ts';
-import type { AgentStatus, BenchLab } from '../harness/labs.ts';
+import { waitUntil } from '../harness/exec.ts';
+import { type BenchLab, lossPlaces } from '../harness/labs.ts';
+import { sendPaced } from '../harness/paced-tuples.ts';
 import { proveOnWire } from '../harness/proof.ts';
+import { type Attempt, RATE_STEPS, searchInTurns } from '../harness/rate-search.ts';
 import { type BenchResult, figure } from '../harness/result.ts';
-import { gatewayMac } from '../harness/router-mac.ts';
 import { round, sampleOf } from '../harness/statistics.ts';
-import { openSink, type Received, type Sent, sendFlows } from '../harness/udp-flows.ts';
+import type { Received, Sent } from '../harness/udp-flows.ts';
 
-const PORT = 9000;
 /** Upcalls that are not ours: the VMs' neighbour discovery. */
 const STRAY = 4;
-/** A sender that takes longer than so many times its due has not kept the pace. Short delays only make its bursts longer. */
-const SLOWEST_PACE = 1.01;
-const STEPS = [5_000, 10_000, 20_000, 30_000, 40_000, 55_000, 70_000, 85_000, 100_000];
 
-interface Attempt {
-  readonly rate: number;
+interface FlowAttempt extends Attempt {
   readonly sent: Sent;
   readonly received: Received;
   readonly upcalls: number;
   readonly installed: number;
-  /** What is wrong with it; empty when it counts. */
-  readonly faults: readonly string[];
 }
 
 async function run(context: BenchContext): Promise<BenchResult[]> {
@@ -44,9 +38,9 @@ async function run(context: BenchContext): Promise<BenchResult[]> {
       return result;
     };
     await attempt(1_000); // Compiled code and caches.
-    const best = context.quick ? await attempt(2_000) : await search(attempt);
-    require(best !== undefined && best.faults.length === 0, () =>
-      `not even the lowest rate passed: ${best?.faults.join('; ')}`);
+    const steps = context.quick ? [2_000] : RATE_STEPS;
+    const [best] = await searchInTurns([{ name: 'weft', steps, attempt }]);
+    require(best.faults.length === 0, () => `not even the lowest rate passed: ${best.faults.join('; ')}`);
     const achieved = best.sent.sent / best.sent.seconds;
     return [
       figure({ id: 'flow_setup', unit: '1/s', target: { atLeast: 20_000 } }, sampleOf([round(achieved)]), {
@@ -71,59 +65,16 @@ async function run(context: BenchContext): Promise<BenchResult[]> {
   }
 }
 
-/** Upwards until a rate fails twice, then twice between the last good and the first bad one. */
-async function search(attempt: (rate: number) => Promise<Attempt>): Promise<Attempt | undefined> {
-  const twice = async (rate: number) => {
-    const first = await attempt(rate);
-    return first.faults.length === 0 ? first : attempt(rate);
-  };
-  let good: Attempt | undefined;
-  let bad: Attempt | undefined;
-  for (const rate of STEPS) {
-    const result = await twice(rate);
-    if (result.faults.length > 0) {
-      bad = result;
-      break;
-    }
-    good = result;
-  }
-  if (good === undefined) return bad;
-  for (let i = 0; i < 2 && bad !== undefined; i++) {
-    const result = await twice(Math.round((good.rate + bad.rate) / 2));
-    if (result.faults.length > 0) bad = result;
-    else good = result;
-  }
-  return good;
-}
-
-async function tryRate(lab: BenchLab, rate: number, seconds: number): Promise<Attempt> {
-  const path = lab.path('vm-a', 'vm-b');
-  const tuples = rate * seconds;
+async function tryRate(lab: BenchLab, rate: number, seconds: number): Promise<FlowAttempt> {
   await drained(lab);
-  const targetMac = await gatewayMac(path.client);
-  const sink = await openSink(path.server, PORT, tuples, tuples);
   const before = await lab.settled('h1');
-  const sent = await sendFlows({
-    from: path.client,
-    to: path.server,
-    targetMac,
-    port: PORT,
-    tuples,
-    count: tuples,
-    rate,
+  let after = before;
+  const { sent, received, faults } = await sendPaced(lab.path('vm-a', 'vm-b'), rate, seconds, async () => {
+    after = await lab.settled('h1');
+    return lossPlaces(before, after);
   });
-  const after = await lab.settled('h1');
-  await sleep(200);
-  const received = await sink.stop();
   const upcalls = after.upcalls - before.upcalls;
   const installed = after.flowsInstalled - before.flowsInstalled;
-  const faults: string[] = [];
-  if (sent.seconds > seconds * SLOWEST_PACE) faults.push(`the sender took ${sent.seconds.toFixed(1)} s`);
-  if (received.unique !== sent.sent)
-    faults.push(
-      `${sent.sent - received.unique} packets lost (${lossPlaces(before, after)}; ${received.overflow} at the sink)`,
-    );
-  if (received.duplicates > 0) faults.push(`${received.duplicates} packets arrived twice`);
   if (upcalls < sent.sent || upcalls > sent.sent + STRAY) faults.push(`${upcalls} upcalls for ${sent.sent} tuples`);
   if (installed < sent.sent || installed > sent.sent + STRAY) faults.push(`${installed} flows for ${sent.sent} tuples`);
   return { rate, sent, received, upcalls, installed, faults };
@@ -134,16 +85,6 @@ async function drained(lab: BenchLab): Promise<void> {
   const empty = await waitUntil(async () => (await lab.status('h1')).flows < 100, 120_000);
   require(empty, () => 'the flows of the attempt before do not expire');
   await proveOnWire(lab.path('vm-a', 'vm-b'));
-}
-
-function lossPlaces(before: AgentStatus, after: AgentStatus): string {
-  const places = Object.entries(after.drops).map(([reason, n]) => [reason, n - (before.drops[reason] ?? 0)] as const);
-  return (
-    places
-      .filter(([, n]) => n > 0)
-      .map(([reason, n]) => `${reason} ${n}`)
-      .join(', ') || 'no drop counted'
-  );
 }
 
 export default {

@@ -3,6 +3,7 @@ import type { BenchCase } from '../harness/case.ts';
 import agentRss from './agent_rss_100k.ts';
 import api from './api.ts';
 import change from './change.ts';
+import connectionSetup from './connection_setup.ts';
 import firstPacket from './first_packet.ts';
 import flowSetup from './flow_setup.ts';
 import progHit from './prog_hit.ts';
@@ -24,6 +25,7 @@ export const CASES: readonly BenchCase[] = [
   progHit,
   firstPacket,
   flowSetup,
+  connectionSetup,
   sim,
   agentRss,
   change,

@@ -22,6 +22,31 @@ export interface AgentStatus {
   readonly waiting: number;
   readonly revalidationPending: number;
   readonly drops: Readonly<Record<string, number>>;
+  readonly connections: number;
+  readonly connectionsCreated: number;
+  readonly connectionsRefused: number;
+  readonly natBlocks: number;
+  readonly natIdlePorts: number;
+  readonly natExhausted: number;
+  readonly stateExchange: {
+    readonly sentDatagrams: number;
+    readonly sentRecords: number;
+    readonly receivedRecords: number;
+    readonly applied: number;
+    readonly unreachable: number;
+    readonly resends: number;
+  };
+}
+
+/** Where packets were dropped between two looks at an agent, in words. */
+export function lossPlaces(before: AgentStatus, after: AgentStatus): string {
+  const places = Object.entries(after.drops).map(([reason, n]) => [reason, n - (before.drops[reason] ?? 0)] as const);
+  return (
+    places
+      .filter(([, n]) => n > 0)
+      .map(([reason, n]) => `${reason} ${n}`)
+      .join(', ') || 'no drop counted'
+  );
 }
 
 /** MiB. `file`: program and libraries, and the maps shared with the kernel. */

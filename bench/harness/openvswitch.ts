@@ -1,6 +1,6 @@
 /**
  * The peer of the `userspace` driver: Open vSwitch's datapath in user space (`datapath_type=netdev`), VXLAN included, on two
- * hosts behind a routing fabric as in `kernel-overlay.ts`. No kernel module, no DPDK; what Debian packages as openvswitch-switch.
+ * hosts behind a routing fabric as in `kernel-underlay.ts`. No kernel module, no DPDK; what Debian packages as openvswitch-switch.
  *
  * ```
  *  vm eth0 ── tap0 [br-int ── vxlan port]  [br-phy ── u0] ── fabric
@@ -17,7 +17,7 @@ import { onCleanup } from './cleanup.ts';
 import { background, inNamespace, ipBatch, run, tryRun, waitUntil } from './exec.ts';
 import type { End, NetworkPath } from './paths.ts';
 
-/** Swept with those of `kernel-overlay.ts`. */
+/** Swept with those of `kernel-underlay.ts`. */
 const PREFIX = 'weft-bench-';
 const STATE_PREFIX = 'weft-bench-ovs-';
 const UNDERLAY_MTU = 1500;

@@ -8,13 +8,24 @@ const WIRE_FRAME = 1514;
 
 /** A ping over the path is seen in the fabric in the form that `path.onWire` describes. */
 export async function proveOnWire(path: NetworkPath): Promise<void> {
-  const argv = ['tcpdump', '-i', 'any', '-n', '-l', '--immediate-mode', path.onWire];
-  const capture = background(inNamespace(path.fabric.namespace, argv));
+  const seen = await isSeen(path, path.fabric.namespace, path.onWire);
+  require(seen, () => `no frame of "${path.name}" (${path.onWire}) crossed the fabric`);
+}
+
+/** A ping over the path arrives from an address that `source` describes (tcpdump), and not from the client's own. */
+export async function proveTranslated(path: NetworkPath, source: string): Promise<void> {
+  const filter = `icmp[icmptype] == icmp-echo and src ${source} and not src host ${path.client.address}`;
+  const seen = await isSeen(path, path.server.namespace, filter);
+  require(seen, () => `no packet of "${path.name}" arrived from ${source}: nothing was translated`);
+}
+
+async function isSeen(path: NetworkPath, namespace: string, filter: string): Promise<boolean> {
+  const argv = ['tcpdump', '-i', 'any', '-n', '-l', '--immediate-mode', filter];
+  const capture = background(inNamespace(namespace, argv));
   try {
     await capture.waitFor('listening on');
     await warmUp(path);
-    const seen = await waitUntil(async () => / IP /.test(capture.output()), 2000);
-    require(seen, () => `no frame of "${path.name}" (${path.onWire}) crossed the fabric`);
+    return await waitUntil(async () => / IP /.test(capture.output()), 2000);
   } finally {
     await capture.stop();
   }
