@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what building, running and testing Weft needs: Debian packages, Node 24 and Python packages (inside the repository) and
-# the npm packages of package-lock.json. Does nothing, quickly, when all is there. NO_INSTALL=1: installs nothing, names what is missing.
+# Installs what building, running and testing Weft needs: Debian packages; Node 24, Python packages and a Cassandra (inside the
+# repository); the npm packages of package-lock.json. Does nothing, quickly, when all is there. NO_INSTALL=1: installs nothing, names what is missing.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
@@ -24,8 +24,11 @@ packages=(
   'linux-libc-dev /usr/include/linux/bpf.h'
   'llvm /usr/bin/llvm-strip'
   'make /usr/bin/make'
+  'maven /usr/bin/mvn'
   'ncat /usr/bin/ncat'
   'nftables /usr/sbin/nft'
+  "openjdk-17-jre-headless /usr/lib/jvm/java-17-openjdk-$(dpkg --print-architecture)/bin/java"
+  'openssl /usr/bin/openssl'
   'procps /sbin/sysctl'
   'python3-venv /usr/share/doc/python3-venv'
   'tcpdump /usr/bin/tcpdump'
@@ -63,7 +66,10 @@ python_stamp=".tools/venv/weft-$(printf '%s\n' "${python_packages[@]}" "${python
 python_missing=
 [[ -e $python_stamp ]] || python_missing=yes
 
-if [[ -z $node_missing && -z $modules_missing && -z $python_missing && ${#missing_packages[@]} -eq 0 ]]; then
+cassandra_missing=
+scripts/cassandra.sh check || cassandra_missing=yes
+
+if [[ -z $node_missing && -z $modules_missing && -z $python_missing && -z $cassandra_missing && ${#missing_packages[@]} -eq 0 ]]; then
   exit 0
 fi
 
@@ -72,6 +78,7 @@ wanted=()
 [[ -z $node_missing ]] || wanted+=("Node.js $node_version (npm package $node_package) into .tools/node")
 [[ -z $modules_missing ]] || wanted+=("npm packages of package-lock.json into node_modules")
 [[ -z $python_missing ]] || wanted+=("Python packages for tests into .tools/venv: ${python_packages[*]} ${python_packages_alone[*]}")
+[[ -z $cassandra_missing ]] || wanted+=("Cassandra for tests (Maven) into .tools/cassandra")
 
 if [[ ${NO_INSTALL:-} == 1 ]]; then
   echo 'deps: WEFT_DEPS_MISSING: missing, and not installed because NO_INSTALL=1:' >&2
@@ -115,5 +122,9 @@ if [[ -n $python_missing ]]; then
   .tools/venv/bin/pip install -q --disable-pip-version-check "${python_packages[@]}"
   .tools/venv/bin/pip install -q --disable-pip-version-check --no-deps "${python_packages_alone[@]}"
   touch "$python_stamp"
+fi
+
+if [[ -n $cassandra_missing ]]; then
+  scripts/cassandra.sh install
 fi
 echo 'deps: done'
