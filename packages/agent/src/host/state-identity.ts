@@ -29,7 +29,9 @@ export function stateIdentity(stateDir: string): StateIdentity {
   }
   const keys = Buffer.from(text.trim(), 'hex');
   const last = Number(read(join(stateDir, INCARNATION_FILE)) ?? 0);
-  const incarnation = Math.min(MAX_INCARNATION, Math.max((last || 0) + 1, Math.floor(Date.now() / 1000)));
+  // What no start can have had, so that it could not rise any more, is none.
+  const next = last > 0 && last < MAX_INCARNATION ? last + 1 : 1;
+  const incarnation = Math.max(next, Math.floor(Date.now() / 1000));
   writeDurably(join(stateDir, INCARNATION_FILE), `${incarnation}\n`);
   return {
     privateKey: new Uint8Array(keys.subarray(0, 32)),

@@ -2,7 +2,7 @@
  * Which other hosts are there: heard by their authenticated datagrams, five times a second, or by the answers of their kernels, which are
  * asked as soon as a host falls silent. Routes by ports of a host that neither says anything are taken only when nothing else is left.
  */
-import { ipFormat } from '@weft/packet';
+import { ipEquals, ipFormat } from '@weft/packet';
 import type { Effects } from './effects.ts';
 import type { Pinger } from './pinger.ts';
 import type { Tunnels } from './tunnels.ts';
@@ -16,6 +16,8 @@ const PING_MS = 100;
 const LOST_MS = 700;
 
 interface Peer {
+  /** Endpoint of its tunnel. */
+  remote: Uint8Array;
   /** Its kernel has answered at this time. */
   answered: number;
   nextPing: number;
@@ -66,11 +68,7 @@ export class Liveness {
     for (const tunnel of this.tunnels.list()) {
       const { hostId } = tunnel;
       present.add(hostId);
-      let peer = this.peers.get(hostId);
-      if (peer === undefined) {
-        this.peers.set(hostId, (peer = { answered: Number.NEGATIVE_INFINITY, nextPing: 0, lost: false }));
-        this.byAddress.set(ipFormat(tunnel.remote), hostId);
-      }
+      const peer = this.peerOf(hostId, tunnel.remote);
       const silence = now - Math.max(peer.answered, this.lastHeard(hostId));
       if (silence > SILENT_MS && now >= peer.nextPing) {
         peer.nextPing = now + PING_MS;
@@ -83,7 +81,27 @@ export class Liveness {
       if (present.has(hostId)) continue;
       this.set(hostId, peer, false);
       this.peers.delete(hostId);
+      this.forget(hostId, peer);
     }
+  }
+
+  private peerOf(hostId: string, remote: Uint8Array): Peer {
+    let peer = this.peers.get(hostId);
+    if (peer !== undefined && ipEquals(peer.remote, 0, remote, 0)) return peer;
+    if (peer === undefined) {
+      this.peers.set(hostId, (peer = { remote, answered: Number.NEGATIVE_INFINITY, nextPing: 0, lost: false }));
+    } else {
+      this.forget(hostId, peer);
+      peer.remote = remote;
+    }
+    this.byAddress.set(ipFormat(remote), hostId);
+    return peer;
+  }
+
+  /** Answers from a peer's address are not its own any more, but perhaps another one's. */
+  private forget(hostId: string, { remote }: Peer): void {
+    const address = ipFormat(remote);
+    if (this.byAddress.get(address) === hostId) this.byAddress.delete(address);
   }
 
   private set(hostId: string, peer: Peer, lost: boolean): void {
