@@ -13,6 +13,7 @@ export type {
   StepKind,
 } from './explain/explanation.ts';
 export { Names, type Ref, type RefKind } from './explain/names.ts';
+export { CONNECTION_KINDS, endWords, explainedTuple, reversed, tupleWords } from './explain/tuple-words.ts';
 export { newSimulation } from './simulate/simulation.ts';
 export { Simulator } from './simulate/simulator.ts';
 export * from './simulate/steps.ts';

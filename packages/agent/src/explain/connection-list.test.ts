@@ -24,12 +24,12 @@ describe('the list of connections', () => {
     const net = busy();
     const { connections, total, matching, complete } = list(net);
     assert.deepEqual([connections.length, total, matching, complete], [3, 3, 3, true]);
-    const tcp = connections.find(({ protocol }) => protocol === 'tcp')!;
+    const tcp = connections.find(({ forward }) => forward.protocol === 'tcp')!;
     assert.deepEqual(tcp.device, { kind: 'router', id: net.edge.router, name: 'router "edge"' });
     assert.deepEqual([tcp.kind, tcp.state, tcp.keeps, tcp.flows], ['snat', 'syn', false, 1]);
-    assert.equal(tcp.forward.text, `10.0.1.10:4000 > ${OUTSIDE}:80`);
+    assert.equal(tcp.text, `tcp 10.0.1.10:4000 > ${OUTSIDE}:80`);
     const { dstPort } = tcp.return;
-    assert.equal(tcp.return.text, `${OUTSIDE}:80 > 192.0.2.100:${dstPort}`);
+    assert.deepEqual(tcp.return, { protocol: 'tcp', src: OUTSIDE, srcPort: 80, dst: '192.0.2.100', dstPort });
     assert.equal(tcp.translation, `source 10.0.1.10:4000 becomes 192.0.2.100:${dstPort}`);
     assert.deepEqual(tcp.owner, { id: LOCAL_HOST, name: 'this host' });
     assert.deepEqual(tcp.told.map(({ id }) => id).sort(), [GATEWAY, OTHER_GATEWAY]);
@@ -40,8 +40,8 @@ describe('the list of connections', () => {
     assert.match(tcp.ingress?.name ?? '', /^port vm0 of bridge /);
     assert.equal(tcp.egress?.name, 'port out0 on host 00000000 (198.18.0.2) of router "edge"');
     assert.match(tcp.rule?.name ?? '', /^rule 1 of chain /);
-    const echo = connections.find(({ protocol }) => protocol === 'icmp')!;
-    assert.equal(echo.forward.text, '10.0.1.10 > 198.51.100.8 id 7');
+    const echo = connections.find(({ forward }) => forward.protocol === 'icmp')!;
+    assert.equal(echo.text, 'icmp 10.0.1.10 > 198.51.100.8 id 7');
     assert.equal(echo.translation, `source 10.0.1.10 id 7 becomes 192.0.2.100 id ${echo.return.id}`);
   });
 

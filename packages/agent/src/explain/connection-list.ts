@@ -47,7 +47,7 @@ export interface FlowState {
   readonly kind: ConnectionKind;
   readonly direction: 'forward' | 'return';
   readonly state: string;
-  readonly forward: string;
+  readonly text: string;
   readonly translation: string;
 }
 
@@ -166,13 +166,13 @@ export function statesOf(core: Core, words: ConnectionWords, slot: number, now: 
     const record = entry >>> 1;
     if (table.generation(record) !== flows.generation(n) || !table.isVisible(record)) continue;
     const read = table.read(record, at, scratch);
-    const { device, kind, forward, translation } = words.connection(read);
+    const { device, kind, text, translation } = words.connection(read);
     states.push({
       device,
       kind,
       direction: (entry & 1) === 0 ? 'forward' : 'return',
       state: words.state(read),
-      forward: forward.text,
+      text,
       translation,
     });
   }
