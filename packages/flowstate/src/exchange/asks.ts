@@ -61,7 +61,7 @@ export class Asks {
   /** See Exchange.ask. */
   ask(words: Int32Array, at: number, peers: readonly number[]): number {
     const { counters, outbox } = this.core;
-    const tag = stateTag(words, at);
+    const tag = stateTag(words, at) | 0;
     for (let p = this.byTag.get(tag) ?? -1; p >= 0; p = this.next[p])
       if (this.isAbout(p, words, at)) return this.numbers[p];
     if (!peers.some((number) => this.core.peers.get(number)?.acquainted)) return 0;
