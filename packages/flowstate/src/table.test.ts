@@ -111,12 +111,14 @@ test('full tables and full ports say so, and nothing changes', () => {
   };
   const first = make(1, port);
   assert.ok(first >= 0 && make(2, port) >= 0);
+  assert.deepEqual([table.hasRoom(port, 1), table.hasRoom(0, 2), table.hasRoom(0, 3)], [false, true, false]);
   assert.equal(make(3, port), REFUSED_PORT_CAP);
   assert.equal(table.portRecords(port), 2);
   assert.ok(make(4, 0) >= 0 && make(5, 0) >= 0);
   assert.equal(make(6, 0), REFUSED_FULL);
   table.remove(first);
   assert.equal(table.portRecords(port), 1);
+  assert.deepEqual([table.hasRoom(port, 1), table.hasRoom(port, 2)], [true, false]);
   assert.ok(make(7, port) >= 0);
 });
 

@@ -287,6 +287,12 @@ export class FlowStateTable {
     return this.perPort[port];
   }
 
+  /** Whether this host could make so many more records that a port causes (0: no port). */
+  hasRoom(port: number, count: number): boolean {
+    if (this.size + count > this.capacity) return false;
+    return port === 0 || this.perPort[port] + count <= (this.portCaps[port] || this.defaultPortCap);
+  }
+
   /** Sets how many records a port may cause; 0: the default. */
   setPortCap(port: number, cap: number): void {
     this.portCaps[port] = cap;

@@ -49,8 +49,6 @@ export function begins(sim: Simulation): boolean {
 }
 
 /** Whether there is room for what the packet would begin. */
-export function hasRoom({ connections, limits }: Core, sim: Simulation, port: number): boolean {
-  const { table, numbers } = connections;
-  if (table.size + sim.createdCount > table.capacity) return false;
-  return port === 0 || table.portRecords(numbers.of(port)) + sim.createdCount <= limits.maxConnectionsPerPort;
+export function hasRoom({ connections }: Core, sim: Simulation, port: number): boolean {
+  return connections.table.hasRoom(connections.numbers.of(port), sim.createdCount);
 }

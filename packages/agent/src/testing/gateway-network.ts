@@ -1,7 +1,7 @@
 /**
- * A host with a VM whose connections leave by a gateway elsewhere, for tests of what is said of connections:
+ * A host with a VM whose connections leave by a gateway, for tests of what is said of connections:
  *
- *   VM A (10.0.1.10, interface vm0 of this host) – bridge – router – exit (on another host, 192.0.2.1/24) – outside
+ *   VM A (10.0.1.10, interface vm0 of this host) – bridge – router – exit (192.0.2.1/24, on another host or as vm2 here) – outside
  *
  * Sources become 192.0.2.100; answers may come by the exit, or by a second one that is in the same stateful port group on a third host.
  */
@@ -17,7 +17,8 @@ export class GatewayNetwork {
   readonly world: World = this.edge.world;
   readonly host: Harness;
 
-  constructor(limits: Record<string, number> = {}, state = new MemoryState(1024)) {
+  /** @param exitHost where the exit is */
+  constructor(exitHost = GATEWAY, limits: Record<string, number> = {}) {
     const { edge, world } = this;
     const zone = world.put('TunnelZone', { name: 'fabric', type: 'vxlan' });
     for (const [n, hostId] of [LOCAL_HOST, GATEWAY, OTHER_GATEWAY].entries()) {
@@ -32,16 +33,18 @@ export class GatewayNetwork {
     };
     bind(edge.a, LOCAL_HOST, 'vm0');
     bind(edge.b, LOCAL_HOST, 'vm1');
-    bind(edge.exit, GATEWAY, 'out0', { portGroupIds: [group] });
+    bind(edge.exit, exitHost, exitHost === LOCAL_HOST ? 'vm2' : 'out0', { portGroupIds: [group] });
     const second = { id: uuid(0x800), routerId: edge.router, portSubnet: ['203.0.113.1/30'], portGroupIds: [group] };
     world.put('Port', { ...second, hostId: OTHER_GATEWAY, interfaceName: 'out1' });
     world.entry(`active/${second.id}`, OTHER_GATEWAY, '');
+    // What nobody has asked for goes nowhere: not back to the outside.
+    world.put('Route', { routerId: edge.router, dstSubnet: '192.0.2.100/32', type: 'blackhole' });
     const range = { addressFrom: '192.0.2.100', portFrom: 1024, portTo: 65_535 };
     edge.rules({
       in: [{ type: 'rev_snat', nwDst: '192.0.2.100/32' }],
       out: [{ type: 'snat', nwSrc: '10.0.1.0/24', natTargets: [range] }],
     });
-    this.host = new Harness(world, state, { limits });
+    this.host = new Harness(world, new MemoryState(1024), { limits });
     this.host.settle();
   }
 

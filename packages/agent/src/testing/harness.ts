@@ -72,19 +72,21 @@ export class Harness<D extends Datapath = MemoryDatapath> {
     this.now = options.now ?? 1_000;
     this.datapath = options.datapath ?? (new MemoryDatapath(state) as Datapath as D);
     const publish = options.publish ?? true;
+    const { limits } = parseConfig({ limits: { maxFlows: state.flows.capacity, ...options.limits } });
     this.engine = new Engine({
       datapath: this.datapath,
       underlay: options.underlay ?? new FakeUnderlay(),
       peerMacs: NO_PEERS,
       pinger: { ping: () => {}, poll: () => {}, close: () => {} },
       hostId: LOCAL_HOST,
-      limits: parseConfig({ limits: { maxFlows: state.flows.capacity, ...options.limits } }).limits,
+      limits,
       clock: () => this.now,
       connections: {
         table: new FlowStateTable({
           self: uuidBytes(LOCAL_HOST),
           incarnation: 1,
           capacity: 4096,
+          portCap: limits.maxConnectionsPerPort,
           uuids: 4096,
           blocks: 1024,
           now: this.now,
