@@ -66,6 +66,8 @@ export class Harness<D extends Datapath = MemoryDatapath> {
       limits?: Record<string, number>;
       datapath?: D;
       underlay?: UnderlayView;
+      /** Room for connections. */
+      connections?: number;
     } = {},
   ) {
     this.world = world;
@@ -85,7 +87,7 @@ export class Harness<D extends Datapath = MemoryDatapath> {
         table: new FlowStateTable({
           self: uuidBytes(LOCAL_HOST),
           incarnation: 1,
-          capacity: 4096,
+          capacity: options.connections ?? 4096,
           portCap: limits.maxConnectionsPerPort,
           uuids: 4096,
           blocks: 1024,
