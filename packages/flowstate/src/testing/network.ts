@@ -5,9 +5,9 @@
 import { Exchange, type ExchangeOptions, type ExchangeSettings, type PeerEvent } from '../exchange/index.ts';
 import type { TableOptions } from '../memory.ts';
 import { regionBytes } from '../memory.ts';
-import { newHostKeys } from '../peer-keys.ts';
+import { newHostKeys, PeerKeys } from '../peer-keys.ts';
 import { FlowStateTable } from '../table.ts';
-import { HEADER_SIZE } from '../wire/header.ts';
+import { DATAGRAM_SIZE, HEADER_SIZE, WireHeader, writeHeader } from '../wire/header.ts';
 import { uuid } from './fixtures.ts';
 
 export interface Datagram {
@@ -122,6 +122,8 @@ export class Network {
   readonly groups = new Map<number, number>();
   private readonly flying: { at: number; order: number; datagram: Datagram }[] = [];
   private order = 0;
+  /** Number of the last forged datagram: ahead of the true ones. */
+  private forged = 500;
   private state: number;
 
   constructor(hosts: number, options: HostOptions = {}, seed = 1) {
@@ -192,7 +194,10 @@ export class Network {
     while (this.now < end) {
       this.now += TICK;
       this.deliver();
-      for (const host of this.hosts) host.exchange.tick(this.now);
+      for (const host of this.hosts) {
+        host.table.expire(this.now, 1_000);
+        host.exchange.tick(this.now);
+      }
       this.deliver();
       check?.();
     }
@@ -210,6 +215,27 @@ export class Network {
 
   flush(): void {
     for (const host of this.hosts) host.exchange.flush(this.now);
+  }
+
+  /**
+   * Gives host `to` an authentic datagram that host `from` never sent, as a peer in wrong hands could: the next of its life.
+   * @returns what `receive` says
+   */
+  forge(from: number, to: number, type: number, count: number, body: Uint8Array): number {
+    const [sender, receiver] = [this.host(from), this.host(to)];
+    const header = new WireHeader();
+    header.type = type;
+    header.count = count;
+    header.bodySize = body.length;
+    header.sender.set(uuid(from));
+    header.senderIncarnation = sender.incarnation;
+    header.receiverIncarnation = receiver.incarnation;
+    header.sequence = ++this.forged;
+    const bytes = new Uint8Array(Math.max(DATAGRAM_SIZE, HEADER_SIZE + body.length + 16));
+    writeHeader(header, bytes);
+    bytes.set(body, HEADER_SIZE);
+    const keys = new PeerKeys(KEYS[from].privateKey, KEYS[to].publicKey, uuid(from), uuid(to));
+    return receiver.exchange.receive(bytes, keys.seal(bytes, HEADER_SIZE + body.length), this.now);
   }
 
   /** Recorded datagrams of a type (MSG_…) from one host to another. */
