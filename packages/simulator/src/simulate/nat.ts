@@ -141,7 +141,7 @@ function find(w: Walk, kind: number): number {
     return -2 - NAT_FAILED;
   }
   if (what === TUPLE_QUOTE) {
-    if (quotedTuple(w, kind, device, tuple) === TUPLE_NONE) return -2 - NAT_NOTHING;
+    if (quotedTuple(w, w.frame, kind, device, tuple) === TUPLE_NONE) return -2 - NAT_NOTHING;
     const match = w.lookUpState(tuple, 0);
     return match < 0 ? -2 - NAT_NOTHING : match;
   }

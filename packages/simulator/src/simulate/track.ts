@@ -72,6 +72,8 @@ export class Track {
   private entry = NOT_CAPTURED;
   private readonly words = new Int32Array(TUPLE_WORDS);
   private readonly came = new Uint8Array(KEY_SIZE);
+  /** Of an ICMP error the frame as it came: what it quotes is read when somebody asks. */
+  private frame: Uint8Array | null = null;
 
   begin(device: number): void {
     this.device = device;
@@ -83,6 +85,7 @@ export class Track {
     this.rule = 0;
     this.keptBy = 0;
     this.entry = NOT_CAPTURED;
+    this.frame = null;
   }
 
   /** Notes what came, before a rule of the device changes it. */
@@ -91,9 +94,7 @@ export class Track {
     for (let i = 0; i < KEY_SIZE; i++) this.came[i] = w.key[i];
     const device = w.state.number(this.device);
     this.entry = device === 0 ? TUPLE_NONE : tupleOfKey(w.key, 0, KIND_CONNTRACK, device, this.words, 0);
-    if (this.entry === TUPLE_QUOTE && quotedTuple(w, KIND_CONNTRACK, device, this.words) === TUPLE_NONE) {
-      this.entry = TUPLE_NONE;
-    }
+    if (this.entry === TUPLE_QUOTE) this.frame = w.frame;
   }
 
   /** The packet's key as it was before rules of the device translated. */
@@ -116,6 +117,11 @@ export class Track {
     if (w.origin === 0) return RETURN;
     this.capture(w);
     readTuple(w);
+    if (this.frame !== null) {
+      const device = w.state.number(this.device);
+      if (quotedTuple(w, this.frame, KIND_CONNTRACK, device, this.words) === TUPLE_NONE) this.entry = TUPLE_NONE;
+      this.frame = null;
+    }
     const { entry, words } = this;
     if (entry === TUPLE_NONE) {
       if (this.device !== 0 && w.state.number(this.device) === 0) w.failFull();
@@ -177,13 +183,13 @@ export function readTuple(w: Walk): void {
 
 /**
  * Writes the tuple of the answers to the packet that an ICMP error quotes: the way in which the error itself travels.
- * @returns TUPLE_NONE if what it quotes cannot be told
+ * @param frame as it is, or was before translations @returns TUPLE_NONE if what it quotes cannot be told
  */
-export function quotedTuple(w: Walk, kind: number, device: number, words: Int32Array): number {
+export function quotedTuple(w: Walk, frame: Uint8Array, kind: number, device: number, words: Int32Array): number {
   if (!w.headers() || w.layout.l4 === 0) return TUPLE_NONE;
   const { l3, l3Length, l4 } = w.layout;
   const end = Math.min(w.have, l3 + l3Length);
-  return tupleOfQuote(w.frame, l4 + QUOTE, end, true, kind, device, w.quoted, words, 0);
+  return tupleOfQuote(frame, l4 + QUOTE, end, true, kind, device, w.quoted, words, 0);
 }
 
 /** Bytes of an ICMP header before what it quotes. */

@@ -7,8 +7,46 @@ type Value = Record<string, unknown>;
 const index = fc.nat({ max: 1000 });
 
 /** Kinds of conditions below. */
-const CONDITIONS = 22;
-const TYPES = ['accept', 'drop', 'reject', 'jump', 'return', 'continue', 'accept', 'drop'];
+const CONDITIONS = 26;
+/** Types of rules; those with state last. */
+const TYPES = [
+  'accept',
+  'drop',
+  'reject',
+  'jump',
+  'return',
+  'continue',
+  'accept',
+  'drop',
+  'snat',
+  'dnat',
+  'rev_snat',
+  'rev_dnat',
+  'masquerade',
+];
+
+/** What is translated to: with state, one to one, to one of several. */
+const SOURCES: readonly Value[][] = [
+  [{ addressFrom: '10.7.0.1', portFrom: 1024, portTo: 65_535 }],
+  [{ addressFrom: '10.0.1.77' }],
+  [
+    { addressFrom: '10.7.0.2', addressTo: '10.7.0.3' },
+    { addressFrom: '10.0.2.11', portFrom: 5000, portTo: 5001 },
+  ],
+];
+const DESTINATIONS: readonly Value[][] = [
+  [{ addressFrom: '10.0.2.11', portFrom: 80 }],
+  [{ addressFrom: '10.0.1.10' }],
+  [{ addressFrom: '10.0.1.10', addressTo: '10.0.2.12' }],
+];
+const SOURCES6: readonly Value[][] = [
+  [{ addressFrom: 'fd00:7::1', portFrom: 1024, portTo: 65_535 }],
+  [{ addressFrom: 'fd00:1::77' }],
+];
+const DESTINATIONS6: readonly Value[][] = [
+  [{ addressFrom: 'fd00:2::b', portFrom: 80 }],
+  [{ addressFrom: 'fd00:1::a' }],
+];
 
 export const rulePlan = fc.record({
   condition: fc.nat({ max: CONDITIONS - 1 }),
@@ -81,8 +119,33 @@ export function ruleOf(s: Scenario, plan: RulePlan): Value {
     { icmpDataDstIp: 'fd00:1::/64', invIcmpDataDstIp: inverted },
     { traversedDevice: at(devices, pick), invTraversedDevice: inverted },
     { matchNwDstRewritten: true, conjunctionInv: inverted },
+    { matchReturnFlow: true, conjunctionInv: inverted },
+    { matchForwardFlow: true },
+    { matchForwardFlow: true, nwProto: 17, invNwProto: inverted },
+    {},
   ];
   if (conditions.length !== CONDITIONS) throw new Error(`there are ${conditions.length} conditions`);
+  const condition = conditions[plan.condition];
   const type = at(TYPES, plan.action);
-  return { type, ...(type === 'jump' ? { jumpChainId: at(s.chains, pick) } : {}), ...conditions[plan.condition] };
+  const onChange = pick % 3 === 2 && KEEPS.has(type) ? { onChange: 'finish' } : {};
+  if (type === 'jump') return { type, jumpChainId: at(s.chains, pick), ...condition };
+  if (!type.includes('nat') && type !== 'masquerade') return { type, ...onChange, ...condition };
+  const flowAction = at(['accept', 'continue', 'return'], pick);
+  if (type !== 'snat' && type !== 'dnat') return { type, flowAction, ...onChange, ...condition };
+  // A condition of one IP version, or of ARP, leaves no choice.
+  const v6 = condition.nwSrc === 'fd00:1::/64' || (condition.nwDst === undefined && pick % 5 === 4);
+  if (condition.dlType !== undefined) condition.dlType = v6 ? 0x86dd : 0x0800;
+  const targets = type === 'snat' ? (v6 ? SOURCES6 : SOURCES) : v6 ? DESTINATIONS6 : DESTINATIONS;
+  return { type, natTargets: at(targets, pick >> 1), flowAction, ...onChange, ...condition };
+}
+
+const KEEPS: ReadonlySet<string> = new Set(['accept', 'return', 'snat', 'dnat', 'masquerade']);
+
+/** Whether a rule looks connections up, or may begin one. */
+export function isStateful(rule: Value): boolean {
+  if (rule.matchForwardFlow === true || rule.matchReturnFlow === true) return true;
+  const { type, natTargets } = rule as { type: string; natTargets?: readonly Value[] };
+  if (type !== 'snat' && type !== 'dnat') return type.startsWith('rev_') || type === 'masquerade';
+  const [{ addressFrom, addressTo, portTo }, ...more] = natTargets!;
+  return more.length > 0 || portTo !== 0 || addressTo !== addressFrom;
 }

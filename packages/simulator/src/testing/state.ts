@@ -17,10 +17,14 @@ import type { Simulation, StateView } from '../contract.ts';
 import type { Handles } from '../view/handles.ts';
 import type { NatTarget } from '../view/nat.ts';
 
-interface Pool {
-  readonly pool: SnatPool;
+/** What was granted of a target. */
+interface Grant {
+  readonly device: number;
   readonly target: NatTarget;
+  readonly blocks: readonly number[];
 }
+
+const words = new Int32Array(4);
 
 /** 16 bytes of a UUID. */
 export function uuidBytes(id: string): Uint8Array {
@@ -32,7 +36,7 @@ export class TestState implements StateView {
   /** First block of ports that this host takes of each address; hosts of one test take different ones. */
   private readonly firstBlock: number;
   private readonly handles: Handles;
-  private readonly pools = new Map<string, Pool>();
+  private readonly grants = new Map<string, Grant>();
   now = 1_000;
 
   constructor(handles: Handles, host = 1, capacity = 4096) {
@@ -56,9 +60,14 @@ export class TestState implements StateView {
     return n;
   }
 
+  /** As long as nothing is inserted the same packet gets the same port. */
   chooseSource(device: number, target: NatTarget, record: ConnectionRecord): number {
-    const pool = this.pools.get(`${device}/${target.key}`);
-    return pool === undefined ? NAT_NO_BLOCK : pool.pool.choose(record);
+    const grant = this.grants.get(`${device}/${target.key}`);
+    if (grant === undefined) return NAT_NO_BLOCK;
+    const pool = new SnatPool(this.table, { device, ...target }, 1);
+    addressToWords(target.from, 0, words, 0);
+    for (const block of grant.blocks) pool.add(words, 0, block, 1);
+    return pool.choose(record);
   }
 
   keeps(filter: number): boolean {
@@ -79,14 +88,10 @@ export class TestState implements StateView {
 
   /** Gives `blocks` blocks of ports for what a simulation waited for. */
   grant(needs: readonly string[], blocks = 1): void {
-    const words = new Int32Array(4);
     for (const need of needs) {
       const { device, target } = this.wanted.get(need)!;
-      const pool = new SnatPool(this.table, { device, ...target }, 1);
-      addressToWords(target.from, 0, words, 0);
       const first = Math.max(this.firstBlock, Math.floor(target.portFrom / BLOCK_PORTS));
-      for (let b = 0; b < blocks; b++) pool.add(words, 0, first + b, 1);
-      this.pools.set(need, { pool, target });
+      this.grants.set(need, { device, target, blocks: Array.from({ length: blocks }, (_, b) => first + b) });
     }
   }
 
