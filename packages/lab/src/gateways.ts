@@ -5,7 +5,7 @@ import { type Dissected, dissect } from './dissect.ts';
 import { ipBatch } from './exec.ts';
 import type { Lab } from './lab.ts';
 import { readCapture } from './pcap.ts';
-import type { ExternalLinkPlan, ExternalPlan } from './plan-externals.ts';
+import type { ExternalLinkPlan, ExternalPlan, ExternalRoutePlan } from './plan-externals.ts';
 
 /** A frame on one of the links. */
 export interface Crossing extends Dissected {
@@ -37,9 +37,17 @@ export async function watchLinks(
   };
 }
 
-/** Number of the link by which packets to an address that is the cloud's come back, by the outside's first route. */
+/** The outside's routes to an address that is the cloud's, the one that counts first. */
+export function waysBack(external: ExternalPlan, address: string): ExternalRoutePlan[] {
+  const length = (route: ExternalRoutePlan) => parseCidr(route.dst)!.length;
+  return external.routes
+    .filter(({ dst }) => contains(dst, address))
+    .sort((a, b) => length(b) - length(a) || a.metric - b.metric);
+}
+
+/** Number of the link by which packets to an address come back while it is up. */
 export function wayBack(external: ExternalPlan, address: string): number {
-  const route = external.routes.find(({ dst }) => contains(dst, address));
+  const [route] = waysBack(external, address);
   return external.links.findIndex((link) => link.device === route?.hops[0]?.device);
 }
 

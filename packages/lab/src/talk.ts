@@ -26,6 +26,8 @@ export async function startServer(at: Place, address: string, port: number): Pro
 }
 
 export interface Talk {
+  /** Answers so far, all but the last 19. */
+  answers(): number;
   /** Ends it and tells how it went. */
   stop(): Promise<TalkReport>;
 }
@@ -45,6 +47,7 @@ export async function startTalk({ from, address, port, protocol = 'tcp', options
   const talk = start(from, protocol, address, port, JSON.stringify({ ...DEFAULTS, ...options }));
   await Promise.race([talk.waitFor('talking').catch(() => {}), talk.ended()]);
   return {
+    answers: () => Number([...talk.output().matchAll(/^at (\d+)$/gm)].at(-1)?.[1] ?? 0),
     async stop() {
       await talk.stop();
       return reportOf(talk);

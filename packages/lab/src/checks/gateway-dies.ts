@@ -1,8 +1,9 @@
 /** A gateway dies in the middle of conversations, with all its wires: they go on by the others, which knew nothing of them. */
+import { randomInt } from 'node:crypto';
 import { agentRequest } from '../agent-control.ts';
 import { awaitConvergence } from '../convergence.ts';
 import { ipBatch } from '../exec.ts';
-import { setExternalLink, watchLinks, wayBack } from '../gateways.ts';
+import { setExternalLink, watchLinks, wayBack, waysBack } from '../gateways.ts';
 import { externalRoute } from '../network/externals.ts';
 import { fabricRoutes, hostRoutes } from '../network/fabric.ts';
 import type { HostPlan } from '../plan.ts';
@@ -34,6 +35,8 @@ export const gatewayDies = defineKind({
     const outside = context.external(external);
     const address = context.address(outside, 4);
     const port = ownPort(context);
+    // New ones each time: of the last time's conversations the gateways still know.
+    const ownPorts = randomInt(40_000, 60_000);
     const back = wayBack(outside, as);
     const hostAt = (link: number) => context.plan.hosts.find((host) => host.name === outside.links[link]!.host)!;
     const victim = hostAt(back);
@@ -47,7 +50,7 @@ export const gatewayDies = defineKind({
     try {
       for (const protocol of ['udp', 'tcp'] as const) {
         for (let i = 0; i < TALKS; i++) {
-          const options = { intervalMs: INTERVAL_MS, patienceMs: 3000, sourcePort: port + 1 + i };
+          const options = { intervalMs: INTERVAL_MS, patienceMs: 3000, sourcePort: ownPorts + i };
           talks.push(await startTalk({ from: source, address, port, protocol, options }));
         }
       }
@@ -55,12 +58,16 @@ export const gatewayDies = defineKind({
       const before = await watch.stop();
       // Who leaves by the victim has to find another way out as well, the others only another way back.
       const byVictim = new Set(before.filter(({ link }) => hostAt(link) === victim).map((one) => one.sourcePort)).size;
-      const known = await flowsOf(context, survivors, address, port);
+      const atFirst = await flowsOf(context, survivors, address, port);
       await die(context, victim, outside);
       await sleep(withinMs + 500);
       const reports: TalkReport[] = [];
       for (const talk of talks) reports.push(await talk.stop());
-      const after = await flowsOf(context, survivors, address, port);
+      const atLast = await flowsOf(context, survivors, address, port);
+      const translated = new Set(reports.map((one) => one.seenAs.split(' ')[1]));
+      const ofThem = (flows: readonly string[]) =>
+        flows.filter((match) => translated.has(/\btp_dst=(\d+)/.exec(match)?.[1] ?? '')).length;
+      const [known, after] = [ofThem(atFirst), ofThem(atLast)];
       const [udp, tcp] = [reports.slice(0, TALKS), reports.slice(TALKS)];
       const gaps = udp.map((one) => one.longestGapMs);
       const lost = udp.reduce((sum, one) => sum + one.sent - one.answered, 0);
@@ -81,9 +88,7 @@ export const gatewayDies = defineKind({
 
   sabotage(context, { external, as }) {
     const outside = context.external(external);
-    const first =
-      outside.routes[outside.routes.findIndex(({ hops }) => hops[0]!.device === `link${wayBack(outside, as)}`)]!;
-    const others = outside.routes.filter(({ dst, metric }) => dst === first.dst && metric !== first.metric);
+    const [first, ...others] = waysBack(outside, as);
     const batch = (commands: readonly string[]) => ({
       do: 'exec' as const,
       namespace: outside.namespace,
@@ -91,27 +96,27 @@ export const gatewayDies = defineKind({
       input: `${commands.join('\n')}\n`,
     });
     return {
-      what: `${external} knows one way back to ${first.dst} only`,
+      what: `${external} knows one way back to ${as} only, by ${first!.hops[0]!.device}`,
       plant: [batch(others.map(({ dst, metric }) => `route del ${dst} metric ${metric}`))],
       remove: [batch(others.map(externalRoute))],
     };
   },
 });
 
-/** Installed flows at the outside links of these hosts of what comes from the server. */
+/** What the installed flows of these hosts match that are about packets of the server. */
 async function flowsOf(
   { plan }: CheckContext,
   hosts: readonly HostPlan[],
   address: string,
   port: number,
-): Promise<number> {
-  let count = 0;
+): Promise<string[]> {
+  const found: string[] = [];
   for (const host of hosts) {
     const path = `/flows?limit=100000&address=${address}`;
     const { flows } = await agentRequest<{ flows: { match: string }[] }>(plan, host, 'GET', path);
-    count += flows.filter(({ match }) => new RegExp(`\\btp_src=${port}\\b`).test(match)).length;
+    found.push(...flows.map(({ match }) => match).filter((match) => new RegExp(`\\btp_src=${port}\\b`).test(match)));
   }
-  return count;
+  return found;
 }
 
 async function die(context: CheckContext, host: HostPlan, external: ExternalPlan): Promise<void> {

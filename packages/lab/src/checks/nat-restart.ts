@@ -5,9 +5,11 @@ import type { FaultStep } from '../faults/fault.ts';
 import type { HostPlan } from '../plan.ts';
 import { awaitAgentEnd, killAgent, restartAgents } from '../restart.ts';
 import { addressOf, converse, startServer, startTalk } from '../talk.ts';
-import { sleep } from '../wait.ts';
+import { sleep, waitUntil } from '../wait.ts';
 import { ownPort } from './firewall.ts';
 import { type CheckContext, defineKind } from './kind.ts';
+
+const PATIENCE_MS = 15_000;
 
 export const natRestart = defineKind({
   kind: 'nat-restart',
@@ -35,7 +37,13 @@ export const natRestart = defineKind({
           await restartAgents(context.lab, hosts);
           await awaitConvergence(context.api);
           const fresh = await converse({ from: source, address, port });
-          if (fresh.answered !== 1) found.push(`no new connection after a restart of ${where}`);
+          const how = end === killAgent ? 'killed' : 'stopped';
+          if (fresh.answered !== 1)
+            found.push(`no new connection after the agents of ${where} were ${how}: ${fresh.error}`);
+          // Where nothing is forwarded meanwhile TCP takes its time until it tries again.
+          const before = talk.answers();
+          const goesOn = await waitUntil(() => talk.answers() > before, PATIENCE_MS);
+          if (!goesOn) found.push(`no answer for ${PATIENCE_MS} ms after the agents of ${where} were ${how}`);
         }
       }
       await sleep(300);

@@ -10,7 +10,8 @@
  *   talk.ts hold ADDRESS PORT COUNT LANES
  *                                   opens COUNT connections, says how many are open, holds them until told to end
  *
- * OPTIONS is JSON, see `TalkOptions`; what `tcp` and `udp` print is a `TalkReport`. To end is SIGINT.
+ * OPTIONS is JSON, see `TalkOptions`. `tcp` and `udp` say "talking" when they begin, "at N" for each 20 answers, and print a
+ * `TalkReport` in the end. To end is SIGINT.
  */
 import { createSocket } from 'node:dgram';
 import { connect, createServer, type Socket } from 'node:net';
@@ -110,6 +111,7 @@ class Tally {
     if (this.seen.has(number)) this.twice++;
     else this.seen.add(number);
     this.answered = this.seen.size;
+    if (this.answered % 20 === 0) console.log(`at ${this.answered}`);
   }
 
   end(): void {
