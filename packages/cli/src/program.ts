@@ -6,6 +6,7 @@ import { accountCommand } from './commands/account.ts';
 import { agentCommand } from './commands/agent.ts';
 import { apiCommand } from './commands/api.ts';
 import { completionCommand } from './commands/completion.ts';
+import { connectionsCommand } from './commands/connections.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { flowsCommand } from './commands/flows.ts';
 import { labCommand } from './commands/lab.ts';
@@ -42,6 +43,7 @@ Examples:
     apiCommand(),
     traceCommand(),
     flowsCommand(),
+    connectionsCommand(),
     rulesCommand(),
     doctorCommand(),
     storeCommand(),

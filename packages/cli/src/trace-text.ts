@@ -30,9 +30,24 @@ export function traceLines(
   }
   lines.push('', ...told.destinations.map(({ text }) => `goes to ${text}`));
   for (const { host: at, text } of egress) lines.push(`at ${at}: ${text}`);
-  lines.push(...flowLines(told));
+  lines.push(...hostLines(told), ...flowLines(told));
   lines.push(`verdict ${told.verdict}${told.reason === '' ? '' : `: ${told.reason}`}`, ...told.summary);
   return lines.map((line) => nameHosts(line, agents));
+}
+
+/** Who has to do with its connections beside this host. */
+function hostLines({ explanation, toldHosts, askedHosts }: Trace): string[] {
+  const names = (hosts: Trace['toldHosts']): string => hosts.map(({ name }) => name).join(', ');
+  const lines: string[] = [];
+  if (askedHosts.length > 0) {
+    lines.push(`asks    ${names(askedHosts)} first whether they know the connection; if not, it is as said here`);
+  }
+  if (toldHosts.length > 0) {
+    const begins = explanation.connections.some(({ state }) => state === 'created');
+    const when = begins ? 'before it leaves, of the connections that it begins' : 'of changes of its connections';
+    lines.push(`told    ${names(toldHosts)}: ${when}`);
+  }
+  return lines;
 }
 
 function flowLines({ flow, noFlow, installed }: Trace): string[] {

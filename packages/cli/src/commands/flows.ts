@@ -1,5 +1,5 @@
 /** `weft flows`: what agents have installed, and why. */
-import type { FlowDump, FlowList } from '@weft/agent';
+import type { FlowDump, FlowList, FlowState } from '@weft/agent';
 import { Command } from 'commander';
 import {
   AGENT_OPTIONS,
@@ -71,6 +71,7 @@ function describe(flow: FlowDump, hosts: readonly KnownHost[]): string {
   const lines = [
     `${flow.match}, packets:${flow.packets}, bytes:${flow.bytes}, ${age}, in:${flow.interface}, tags:${flow.tags}, actions:${flow.action}`,
   ];
+  lines.push(...flow.states.map(stateText));
   if (flow.why !== undefined) {
     const { explanation, standsOn, destinations, agrees } = flow.why;
     lines.push(`  simulated again just now${agrees ? '' : '; THE OUTCOME DIFFERS, it waits to be replaced'}:`);
@@ -79,6 +80,12 @@ function describe(flow: FlowDump, hosts: readonly KnownHost[]): string {
     lines.push(...explanation.summary.map((text) => `  ${text}`), `  stands on: ${standsOn.join('; ')}`);
   }
   return lines.map((line) => nameHosts(line, hosts)).join('\n');
+}
+
+function stateText({ text, kind, device, state, direction, translation }: FlowState): string {
+  const what = kind === 'tracking' ? 'connection' : kind;
+  const of = direction === 'return' ? 'answers of ' : '';
+  return `  ${of}${what} ${text} at ${device.name}: ${state}${translation === '' ? '' : `; ${translation}`}`;
 }
 
 function footer({ flows, matching, total, unexplained }: FlowList): string {

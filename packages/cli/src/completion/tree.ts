@@ -31,6 +31,8 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
   '--encap': ['gre', 'vxlan'],
   '--underlay': ['ipv4', 'ipv6'],
   '--datapath': ['ebpf', 'userspace'],
+  '--state': ['syn', 'established', 'closing', 'closed', 'reset', 'unreplied', 'replied', 'icmp', 'other'],
+  '--protocol': ['tcp', 'udp', 'icmp', 'icmp6', 'sctp', 'gre', 'esp'],
 };
 
 /** Placeholders that mean a file: `--config <file>`, `lab up [scenario]`. */
