@@ -2,7 +2,17 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ipParse } from '@weft/packet';
 import fc from 'fast-check';
-import { addressTag, ROUTE_TAG_LENGTHS, routeTagLength, TAG_MAC, TAG_PORT, TAG_ROUTE, tag } from './index.ts';
+import {
+  addressTag,
+  isStateTag,
+  ROUTE_TAG_LENGTHS,
+  routeTagLength,
+  TAG_MAC,
+  TAG_PORT,
+  TAG_ROUTE,
+  TAG_STATE,
+  tag,
+} from './index.ts';
 
 test('tags are unsigned, never 0, and depend on every word', () => {
   const word = fc.integer({ min: -(2 ** 31), max: 2 ** 32 - 1 });
@@ -10,6 +20,7 @@ test('tags are unsigned, never 0, and depend on every word', () => {
     fc.property(fc.integer({ min: 1, max: 13 }), fc.tuple(word, word, word, word), fc.nat(3), (kind, words, i) => {
       const t = tag(kind, ...words);
       assert.ok(Number.isInteger(t) && t > 0 && t < 2 ** 32);
+      assert.equal(isStateTag(t), kind === TAG_STATE);
       const other = [...words] as typeof words;
       other[i] ^= 1;
       assert.notEqual(tag(kind, ...other), t);

@@ -1,6 +1,7 @@
 /**
  * Flow tags: what a flow's decision stood on. A tag is a 32-bit number mixed from a kind and up to five words; when two tags
- * happen to be the same number, a change invalidates some flows too many, which is sound. Never 0.
+ * happen to be the same number, a change invalidates some flows too many, which is sound. Never 0. The highest bit says whether it is
+ * of one connection: hardly two flows share such a tag, and it is kept in another way than the tags of what many stand on.
  */
 
 /** Kinds of things that a simulation consults, present or absent. */
@@ -38,11 +39,22 @@ function mix(h: number, word: number): number {
   return (h << 13) | (h >>> 19);
 }
 
+/** Set in tags of connections only. */
+const OF_CONNECTION = 0x8000_0000;
+
 /** The tag of `kind` over up to four words. Unsigned, never 0. */
 export function tag(kind: number, a = 0, b = 0, c = 0, d = 0): number {
-  let h = mix(mix(mix(mix(mix(kind, a), b), c), d), kind);
-  h ^= h >>> 16;
-  return h >>> 0 || 1;
+  const h = mix(mix(mix(mix(mix(kind, a), b), c), d), kind);
+  return finish(h ^ (h >>> 16), kind);
+}
+
+function finish(h: number, kind: number): number {
+  return kind === TAG_STATE ? (h | OF_CONNECTION) >>> 0 : h & ~OF_CONNECTION || 1;
+}
+
+/** Whether a tag is of one connection: of kind TAG_STATE. */
+export function isStateTag(tag: number): boolean {
+  return tag >= OF_CONNECTION;
 }
 
 /** Tag of `kind` over a handle and the 16-byte address at `offset`, of which only the first `prefixLength` bits count. */
@@ -60,8 +72,7 @@ export function addressTag(
     const bits = prefixLength - w * 32;
     h = mix(h, bits >= 32 ? word : bits <= 0 ? 0 : word & (-1 << (32 - bits)));
   }
-  h ^= h >>> 16;
-  return h >>> 0 || 1;
+  return finish(h ^ (h >>> 16), kind);
 }
 
 /**

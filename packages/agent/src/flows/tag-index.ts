@@ -1,7 +1,10 @@
 /**
  * Which flows stand on which tag. Flows that took the same way through the topology stand on the same tags, and there are many of
- * them: the tags are kept once per *set*, and a flow belongs to one set. So a flow costs twelve bytes here however long its way.
+ * them: the tags are kept once per *set*, and a flow belongs to one set. So a flow costs twelve bytes here however long its way. Tags of
+ * connections are hardly ever shared: they stand beside the sets, flow by flow.
  */
+import { isStateTag } from '@weft/flow';
+import { StateTags } from './state-tags.ts';
 import { TagNodes } from './tag-nodes.ts';
 
 const NONE = -1;
@@ -16,6 +19,9 @@ interface TagSet {
 
 export class TagIndex {
   private readonly nodes = new TagNodes();
+  private readonly states: StateTags;
+  /** Of the flow at hand: the tags that are kept by set. */
+  private readonly shared: number[] = [];
   private readonly sets: (TagSet | undefined)[] = [];
   private readonly freeSets: number[] = [];
   /** Hash of the tags → sets with it; nearly always one. */
@@ -25,29 +31,37 @@ export class TagIndex {
   private readonly next: Int32Array;
 
   constructor(slotCapacity: number) {
+    this.states = new StateTags(slotCapacity);
     this.setOf = new Int32Array(slotCapacity).fill(NONE);
     this.prev = new Int32Array(slotCapacity);
     this.next = new Int32Array(slotCapacity);
   }
 
-  /** Live tags. */
+  /** Live tags; one of a connection counts once per flow. */
   get tagCount(): number {
-    return this.nodes.tagCount;
+    return this.nodes.tagCount + this.states.size;
   }
 
-  /** Distinct sets of tags. */
+  /** Distinct sets of tags, but for those of connections. */
   get setCount(): number {
     return this.sets.length - this.freeSets.length;
   }
 
   /** True if some flow stands on the tag. */
   has(tag: number): boolean {
-    return this.nodes.has(tag);
+    return isStateTag(tag) ? this.states.has(tag) : this.nodes.has(tag);
   }
 
   /** The flow stands on exactly these tags from now on. The order counts only for how well sets are shared. */
   assign(slot: number, tags: readonly number[]): void {
-    const set = this.intern(tags);
+    const { shared, states } = this;
+    shared.length = 0;
+    states.drop(slot);
+    for (let i = 0; i < tags.length; i++) {
+      if (isStateTag(tags[i])) states.add(slot, tags[i]);
+      else shared.push(tags[i]);
+    }
+    const set = this.intern(shared);
     if (this.setOf[slot] === set.id) return;
     const before = this.setOf[slot];
     if (before !== NONE) this.leave(slot, before);
@@ -62,12 +76,17 @@ export class TagIndex {
   drop(slot: number): void {
     const set = this.setOf[slot];
     if (set === NONE) return;
+    this.states.drop(slot);
     this.setOf[slot] = NONE;
     this.leave(slot, set);
   }
 
   /** Visits the flows that stand on `tag`. The index must not change meanwhile. */
   forEach(tag: number, visit: (slot: number) => void): void {
+    if (isStateTag(tag)) {
+      this.states.forEach(tag, visit);
+      return;
+    }
     this.nodes.forEachOwner(tag, (id) => {
       for (let slot = this.sets[id]!.head; slot !== NONE; slot = this.next[slot]) visit(slot);
     });
@@ -75,7 +94,10 @@ export class TagIndex {
 
   /** Tags of a flow. */
   tagsOf(slot: number): readonly number[] {
-    return this.setOf[slot] === NONE ? [] : [...this.sets[this.setOf[slot]]!.tags];
+    if (this.setOf[slot] === NONE) return [];
+    const tags = [...this.sets[this.setOf[slot]]!.tags];
+    this.states.append(slot, tags);
+    return tags;
   }
 
   private intern(tags: readonly number[]): TagSet {
