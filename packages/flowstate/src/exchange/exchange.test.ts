@@ -262,6 +262,12 @@ test('a new member of a group is told by sync(), both ways', () => {
   a.exchange.sync(a.numberOf(2));
   network.run(100);
   assert.deepEqual([holds(b, 1), holds(a, 2)], [true, true]);
+
+  // Called all the time, as when audiences are worked out anew record by record, it does not begin anew all the time.
+  const given = a.exchange.counters.syncsGiven;
+  network.run(10_000, () => a.exchange.sync(a.numberOf(2)));
+  const more = a.exchange.counters.syncsGiven - given;
+  assert.ok(more >= 2 && more <= 5, `${more} in ten seconds`);
 });
 
 test('digests find what slipped through, and only that is sent again', () => {

@@ -221,13 +221,14 @@ export class Exchange {
     this.queue.flush();
   }
 
-  /** Everything between this host and a peer is to be compared anew, both ways: it is new in a group, or audiences changed. */
+  /**
+   * Everything between this host and a peer is to be told anew, both ways: it is new in a group, or audiences changed. It begins at the next
+   * tick; called again meanwhile, it is done once more afterwards, after pauses that grow.
+   */
   sync(peer: number): void {
     const known = this.byNumber.get(peer);
     // Who is not acquainted yet synchronises when it is.
-    if (!known?.acquainted) return;
-    known.sync.wanted = true;
-    this.syncs.give(known);
+    if (known?.acquainted) known.sync.called = true;
   }
 
   /**
@@ -388,9 +389,8 @@ export class Exchange {
     peer.nextHello = Number.NEGATIVE_INFINITY;
     peer.helloPause = this.core.settings.helloRetry;
     if (session.incarnation === 0) return;
-    sync.wanted = true;
+    sync.called = true;
     compare.nextDigest = Number.NEGATIVE_INFINITY;
-    this.syncs.give(peer);
   }
 
   private reset(peer: Peer): void {

@@ -25,7 +25,7 @@ export interface ExchangeSettings {
   readonly compareMost: number;
   /** A synchronisation without progress is asked for again: after this first, at least every four times as long. */
   readonly syncRetry: number;
-  /** Least and longest pause between synchronisations that losses cause; it doubles. */
+  /** Least and longest pause between synchronisations that losses cause, or calls; it doubles while they are frequent. */
   readonly syncPause: number;
   readonly syncPauseMost: number;
   /** An ask ends after this. */

@@ -9,9 +9,9 @@ import type { Walk } from './walk.ts';
 
 /** Full synchronisations with one peer: the one that is asked of it, and the one that is given to it. */
 export class SyncState {
-  /** One is to be asked for: at the next tick, or when the pause is over. */
+  /** One is to be asked for, because something was lost; one is to be asked for and given, because the caller says so. */
   wanted = false;
-  wantedSoon = false;
+  called = false;
   /** Number of the one last asked for. */
   number = 0;
   /** Its end has not come yet. */
@@ -20,6 +20,7 @@ export class SyncState {
   progressAt = 0;
   retry = 0;
   readonly requestPause: Backoff;
+  readonly callPause: Backoff;
 
   /** One is being given; places of the table that are still to be looked at. */
   giving = false;
@@ -34,12 +35,13 @@ export class SyncState {
 
   constructor(settings: ExchangeSettings) {
     this.requestPause = new Backoff(settings.syncPause, settings.syncPauseMost);
+    this.callPause = new Backoff(settings.syncPause, settings.syncPauseMost);
     this.givePause = new Backoff(settings.syncPause, settings.syncPauseMost);
   }
 
   reset(): void {
     this.wanted = false;
-    this.wantedSoon = false;
+    this.called = false;
     this.waiting = false;
     this.giving = false;
     this.served = 0;
@@ -62,11 +64,10 @@ export class Sync {
 
   // ---- asking
 
-  /** Asks now, whatever happened before: the peer is new, or its audience changed. */
+  /** Asks now, whatever happened before: the peer is new. */
   request(peer: Peer): void {
     const { sync } = peer;
     sync.wanted = false;
-    sync.wantedSoon = false;
     sync.number = (sync.number + 1) >>> 0 || 1;
     sync.waiting = true;
     sync.retry = this.core.settings.syncRetry;
@@ -76,18 +77,21 @@ export class Sync {
 
   /** Asks after a pause that grows, because something was lost. */
   requestSoon(peer: Peer): void {
-    peer.sync.wantedSoon = true;
+    peer.sync.wanted = true;
   }
 
   tick(peer: Peer): void {
     const { sync } = peer;
     const { now } = this.core.outbox;
-    if (sync.wanted) this.request(peer);
-    else if (sync.waiting) {
+    if (sync.waiting) {
       if (now - sync.progressAt < sync.retry) return;
       sync.retry = Math.min(sync.retry * 2, this.core.settings.syncRetry * 4);
       this.sendRequest(peer);
-    } else if (sync.wantedSoon && sync.requestPause.take(now)) this.request(peer);
+    } else if (sync.called && !sync.giving && sync.callPause.take(now)) {
+      sync.called = false;
+      this.request(peer);
+      this.give(peer);
+    } else if (sync.wanted && sync.requestPause.take(now)) this.request(peer);
   }
 
   /** Data of a synchronisation came. */
