@@ -2,11 +2,14 @@
  * The table alone. `node packages/flowstate/bench/flowstate.ts [--json]`; JSON has one object: id → value.
  * lookup_ns, insert_ns: per call, among 500,000 connections (IPv4, SNAT). expiry_scan_ms: CPU time of a pass in which each of 500,000 live
  * connections comes up, was refreshed, and is moved. encode_ns, decode_ns: per record, 20 records a datagram. mac_us: per datagram of 1,400
- * bytes. bytes: of user-space memory per connection, at full capacity. Best of several rounds: other work on the machine only adds.
+ * bytes. bytes: of user-space memory per connection, at full capacity. push_us, push_one_us: per record that is made here and told to one
+ * peer, both hosts' work: insert, publish, flush, receive; 64 records a flush, and each by itself. sync_tick_ms: longest CPU time of a tick,
+ * on either side, while 200,000 records are synchronised. Best of several rounds: other work on the machine only adds.
  */
 import { TCP_ACK } from '@weft/packet';
 import {
   ConnectionRecord,
+  Exchange,
   FlowStateTable,
   KIND_SNAT,
   newHostKeys,
@@ -165,6 +168,108 @@ const before = process.memoryUsage().arrayBuffers;
 const other = makeTable(CONNECTIONS);
 out.bytes = (process.memoryUsage().arrayBuffers - before) / other.capacity;
 out.region_bytes = regionBytes({ capacity: CONNECTIONS }) / CONNECTIONS;
+
+// Two hosts, one in front of the other.
+interface Side {
+  readonly table: FlowStateTable;
+  readonly exchange: Exchange;
+  readonly inbox: Uint8Array[];
+}
+
+function makeSide(
+  self: number,
+  capacity: number,
+  privateKey: Uint8Array,
+  peerInbox: Uint8Array[],
+  inbox: Uint8Array[],
+): Side {
+  const table = new FlowStateTable({
+    self: uuid(self),
+    incarnation: 1,
+    capacity,
+    now: 0,
+    seed: [0x13579bdf, 0x2468ace0],
+    portCap: capacity,
+  });
+  const exchange = new Exchange({
+    table,
+    privateKey,
+    send: (_, bytes, length) => void peerInbox.push(bytes.slice(0, length)),
+    onApplied: () => {},
+    onAnswered: () => {},
+  });
+  return { table, exchange, inbox };
+}
+
+function makePair(capacity: number): [Side, Side] {
+  const [inboxA, inboxB]: Uint8Array[][] = [[], []];
+  const left = makeSide(5, capacity, a.privateKey, inboxB, inboxA);
+  const right = makeSide(6, capacity, b.privateKey, inboxA, inboxB);
+  left.exchange.setPeer(uuid(6), b.publicKey);
+  right.exchange.setPeer(uuid(5), a.publicKey);
+  return [left, right];
+}
+
+function hear(side: Side, at: number): void {
+  for (const bytes of side.inbox.splice(0)) side.exchange.receive(bytes, bytes.length, at);
+}
+
+const PUSHED = 20_000;
+const [left, right] = makePair(PUSHED * 8);
+let clock = 0;
+function turn(): void {
+  clock += 20;
+  for (const side of [left, right]) side.exchange.tick(clock);
+  for (const side of [left, right, left, right]) hear(side, clock);
+}
+for (let i = 0; i < 20; i++) turn();
+const there = left.table.audiences.of([left.table.uuids.find(uuid(6))]);
+const [deviceThere, ingressThere] = [2, 3].map((n) => left.table.uuids.intern(uuid(n)));
+let pushed = 0;
+function push(perFlush: number): number {
+  return timed(PUSHED, () => {
+    for (let i = 0; i < PUSHED; i++) {
+      setWords(pushed++);
+      words[0] = tupleMeta(KIND_SNAT, deviceThere, 6);
+      record.begin(words, 0);
+      record.ingress = ingressThere;
+      const made = left.table.insert(record, clock, there);
+      if (made < 0) throw new Error(`push ${pushed}: ${made}`);
+      left.exchange.publish(made);
+      if (pushed % perFlush !== 0) continue;
+      left.exchange.flush(clock);
+      hear(right, clock);
+    }
+  });
+}
+out.push_us = best(4, () => push(64)) / 1000;
+out.push_one_us = best(3, () => push(1)) / 1000;
+left.exchange.flush(clock);
+hear(right, clock);
+if (right.table.size !== pushed) throw new Error(`${right.table.size} of ${pushed} arrived`);
+
+// The whole of a table, to a peer that knows nothing.
+const SYNCED = 200_000;
+const [full, empty] = makePair(SYNCED);
+const all = full.table.audiences.of([full.table.uuids.find(uuid(6))]);
+const deviceFull = full.table.uuids.intern(uuid(2));
+for (let n = 0; n < SYNCED; n++) {
+  setWords(n);
+  words[0] = tupleMeta(KIND_SNAT, deviceFull, 6);
+  full.table.insert(record.begin(words, 0), 0, all);
+}
+out.sync_tick_ms = 0;
+for (let at = 20; empty.table.size < SYNCED; at += 20) {
+  if (at > 60_000) throw new Error(`${empty.table.size} of ${SYNCED} synchronised`);
+  for (const side of [full, empty]) {
+    const start = process.cpuUsage();
+    side.exchange.tick(at);
+    hear(side, at);
+    const used = process.cpuUsage(start);
+    // The first ticks are those of a cold program.
+    if (at > 1_000) out.sync_tick_ms = Math.max(out.sync_tick_ms, (used.user + used.system) / 1000);
+  }
+}
 
 if (process.argv.includes('--json')) console.log(JSON.stringify(out));
 else for (const [id, value] of Object.entries(out)) console.log(`${id.padEnd(16)} ${value.toFixed(1)}`);
