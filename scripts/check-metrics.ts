@@ -1,6 +1,6 @@
 /**
  * Checks that docs/METRICS.md lists exactly the agent's metrics (name, kind, help) and every reason for a drop, in the order of
- * the code, and that the dashboards in docs/grafana ask only for metrics and reasons that there are, counters by their rate.
+ * the code, and that its alerts and the dashboards in docs/grafana ask only for metrics and reasons that there are, counters by their rate.
  */
 import { globSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -63,7 +63,7 @@ function expressionProblems(expr: string): string[] {
     }
     if ((kind !== 'gauge') !== /(?:rate|increase)\($/.test(expr.slice(0, index))) found.push(`${written} is a ${kind}`);
   }
-  for (const [, pattern] of expr.matchAll(/\breason=~"([^"]*)"/g)) {
+  for (const [, pattern] of expr.matchAll(/\bweft_drops_total\{[^}]*\breason=~"([^"]*)"/g)) {
     for (const one of pattern!.split('|')) {
       if (!DROP_REASONS.some((reason) => new RegExp(`^(?:${one})$`).test(reason))) found.push(`no such reason: ${one}`);
     }
@@ -72,6 +72,10 @@ function expressionProblems(expr: string): string[] {
     if (expr.split(open!).length !== expr.split(close!).length) found.push(`unbalanced ${open}${close}`);
   }
   return found;
+}
+
+for (const [, expr] of page.matchAll(/^ *expr: (.*)$/gm)) {
+  for (const problem of expressionProblems(expr!)) problems.push(`docs/METRICS.md: ${problem} in ${expr}`);
 }
 
 interface Panel {

@@ -1,8 +1,9 @@
 /** Exposition of a real engine's status: every metric has a number, in a form that a collector reads. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { icmpEcho } from '@weft/packet';
+import { icmpEcho, TCP_SYN, tcpFrame } from '@weft/packet';
 import { LEFT_MAC, MAC_A, routed } from '@weft/simulator/testing';
+import { GatewayNetwork } from '../testing/gateway-network.ts';
 import { Harness, LOCAL_HOST } from '../testing/harness.ts';
 import { MemoryState } from '../testing/memory-datapath.ts';
 import { parseInterfaceCounters, receivedPerInterface } from './interface-counters.ts';
@@ -55,6 +56,25 @@ test('numbers of the engine, the daemon and the interfaces stand where they belo
   has(/^weft_upcalls_by_reason_total\{reason="too_big"\} 0$/m);
   has(/^weft_port_received_bytes_total\{port="[0-9a-f-]{36}",interface="vm0"\} 700$/m);
   has(/^weft_first_packet_seconds_bucket\{le="\+Inf"\} 0$/m);
+});
+
+test('numbers of connections, of ports for translation and of the exchange', async () => {
+  const net = new GatewayNetwork();
+  net.fromA(tcpFrame({ ...net.edge.fromA, dst: '198.51.100.7', srcPort: 4000, dstPort: 80, flags: TCP_SYN }));
+  const status = net.host.engine.status();
+  const text = await renderMetrics({ ...DAEMON, ...status, peersLost: 3, natRangesLow: 2 }, new Map());
+  const has = (line: RegExp): void => assert.match(text, line);
+  has(/^weft_connections 1$/m);
+  has(/^weft_connections_max 4096$/m);
+  has(/^weft_connections_created_total 1$/m);
+  has(/^weft_nat_blocks 2$/m);
+  has(/^weft_nat_idle_ports 127$/m);
+  has(/^weft_nat_ranges_low 2$/m);
+  has(/^weft_peers_lost 3$/m);
+  has(/^weft_state_datagrams_total\{direction="received"\} 0$/m);
+  has(/^weft_state_refused_total\{reason="unknown_sender"\} 0$/m);
+  has(/^weft_state_records_refused_total\{reason="stale"\} 0$/m);
+  has(/^weft_state_asks_total\{result="found"\} 0$/m);
 });
 
 test('a labelled metric without samples shows none', async () => {

@@ -43,6 +43,7 @@ export const METRICS = [
   ['weft_peers_up', 'gauge', 'Other hosts to which there is a tunnel'],
   ['weft_peers_down', 'gauge', 'Other hosts of the tunnel zones to which no route leads'],
   ['weft_peers_refused', 'gauge', 'Other hosts whose tunnel the datapath refused'],
+  ['weft_peers_lost', 'gauge', 'Other hosts of which neither agent nor kernel is heard any more'],
   ['weft_tunnel_keys', 'gauge', 'Tunnel keys that end at this host'],
   ['weft_tunnel_keys_refused', 'gauge', 'Tunnel keys that the datapath refused'],
   ['weft_ports', 'gauge', 'Virtual ports bound to this host'],
@@ -50,6 +51,40 @@ export const METRICS = [
   ['weft_port_received_packets_total', 'counter', 'Packets that came from the interface of a port'],
   ['weft_port_received_bytes_total', 'counter', 'Bytes that came from the interface of a port'],
   ['weft_drops_total', 'counter', 'Packets dropped, by reason'],
+  ['weft_connections', 'gauge', 'Connections that this host knows, those of other hosts included'],
+  ['weft_connections_max', 'gauge', 'Room for connections'],
+  ['weft_connections_created_total', 'counter', 'Connections that packets of this host have begun'],
+  [
+    'weft_connections_refused_total',
+    'counter',
+    'Packets whose connection could not begin: no room, or another one in its way',
+  ],
+  [
+    'weft_connections_expired_total',
+    'counter',
+    'Connections that have been idle for too long, and removals that need not be remembered any more',
+  ],
+  ['weft_nat_blocks', 'gauge', 'Blocks of 64 ports for source NAT that this host holds'],
+  ['weft_nat_idle_ports', 'gauge', 'Ports of these blocks that no connection uses'],
+  ['weft_nat_ranges_low', 'gauge', 'Ranges of source NAT with few idle ports, for which no more blocks are to be had'],
+  ['weft_nat_exhausted_total', 'counter', 'Packets for which no port of source NAT was left'],
+  ['weft_state_datagrams_total', 'counter', 'Datagrams about connections, sent to and received from other hosts'],
+  ['weft_state_bytes_total', 'counter', 'Bytes of these datagrams'],
+  ['weft_state_records_total', 'counter', 'Connections in these datagrams'],
+  ['weft_state_refused_total', 'counter', 'Datagrams that were not believed, by reason'],
+  ['weft_state_records_refused_total', 'counter', 'Connections of other hosts that were not taken over, by reason'],
+  ['weft_state_unsent_total', 'counter', 'Datagrams to hosts to which there is no tunnel'],
+  [
+    'weft_state_resends_total',
+    'counter',
+    'Requests to send again what was lost, sent to and received from other hosts',
+  ],
+  [
+    'weft_state_syncs_total',
+    'counter',
+    'Synchronisations of all connections between two hosts, asked of others and given to them',
+  ],
+  ['weft_state_asks_total', 'counter', 'Questions to other hosts about connections that are not known here, by result'],
   ['weft_rule_matches_total', 'counter', 'Packets that matched a rule, by what the rule did'],
   ['weft_rule_lists', 'gauge', 'Different lists of rules that flows have passed'],
   ['weft_rule_flows_uncounted_total', 'counter', 'Flows whose rules are not counted for want of room'],
@@ -98,8 +133,19 @@ const FIELDS: Partial<Record<Name, string>> = {
   weft_peers_up: 'tunnelCounts.up',
   weft_peers_down: 'tunnelCounts.down',
   weft_peers_refused: 'tunnelCounts.refused',
+  weft_peers_lost: 'peersLost',
   weft_tunnel_keys: 'tunnelKeys.installed',
   weft_tunnel_keys_refused: 'tunnelKeys.refused',
+  weft_connections: 'connections',
+  weft_connections_max: 'connectionsMax',
+  weft_connections_created_total: 'connectionsCreated',
+  weft_connections_refused_total: 'connectionsRefused',
+  weft_connections_expired_total: 'connectionsExpired',
+  weft_nat_blocks: 'natBlocks',
+  weft_nat_idle_ports: 'natIdlePorts',
+  weft_nat_ranges_low: 'natRangesLow',
+  weft_nat_exhausted_total: 'natExhausted',
+  weft_state_unsent_total: 'stateExchange.unsent',
   weft_rule_lists: 'ruleLists',
   weft_rule_flows_uncounted_total: 'ruleFlowsUncounted',
   weft_rule_log_lines_total: 'ruleLogLines',
@@ -107,6 +153,36 @@ const FIELDS: Partial<Record<Name, string>> = {
   weft_errors_total: 'errors',
   weft_resident_bytes: 'rssBytes',
 };
+
+interface Labelled {
+  readonly label: string;
+  /** Value of the label → where its number stands in the status; or the place of an object whose members are the values. */
+  readonly fields: Readonly<Record<string, string>> | string;
+}
+
+/** Metrics with one label. */
+const LABELLED: Partial<Record<Name, Labelled>> = {
+  weft_drops_total: { label: 'reason', fields: 'drops' },
+  weft_rule_matches_total: { label: 'action', fields: 'ruleMatches' },
+  weft_state_datagrams_total: bothWays('stateExchange.sentDatagrams', 'stateExchange.receivedDatagrams'),
+  weft_state_bytes_total: bothWays('stateExchange.sentBytes', 'stateExchange.receivedBytes'),
+  weft_state_records_total: bothWays('stateExchange.sentRecords', 'stateExchange.receivedRecords'),
+  weft_state_refused_total: { label: 'reason', fields: 'stateExchange.refused' },
+  weft_state_records_refused_total: { label: 'reason', fields: 'stateExchange.refusedRecords' },
+  weft_state_resends_total: bothWays('stateExchange.resendsAsked', 'stateExchange.resends'),
+  weft_state_syncs_total: {
+    label: 'direction',
+    fields: { asked: 'stateExchange.syncsAsked', given: 'stateExchange.syncsGiven' },
+  },
+  weft_state_asks_total: {
+    label: 'result',
+    fields: { begun: 'stateExchange.asks', found: 'stateExchange.asksFound', refused: 'stateExchange.asksRefused' },
+  },
+};
+
+function bothWays(sent: string, received: string): Labelled {
+  return { label: 'direction', fields: { sent, received } };
+}
 
 interface PortStatus {
   readonly portId: string;
@@ -142,11 +218,27 @@ export async function renderMetrics(
   return registry.metrics();
 }
 
-/** The number at a path like `tunnels.up`. */
-function at(status: Readonly<Record<string, unknown>>, path: string): number {
+/** What stands at a path like `tunnels.up`. */
+function lookUp(status: Readonly<Record<string, unknown>>, path: string): unknown {
   let value: unknown = status;
   for (const name of path.split('.')) value = (value as Record<string, unknown>)[name];
-  return Number(value);
+  return value;
+}
+
+function at(status: Readonly<Record<string, unknown>>, path: string): number {
+  return Number(lookUp(status, path));
+}
+
+function labelled(status: Readonly<Record<string, unknown>>, { label, fields }: Labelled): Sample[] {
+  const values =
+    typeof fields === 'string'
+      ? Object.entries(lookUp(status, fields) as Record<string, number>)
+      : Object.entries(fields).map(([value, path]) => [value, at(status, path)] as const);
+  return values.map(([name, value]) => ({ labels: { [label]: snakeCase(name) }, value }));
+}
+
+function snakeCase(name: string): string {
+  return name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
 function samplesOf(
@@ -155,17 +247,9 @@ function samplesOf(
   received: ReadonlyMap<string, InterfaceCounters>,
 ): Sample[] {
   const ports = status.ports as readonly PortStatus[];
+  const byLabel = LABELLED[name];
+  if (byLabel !== undefined) return labelled(status, byLabel);
   switch (name) {
-    case 'weft_drops_total':
-      return Object.entries(status.drops as Record<string, number>).map(([reason, value]) => ({
-        labels: { reason },
-        value,
-      }));
-    case 'weft_rule_matches_total':
-      return Object.entries(status.ruleMatches as Record<string, number>).map(([action, value]) => ({
-        labels: { action },
-        value,
-      }));
     case 'weft_upcalls_by_reason_total':
       return UPCALL_REASONS.map((reason, i) => ({
         labels: { reason },

@@ -90,6 +90,7 @@ function connectionStatus({ connections }: Core): Record<string, unknown> {
     connectionsExpired: counters.expired,
     natBlocks: pools.blocks,
     natIdlePorts: pools.idlePorts(),
+    natRangesLow: pools.low,
     natExhausted: pools.exhausted,
     stateExchange: { ...exchange.counters, unsent: counters.unsent, asked: counters.asked },
   };
