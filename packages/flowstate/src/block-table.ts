@@ -32,8 +32,12 @@ export class BlockTable {
   /** 1: known, 2: this host may choose ports from it. */
   private readonly state: Uint8Array;
   private readonly live: Int32Array;
+  /** Ports in a block that live records use. */
+  private readonly busy: Uint8Array;
   /** Records per port: BLOCK_PORTS a block. */
   private readonly perPort: Int32Array;
+  /** How often a port that was idle was taken, in any block: grows for ever. */
+  taken = 0;
   /** Bit per port: used since the block was taken, or last recycled. Two words a block. */
   private readonly used: Int32Array;
   private readonly probe = new Int32Array(6);
@@ -48,6 +52,7 @@ export class BlockTable {
     this.index = new SlotIndex(capacity);
     this.state = new Uint8Array(capacity + 1);
     this.live = new Int32Array(capacity + 1);
+    this.busy = new Uint8Array(capacity + 1);
     this.perPort = new Int32Array((capacity + 1) * BLOCK_PORTS);
     this.used = new Int32Array((capacity + 1) * 2);
     this.uuids = uuids;
@@ -122,6 +127,11 @@ export class BlockTable {
     return this.live[n];
   }
 
+  /** How many ports of the block live records use; several may share one. */
+  busyPorts(n: number): number {
+    return this.busy[n];
+  }
+
   livePort(n: number, port: number): number {
     return this.perPort[n * BLOCK_PORTS + (port & (BLOCK_PORTS - 1))];
   }
@@ -144,14 +154,17 @@ export class BlockTable {
   acquire(n: number, port: number): void {
     this.live[n]++;
     const i = port & (BLOCK_PORTS - 1);
-    this.perPort[n * BLOCK_PORTS + i]++;
+    if (this.perPort[n * BLOCK_PORTS + i]++ === 0) {
+      this.busy[n]++;
+      this.taken++;
+    }
     this.used[n * 2 + (i >>> 5)] |= 1 << (i & 31);
   }
 
   release(n: number, port: number): void {
     this.live[n]--;
     const at = n * BLOCK_PORTS + (port & (BLOCK_PORTS - 1));
-    this.perPort[at]--;
+    if (--this.perPort[at] === 0) this.busy[n]--;
   }
 
   /** Bits of the ports `half * 32 …` that were used. */
@@ -193,6 +206,7 @@ export class BlockTable {
     this.index.add(keyedHash(this.words, at, 6, this.k0, this.k1), n);
     this.state[n] = 1;
     this.live[n] = 0;
+    this.busy[n] = 0;
     this.used.fill(0, n * 2, n * 2 + 2);
     this.perPort.fill(0, n * BLOCK_PORTS, (n + 1) * BLOCK_PORTS);
     this.uuids.retain(this.words[at]);

@@ -60,6 +60,10 @@ test('no two bindings to a peer are the same; ports are shared between peers onl
             continue;
           }
           const idle = pool.idlePorts();
+          assert.equal(
+            idle,
+            blocks * BLOCK_PORTS - new Set([...model.values()].map((other) => other.split(' ')[2])).size,
+          );
           const result = pool.choose(record);
           const binding = `${udp} ${peer} ${portOf(record)}`;
           const busy = [...model.values()].filter((other) => other.startsWith(`${udp} ${peer} `)).length;
@@ -84,6 +88,29 @@ test('no two bindings to a peer are the same; ports are shared between peers onl
     ),
     { numRuns: 60 },
   );
+});
+
+test('a raised low-water mark makes another block wanted early, a lost block too', () => {
+  const table = newTable();
+  const pool = poolOf(table);
+  const blocks = [16, 17, 18].map((index) => pool.add(OUTSIDE, 0, index, 1));
+  const take = (client: number) => {
+    const record = outgoing(table, client);
+    assert.equal(pool.choose(record), NAT_CHOSEN);
+    assert.ok(table.insert(record, 0) >= 0);
+    return pool.wantsBlock;
+  };
+  assert.equal(take(1), false);
+  pool.lowWater = 2 * BLOCK_PORTS;
+  assert.equal(take(2), false);
+  for (let client = 3; client <= BLOCK_PORTS; client++) take(client);
+  assert.equal(take(100), true);
+  pool.lowWater = 32;
+  assert.equal(take(101), false);
+  // Of the two blocks that hold no connection one, and most of what is idle, goes.
+  for (const n of blocks.filter((n) => table.blocks.liveRecords(n) === 0).slice(0, 1)) pool.drop(n);
+  pool.lowWater = 64;
+  assert.equal(take(102), true);
 });
 
 test('another block is wanted before the last port is gone, then the pool says exhausted', () => {

@@ -8,6 +8,8 @@ import { TUPLE_WORDS } from './tuple.ts';
 const MAX_PROBES = 256;
 /** Step between such candidates: odd, so that it visits all ports of a block. */
 const PROBE_STEP = 31;
+/** Least number of ports that are taken between two counts of the idle ones. */
+const COUNT_EVERY = 16;
 
 /** What a pool translates to. */
 export interface NatRange {
@@ -42,7 +44,10 @@ export class SnatPool {
   /** After `choose`: fewer idle ports are left than the low-water mark, or none suited. Get another block *before* it is empty. */
   wantsBlock = true;
   private readonly table: FlowStateTable;
-  private readonly lowWater: number;
+  private lowMark: number;
+  /** Whether few ports were idle when they were counted last; and when to count again, by `BlockTable.taken`. */
+  private low = true;
+  private countAt = 0;
   private held: number[] = [];
   /** Block at which the search goes on. */
   private hand = 0;
@@ -53,8 +58,19 @@ export class SnatPool {
   constructor(table: FlowStateTable, range: NatRange, seed: number) {
     this.table = table;
     this.range = range;
-    this.lowWater = range.lowWater ?? 32;
+    this.lowMark = range.lowWater ?? 32;
     this.random = seed | 1;
+  }
+
+  /** With fewer idle ports than this, another block is wanted. Who takes many ports a second wants it early. */
+  get lowWater(): number {
+    return this.lowMark;
+  }
+
+  set lowWater(ports: number) {
+    if (ports === this.lowMark) return;
+    this.lowMark = ports;
+    this.countAt = 0;
   }
 
   /**
@@ -69,7 +85,8 @@ export class SnatPool {
     if (blocks.raise(n, token)) this.table.onFence?.(n);
     blocks.hold(n);
     if (!this.held.includes(n)) this.held.push(n);
-    this.wantsBlock = this.idlePorts() < this.lowWater;
+    this.countAt = 0;
+    this.wantsBlock = this.isLow();
     return n;
   }
 
@@ -77,6 +94,7 @@ export class SnatPool {
   drop(n: number): void {
     this.held = this.held.filter((other) => other !== n);
     this.table.blocks.drop(n);
+    this.countAt = 0;
   }
 
   /** Blocks that ports are chosen from (numbers of the BlockTable). */
@@ -91,12 +109,16 @@ export class SnatPool {
 
   /** Ports of the held blocks, within the range, that no live record uses. */
   idlePorts(): number {
+    const { blocks } = this.table;
+    const { portFrom, portTo } = this.range;
     let idle = 0;
     for (const n of this.held) {
-      const first = this.table.blocks.firstPort(n);
-      for (let i = 0; i < BLOCK_PORTS; i++) {
-        if (this.inRange(first + i) && this.table.blocks.livePort(n, i) === 0) idle++;
+      const first = blocks.firstPort(n);
+      if (first >= portFrom && first + BLOCK_PORTS - 1 <= portTo) {
+        idle += BLOCK_PORTS - blocks.busyPorts(n);
+        continue;
       }
+      for (let i = 0; i < BLOCK_PORTS; i++) if (this.inRange(first + i) && blocks.livePort(n, i) === 0) idle++;
     }
     return idle;
   }
@@ -116,7 +138,8 @@ export class SnatPool {
     const start = this.random >>> 8;
     if (this.fromUnused(record, start)) return NAT_CHOSEN;
     // All ports were used once: those without live records count as new.
-    for (const n of this.held) this.table.blocks.recycle(n);
+    const { blocks } = this.table;
+    for (const n of this.held) if (blocks.busyPorts(n) < BLOCK_PORTS) blocks.recycle(n);
     if (this.fromUnused(record, start)) return NAT_CHOSEN;
     this.wantsBlock = true;
     return this.shared(record, start) ? NAT_CHOSEN : NAT_EXHAUSTED;
@@ -146,7 +169,7 @@ export class SnatPool {
         if ((blocks.usedBits(n, port >>> 5) >>> (port & 31)) & 1) continue;
         if (!this.inRange(first + port) || !this.suits(record, n, first + port)) continue;
         this.hand = at;
-        this.wantsBlock = this.isLow(n);
+        this.wantsBlock = this.isLow();
         return true;
       }
     }
@@ -167,16 +190,14 @@ export class SnatPool {
     return false;
   }
 
-  /** Cheap form of the low-water test: exact only while few blocks are held. */
-  private isLow(current: number): boolean {
-    const { blocks } = this.table;
-    // Live records are at least as many as busy ports: enough room by that count is enough.
-    let room = 0;
-    for (const n of this.held) {
-      room += Math.max(0, BLOCK_PORTS - blocks.liveRecords(n));
-      if (room >= this.lowWater + BLOCK_PORTS && n !== current) return false;
-    }
-    return this.idlePorts() <= this.lowWater;
+  /** Whether few ports are idle. They are counted anew when so many have been taken since that it may have changed. */
+  private isLow(): boolean {
+    const { taken } = this.table.blocks;
+    if (taken < this.countAt) return this.low;
+    const idle = this.idlePorts();
+    this.low = idle <= this.lowMark;
+    this.countAt = taken + Math.max(COUNT_EVERY, idle - this.lowMark);
+    return this.low;
   }
 
   private inRange(port: number): boolean {
