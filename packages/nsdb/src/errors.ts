@@ -28,6 +28,12 @@ export const ERRORS = {
   WEFT_SOCKET_IN_USE: 'A live server answers on this socket. Stop it first, or choose another path.',
   WEFT_PROTOCOL:
     'The peer on the store socket sent something that is not of this protocol. Check that both ends have the same version.',
+  WEFT_ARCHIVE_AWAY:
+    'The flow-state archive could not be read. Connections go on by what hosts tell each other; check that the archive runs and can be reached, and that its disk is well.',
+  WEFT_ARCHIVE_INSECURE:
+    'A Cassandra that is not on this machine is used only with a login (or client certificate) and TLS. Configure both, or name a loopback address.',
+  WEFT_ARCHIVE_STREAM:
+    'What another host sent from its flow-state archive is not whole or not of this format. What came before holds; check that both hosts have the same version, and ask again.',
 } as const;
 
 export type NsdbErrorCode = keyof typeof ERRORS;
