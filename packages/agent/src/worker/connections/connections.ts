@@ -325,6 +325,7 @@ export class Connections implements StateView {
   /** About every 50 ms. */
   tick(now: number): void {
     this.now = now;
+    this.pools.advance(now);
     const at = this.stateNow(now);
     const before = this.table.size;
     this.table.expire(at, EXPIRE_STEP);

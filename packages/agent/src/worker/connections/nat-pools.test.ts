@@ -132,6 +132,59 @@ test('more blocks are asked for before the last ports are gone, and more at a ti
   assert.deepEqual(counts.slice(0, 4), [2, 4, 8, 16]);
 });
 
+test('who takes ports fast asks while many are left: the answer may take its time', () => {
+  const bench = new Bench();
+  const range = target(IP, 1024, 65_535);
+  bench.connect(range);
+  let next = 16;
+  const answer = (): number => {
+    const asked = bench.asked.pop();
+    if (asked === undefined) return 0;
+    bench.pools.granted(
+      POOL,
+      Array.from({ length: asked.count }, () => block(next++)),
+    );
+    return asked.count;
+  };
+  while (answer() < 8) bench.connect(range);
+  while (bench.asked.length === 0) bench.connect(range);
+  for (let i = 0; i < 200; i++) assert.ok(bench.connect(range) > 0, `the ${i}th packet after the request waits`);
+  assert.equal(bench.asked.length, 1);
+});
+
+test('as much is asked for as packets wait', () => {
+  const bench = new Bench();
+  const range = target(IP, 1024, 65_535);
+  for (let i = 0; i < 10 * BLOCK_PORTS; i++) assert.equal(bench.connect(range), -NAT_NO_BLOCK);
+  bench.pools.granted(POOL, [block(16), block(17)]);
+  for (let i = 0; i < 2 * BLOCK_PORTS; i++) assert.ok(bench.connect(range) > 0);
+  assert.deepEqual(
+    bench.asked.map(({ count }) => count),
+    [2, 10],
+  );
+});
+
+test('the pace of the last request holds for some seconds, then it begins anew', () => {
+  const bench = new Bench();
+  const range = target(IP, 1024, 65_535);
+  bench.connect(range);
+  let next = 16;
+  for (const pause of [0, 2_000, 20_000]) {
+    const { count } = bench.asked.at(-1)!;
+    bench.pools.granted(
+      POOL,
+      Array.from({ length: count }, () => block(next++)),
+    );
+    bench.now += pause;
+    bench.pools.advance(bench.now);
+    for (const { length } = bench.asked; bench.asked.length === length; ) assert.ok(bench.connect(range) > 0);
+  }
+  assert.deepEqual(
+    bench.asked.map(({ count }) => count),
+    [2, 4, 4, 2],
+  );
+});
+
 test('while the state database is away packets wait for ports, and it is asked again every second', () => {
   const bench = new Bench();
   const range = target(IP, 1024, 2047);

@@ -26,10 +26,13 @@ export interface NatBlock {
   readonly token: number;
 }
 
-/** Blocks of a first request; doubled when they are gone within a second, up to the most. */
+/** Blocks of a first request; doubled when they are gone within a second, up to the most; as many again when within some seconds. */
 const FIRST_BLOCKS = 2;
 const MOST_BLOCKS = 64;
 const EAGER_MS = 1_000;
+const STEADY_MS = 10_000;
+/** The next request goes out when half of the ports of the last one are left, but no fewer than these. */
+const LEAST_IDLE = 32;
 /** Addresses of a range that are asked for blocks one after the other. */
 const MAX_ADDRESSES = 256;
 /** After a refusal, how long until the next request. */
@@ -52,8 +55,10 @@ interface Pool {
   /** Addresses in a row that had none left. */
   refused: number;
   asking: boolean;
+  /** Blocks of the last request, and when it was made; packets that found no port since. */
   ask: number;
   lastAsked: number;
+  missed: number;
   nextAsk: number;
   /** It has been told that no more blocks are to be had. */
   toldLow: boolean;
@@ -122,6 +127,7 @@ export class NatPools {
   choose(device: number, target: NatTarget, record: ConnectionRecord): number {
     const pool = this.poolOf(device, target);
     const result = pool.snat.choose(record);
+    if (result !== NAT_CHOSEN) pool.missed++;
     if (pool.snat.wantsBlock) this.ask(pool);
     if (result === NAT_CHOSEN) return result;
     if (pool.refused < pool.names.length && (pool.asking || result === NAT_NO_BLOCK)) return NAT_NO_BLOCK;
@@ -186,6 +192,11 @@ export class NatPools {
     for (const [name, held] of this.held) this.lose(name, held);
   }
 
+  /** The worker's clock has gone on. */
+  advance(now: number): void {
+    this.now = now;
+  }
+
   /** About once a second: asks again where it was refused, gives back what is not used. */
   tick(now: number): void {
     this.now = now;
@@ -246,6 +257,7 @@ export class NatPools {
       asking: false,
       ask: FIRST_BLOCKS,
       lastAsked: Number.NEGATIVE_INFINITY,
+      missed: 0,
       nextAsk: 0,
       toldLow: false,
     };
@@ -261,8 +273,13 @@ export class NatPools {
   private ask(pool: Pool): void {
     if (pool.asking || this.now < pool.nextAsk) return;
     pool.asking = true;
-    pool.ask = this.now - pool.lastAsked < EAGER_MS ? Math.min(MOST_BLOCKS, pool.ask * 2) : FIRST_BLOCKS;
+    const lasted = this.now - pool.lastAsked;
+    const blocks = lasted < EAGER_MS ? pool.ask * 2 : lasted < STEADY_MS ? pool.ask : FIRST_BLOCKS;
+    pool.ask = Math.min(MOST_BLOCKS, Math.max(blocks, Math.ceil(pool.missed / BLOCK_PORTS)));
+    pool.missed = 0;
     pool.lastAsked = this.now;
+    // Who takes many ports a second takes many while the answer is on its way.
+    pool.snat.lowWater = Math.max(LEAST_IDLE, (pool.ask * BLOCK_PORTS) / 2);
     const first = Math.floor(pool.target.portFrom / BLOCK_PORTS);
     const last = Math.floor(pool.target.portTo / BLOCK_PORTS);
     const name = pool.names[pool.hand];
