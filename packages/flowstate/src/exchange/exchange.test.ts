@@ -20,6 +20,7 @@ import {
   MSG_RESEND,
   MSG_STATE,
   MSG_SYNC_DATA,
+  MSG_SYNC_END,
   MSG_SYNC_REQUEST,
   MSG_WANT,
   WIRE_OTHER_VERSION,
@@ -28,6 +29,7 @@ import {
 import { RecordWriter } from '../wire/records.ts';
 import {
   Exchange,
+  MAX_ASKS,
   RECEIVE_AUTHENTICATION,
   RECEIVE_OTHER_LIFE,
   RECEIVE_PAST_LIFE,
@@ -175,6 +177,41 @@ test('what comes late is not asked for; a lost answer is asked for again; a rese
   assert.notEqual(place(b, 3), -1, 'the removal came, though it was never published');
 });
 
+test('a resend names no gap that is young, sends no record twice, and none to a host that is not to have it any more', () => {
+  const network = acquainted(2);
+  const [a, b] = network.hosts;
+  const at = make(a, 1, [2], network.now);
+  const gone = make(a, 2, [2], network.now);
+  network.drop = ({ bytes }) => bytes[3] === MSG_STATE;
+  for (let i = 0; i < 10; i++) {
+    a.exchange.publish(at);
+    a.exchange.publish(gone);
+    a.exchange.flush(network.now);
+  }
+  network.drop = undefined;
+  a.table.setAudience(gone, 0);
+  make(a, 3, [2], network.now);
+  a.exchange.flush(network.now);
+  network.run(10);
+  network.drop = ({ bytes }) => bytes[3] === MSG_STATE;
+  make(a, 4, [2], network.now);
+  a.exchange.flush(network.now);
+  network.drop = undefined;
+  make(a, 5, [2], network.now);
+  a.exchange.flush(network.now);
+  network.recorded.length = 0;
+  network.run(20);
+  const [request] = network.of(MSG_RESEND, 2, 1);
+  const { count, body } = describe(request.bytes);
+  assert.equal(count, 1);
+  const [first, last] = [7, 15].map((i) => body[i]);
+  assert.equal(last - first, 9, 'the ten, not the one that was lost last');
+  assert.equal(recordsTo(network, 2), 1);
+  assert.deepEqual([holds(b, 1), holds(b, 2)], [true, false]);
+  network.run(100);
+  assert.equal(holds(b, 4), true);
+});
+
 test('a gap that is too old, or no longer remembered, makes the pair synchronise', () => {
   const network = acquainted(2);
   const [a, b] = network.hosts;
@@ -233,8 +270,31 @@ test('a host that lost its memory gets its own records and those it should have 
   assert.equal(a.table.owner(place(a, 5)), a.table.self);
 });
 
+test('a synchronisation that is asked for again goes on, or ends again; it takes in what comes meanwhile', () => {
+  const network = acquainted(3, { settings: { syncPerTick: 10, scanPerTick: 50, digest: 1_000_000 } });
+  const [a] = network.hosts;
+  const add = (from: number, to: number) => {
+    for (let c = from; c < to; c++) make(a, c, [], network.now);
+    a.exchange.flush(network.now);
+    for (let c = from; c < to; c++) a.table.setAudience(place(a, c), a.audience([2, 3]));
+  };
+  add(0, 100);
+  const request = () => network.forge(2, 1, MSG_SYNC_REQUEST, 0, Uint8Array.of(0, 0, 0, 77, 0, 0, 0, 0));
+  network.recorded.length = 0;
+  request();
+  network.run(50, () => assert.equal(request(), 0));
+  a.exchange.sync(a.numberOf(3));
+  add(100, 150);
+  network.run(300, request);
+  const ends = network.of(MSG_SYNC_END, 1, 2).length;
+  assert.ok(ends > 1 && ends < 30, 'one for each request that came after the end');
+  assert.equal(recordsTo(network, 2), 150);
+  network.run(200);
+  assert.equal(network.host(3).table.size, 150);
+});
+
 test('the loss of a synchronisation, in part or of request and end, is repaired', () => {
-  for (const lost of [MSG_SYNC_REQUEST, MSG_SYNC_DATA, MSG_SYNC_REQUEST + 1]) {
+  for (const lost of [MSG_SYNC_REQUEST, MSG_SYNC_DATA, MSG_SYNC_END]) {
     const network = acquainted(2);
     const [a, b] = network.hosts;
     for (let c = 0; c < 100; c++) make(b, c, [1], network.now);
@@ -283,7 +343,10 @@ test('digests find what slipped through, and only that is sent again', () => {
   b.table.remove(place(b, 7));
   a.table.bury(place(a, 9), network.now, scratch);
   network.recorded.length = 0;
+  let requests = 0;
+  network.drop = ({ bytes }) => bytes[3] === MSG_LIST_REQUEST && requests++ < 2;
   network.run(8_000);
+  assert.equal(b.exchange.counters.comparisons, 1, 'the list was asked for again');
   assert.equal(holds(b, 7), true);
   assert.equal(holds(b, 9), false);
   assert.equal(recordsTo(network, 2), 2);
@@ -309,6 +372,7 @@ test('comparisons that repair nothing become rare; a difference in many records 
 
   const large = acquainted(2, { table: { capacity: 8192 } });
   for (let c = 0; c < 4_000; c++) make(large.host(1), c, [], large.now);
+  large.flush();
   for (let c = 0; c < 4_000; c++) large.host(1).table.setAudience(place(large.host(1), c), large.host(1).audience([2]));
   large.run(8_000);
   assert.equal(large.host(2).table.size, 4_000);
@@ -412,12 +476,32 @@ test('an ask brings a record aside, from whom it may; asks for one tuple are one
   assert.notEqual(c.table.flags(place(c, 1)) & FLAG_ASIDE, 0);
   assert.equal(c.table.owner(place(c, 1)), c.numberOf(1));
 
+  // When its owner sends it after all, it is not aside any more: the digests agree again.
+  a.table.setAudience(place(a, 1), a.audience([2, 3]));
+  network.run(8_000);
+  assert.equal(c.table.flags(place(c, 1)) & FLAG_ASIDE, 0);
+  assert.equal(c.table.incoming.count(c.numberOf(1)), 1);
+
+  // The owner's answer is aside too: it does not count the asker among those that are to have it.
+  make(a, 5, [], network.now);
+  network.drop = ({ to }) => to === 4;
+  const early = c.exchange.ask(forward(c, 5), 0, [c.numberOf(4), c.numberOf(1)], network.now);
+  network.deliver();
+  network.drop = undefined;
+  assert.deepEqual(c.answered.at(-1), [early, true], 'without waiting for host 4');
+  assert.notEqual(c.table.flags(place(c, 5)) & FLAG_ASIDE, 0);
+
   const none = c.exchange.ask(forward(c, 2), 0, peers, network.now);
   network.deliver();
   assert.deepEqual(c.answered.at(-1), [none, false]);
   assert.equal(c.exchange.ask(forward(c, 3), 0, [c.numberOf(200)], network.now), 0, 'no peer');
-  assert.equal(c.exchange.counters.asks, 2);
-  assert.equal(b.exchange.counters.answers, 2);
+  const again = c.exchange.ask(forward(c, 2), 0, peers, network.now);
+  assert.notEqual(again, none);
+  network.deliver();
+  assert.deepEqual(c.answered.at(-1), [again, false]);
+  assert.equal(c.exchange.counters.asks, 4);
+  assert.equal(c.exchange.counters.asksFound, 2);
+  assert.equal(b.exchange.counters.answers, 3);
 });
 
 test('an ask is repeated once, ends in time, and an answer that comes later is still taken in', () => {
@@ -469,7 +553,7 @@ test('asks and answers keep to their budgets; an answer that was not asked for i
   };
   honest.drop = () => true;
   const number = y.exchange.ask(forward(y, 1), 0, [y.numberOf(1)], honest.now);
-  assert.equal(answer(1, number + 1, 1), 0, 'another number');
+  assert.equal(answer(1, number + MAX_ASKS, 1), 0, 'another number');
   assert.equal(answer(3, number, 1), 0, 'who was not asked');
   assert.equal(answer(1, number, 2), 0, 'about something else');
   assert.equal(y.exchange.counters.refusedRecords.unasked, 3);
@@ -663,7 +747,17 @@ test('hellos to a host that does not answer become rare', () => {
   assert.ok(hellos >= 12 && hellos <= 20, `${hellos} hellos in a minute`);
   network.groups.clear();
   network.run(6_000);
-  assert.equal(network.host(1).exchange.peers()[0].acquainted, true);
+  const [a, b] = network.hosts;
+  assert.equal(a.exchange.peers()[0].acquainted, true);
+
+  // A host that restarts while it is cut off need not wait for its next one: what comes for its earlier life is answered.
+  network.groups.set(1, 1);
+  a.restart(true);
+  network.run(14_000);
+  network.groups.clear();
+  network.run(1_100);
+  assert.equal(a.exchange.peers()[0].acquainted, true);
+  assert.ok(b.events.includes('1 restarted'));
 });
 
 test('what was seen of a connection keeps it alive on hosts that do not see its packets', () => {
