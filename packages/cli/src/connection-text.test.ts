@@ -52,7 +52,7 @@ test('a table names hosts as people do', () => {
 
 test('all that is known of one', () => {
   assert.deepEqual(connectionLines(connection(G1, { keeps: true, endsInMs: 600_000 }), HOSTS), [
-    'tcp 10.0.1.10:4000 > 198.51.100.7:80 (source NAT at router "edge"): established, let begin by rule 1 of chain "nat-out", finishes although rules change',
+    'tcp 10.0.1.10:4000 > 198.51.100.7:80 (source NAT at router "edge"): established, by rule 1 of chain "nat-out", finishes although rules change',
     '  source 10.0.1.10:4000 becomes 192.0.2.100:2073',
     '  in by port vm0 of bridge "web", out by port out0 on host g1 of router "edge"',
     '  age 3.1 s, idle 0.4 s, ends in 10 min, flows here: 1',
