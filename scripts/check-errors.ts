@@ -32,7 +32,7 @@ for (const path of globSync('packages/*/src/errors.ts', { cwd: root }).sort()) {
 
 const sources = [
   ...globSync('packages/*/src/**/*.ts', { cwd: root }),
-  ...globSync('scripts/*', { cwd: root }),
+  ...globSync('scripts/*.{ts,mjs,sh}', { cwd: root }),
   'weft',
 ].filter((path) => !/\.test\.ts$|\/check-errors\.ts$/.test(path));
 const mentioned = new Set<string>();

@@ -1,13 +1,14 @@
 /** A real Cassandra for tests, as `scripts/cassandra.sh` runs it. What a machine lacks for it, `scripts/deps.sh` installs. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { appendFileSync, closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const SCRIPT = resolve(import.meta.dirname, '../../../../scripts/cassandra.sh');
+const OPENSSL: string = 'openssl';
 const STARTED = 'Starting listening for CQL clients';
 /** Only ends a test that has failed already. */
 const START_MS = 120_000;
@@ -15,7 +16,7 @@ const START_MS = 120_000;
 /** Why no Cassandra can run here, or false: what `skip` of a test wants. */
 export function cassandraMissing(): string | false {
   if (spawnSync(SCRIPT, ['check']).status !== 0) return 'Cassandra is not installed: scripts/deps.sh';
-  return spawnSync('openssl', ['version']).status === 0 ? false : 'openssl is not installed';
+  return spawnSync(OPENSSL, ['version']).status === 0 ? false : 'openssl is not installed';
 }
 
 async function listens(port: number): Promise<boolean> {
@@ -49,21 +50,19 @@ export class TestCassandra {
   static async start(): Promise<TestCassandra> {
     const cassandra = new TestCassandra();
     cassandra.port = await freePorts();
-    const subject = ['-subj', '/CN=weft-cassandra', '-addext', 'subjectAltName=DNS:cassandra.test,IP:127.0.0.1'];
-    const files = ['-keyout', cassandra.#pem, '-out', join(cassandra.dir, 'ca.pem')];
-    const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
-    const made = spawnSync('sh', [
-      '-c',
-      'openssl req -x509 "$@" && cat "$0/ca.pem" >> "$0/server.pem"',
-      cassandra.dir,
-      ...key,
-      ...subject,
-      ...files,
-    ]);
-    if (made.status !== 0) throw new Error(String(made.stderr));
+    cassandra.#makeCertificate();
     process.once('exit', cassandra.#onExit);
     await cassandra.launch();
     return cassandra;
+  }
+
+  #makeCertificate(): void {
+    const ca = join(this.dir, 'ca.pem');
+    const subject = ['-subj', '/CN=weft-cassandra', '-addext', 'subjectAltName=DNS:cassandra.test,IP:127.0.0.1'];
+    const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
+    const made = spawnSync(OPENSSL, ['req', '-x509', ...key, ...subject, '-keyout', this.#pem, '-out', ca]);
+    if (made.status !== 0) throw new Error(String(made.stderr));
+    appendFileSync(this.#pem, readFileSync(ca));
   }
 
   /** The certificate that its own derives from. */
