@@ -92,7 +92,7 @@ class RunningAgent implements Agent {
     );
     this.ruleLog = new RuleLogFile(config.ruleLog, hostId, log);
     this.worker = new PacketWorker(config, hostId, identity, (message) => this.fromWorker(message));
-    this.natBlocks = new NatBlocks(() => this.published.hostSession, this.worker, config.connectionTimeouts, log);
+    this.natBlocks = new NatBlocks(nsdb, () => this.published.hostSession, this.worker, config.connectionTimeouts, log);
   }
 
   async start(): Promise<Agent> {
