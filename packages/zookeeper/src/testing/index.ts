@@ -1,0 +1,11 @@
+/** What tests of this and other packages use: real servers, and a bad network before them. */
+export { type ProxyMode, startProxy, TestProxy } from './proxy.ts';
+export {
+  fourLetterWord,
+  needsServer,
+  type ServerMode,
+  type ServerOptions,
+  startServers,
+  TestEnsemble,
+  TestServer,
+} from './servers.ts';

@@ -1,0 +1,338 @@
+/**
+ * Real ZooKeeper servers for tests: alone or as an ensemble, on free ports of 127.0.0.1, in directories of their own. They are ended by
+ * their process ids, also when the test is interrupted; if this process is killed, the kernel kills them (PR_SET_PDEATHSIG).
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, createServer, type Server as NetServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { ZooKeeperError } from '../errors.ts';
+
+const JAR = '/usr/share/java/zookeeper.jar';
+const LOGGER = '/usr/share/java/slf4j-nop.jar';
+const SETPRIV = '/usr/bin/setpriv';
+/** Small and quick to start: a test's server lives for seconds. */
+const JVM_FLAGS = ['-Xms16m', '-Xmx96m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Xshare:auto', '-Xss512k'];
+const START_TIMEOUT = 60_000;
+
+export interface ServerOptions {
+  /** 1 (default) stands alone; 3 or more are an ensemble. */
+  readonly count?: number;
+  /** Milliseconds; sessions last 2 to 20 ticks. Default 200. */
+  readonly tickTime?: number;
+  /** Lines of zoo.cfg. */
+  readonly config?: readonly string[];
+  /** System properties (`-Dname=value`). */
+  readonly properties?: Readonly<Record<string, string>>;
+  /** TLS: PEM files, the key with its certificate in one. Clients then use `secureConnectString`. */
+  readonly tls?: { readonly keyStore: string; readonly trustStore: string; readonly clientAuth?: 'none' | 'need' };
+  /** SASL DIGEST-MD5 for these users. */
+  readonly users?: Readonly<Record<string, string>>;
+  /** Instead of the frugal ones, e.g. for benchmarks. */
+  readonly jvmFlags?: readonly string[];
+}
+
+/** Why a test that needs a server cannot run, or false: for `skip`. */
+export function needsServer(): string | false {
+  if (!existsSync(JAR)) return `needs a ZooKeeper server: ${JAR} is missing (Debian: zookeeper)`;
+  const hasJava = (process.env.PATH ?? '').split(delimiter).some((dir) => existsSync(join(dir, 'java')));
+  return hasJava ? false : 'needs a ZooKeeper server: there is no java (Debian: default-jre-headless)';
+}
+
+export type ServerMode = 'standalone' | 'leader' | 'follower';
+
+/** One server. What it wrote stays when it is stopped or killed, and is there when it starts again. */
+export class TestServer {
+  readonly port: number;
+  readonly securePort: number | undefined;
+  readonly #dir: string;
+  readonly #command: readonly string[];
+  #child: ChildProcess | undefined;
+  #output = '';
+  #ended: Promise<void> = Promise.resolve();
+
+  constructor(dir: string, port: number, securePort: number | undefined, command: readonly string[]) {
+    this.#dir = dir;
+    this.port = port;
+    this.securePort = securePort;
+    this.#command = command;
+  }
+
+  get address(): string {
+    return `127.0.0.1:${this.port}`;
+  }
+
+  get running(): boolean {
+    return this.#child !== undefined;
+  }
+
+  /** Starts the process; it may not answer yet. */
+  launch(): void {
+    if (this.#child !== undefined) return;
+    const [command, ...args] = existsSync(SETPRIV) ? [SETPRIV, '--pdeathsig', 'KILL', ...this.#command] : this.#command;
+    this.#output = '';
+    const child = spawn(command, args, { cwd: this.#dir, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#child = child;
+    live.add(child);
+    for (const stream of [child.stdout, child.stderr])
+      stream?.on('data', (chunk: Buffer) => {
+        this.#output = (this.#output + chunk.toString()).slice(-4_000);
+      });
+    child.on('error', (error) => {
+      this.#output += error.message;
+    });
+    this.#ended = new Promise((resolve) => {
+      child.once('close', () => {
+        live.delete(child);
+        if (this.#child === child) this.#child = undefined;
+        resolve();
+      });
+    });
+  }
+
+  /** Waits until it serves clients. Throws WEFT_ZK_TESTING with its output. */
+  async ready(): Promise<ServerMode> {
+    const limit = performance.now() + START_TIMEOUT;
+    while (this.#child !== undefined && performance.now() < limit) {
+      const mode = await this.mode();
+      if (mode !== undefined) return mode;
+      await sleep(50);
+    }
+    throw new ZooKeeperError(
+      'WEFT_ZK_TESTING',
+      `Server ${this.address} does not serve: ${this.#output.trim() || 'no output'}`,
+    );
+  }
+
+  async start(): Promise<ServerMode> {
+    this.launch();
+    return this.ready();
+  }
+
+  /** What it takes itself for, or undefined while it does not serve. */
+  async mode(): Promise<ServerMode | undefined> {
+    const answer = await fourLetterWord(this.port, 'srvr').catch(() => '');
+    return /^Mode: (standalone|leader|follower)$/m.exec(answer)?.[1] as ServerMode | undefined;
+  }
+
+  /** Ends it in order. */
+  stop(): Promise<void> {
+    return this.#end('SIGTERM');
+  }
+
+  /** Ends it as a crash would. */
+  kill(): Promise<void> {
+    return this.#end('SIGKILL');
+  }
+
+  /** It stands still: connections stay open, and nothing is answered. */
+  pause(): void {
+    this.#child?.kill('SIGSTOP');
+  }
+
+  resume(): void {
+    this.#child?.kill('SIGCONT');
+  }
+
+  async #end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+    const child = this.#child;
+    if (child === undefined) return;
+    child.kill(signal);
+    if (signal === 'SIGTERM') child.kill('SIGCONT');
+    await this.#ended;
+  }
+}
+
+/** The servers of one ensemble. */
+export class TestEnsemble implements AsyncDisposable {
+  readonly servers: readonly TestServer[];
+  readonly #dir: string;
+
+  constructor(dir: string, servers: readonly TestServer[]) {
+    this.#dir = dir;
+    this.servers = servers;
+  }
+
+  get connectString(): string {
+    return this.servers.map(({ address }) => address).join(',');
+  }
+
+  /** Of the ports with TLS. */
+  get secureConnectString(): string {
+    return this.servers.map(({ securePort }) => `127.0.0.1:${securePort}`).join(',');
+  }
+
+  /** Starts those that do not run and waits until all serve. */
+  async start(): Promise<void> {
+    for (const server of this.servers) server.launch();
+    await Promise.all(this.servers.map((server) => server.ready()));
+  }
+
+  /** The server that leads, once there is one; WEFT_ZK_TESTING if there is none in time. */
+  async leader(): Promise<TestServer> {
+    return this.#find((mode) => mode === 'leader' || mode === 'standalone');
+  }
+
+  /** A server that follows. */
+  async follower(): Promise<TestServer> {
+    return this.#find((mode) => mode === 'follower');
+  }
+
+  /** Kills what runs and removes all files. */
+  async close(): Promise<void> {
+    await Promise.all(this.servers.map((server) => server.kill()));
+    remove(this.#dir);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #find(wanted: (mode: ServerMode | undefined) => boolean): Promise<TestServer> {
+    const limit = performance.now() + START_TIMEOUT;
+    while (performance.now() < limit) {
+      for (const server of this.servers) if (server.running && wanted(await server.mode())) return server;
+      await sleep(50);
+    }
+    throw new ZooKeeperError('WEFT_ZK_TESTING', 'No server took the role that was waited for');
+  }
+}
+
+/** Starts servers and waits until they serve. Close them with `close()`; whatever happens, they do not outlive this process. */
+export async function startServers(options: ServerOptions = {}): Promise<TestEnsemble> {
+  watchExit();
+  const { count = 1 } = options;
+  // Somebody may take a port between our looking and the server's binding it.
+  for (let attempt = 1; ; attempt++) {
+    const dir = mkdtempSync(join(tmpdir(), 'weft-zk-'));
+    directories.add(dir);
+    const ports = await freePorts(count * 4);
+    const quorum = Array.from(
+      { length: count },
+      (_, i) => `server.${i + 1}=127.0.0.1:${ports[4 * i]}:${ports[4 * i + 1]}`,
+    );
+    const servers = quorum.map((_, i) =>
+      prepare(join(dir, String(i + 1)), i + 1, count > 1 ? quorum : [], ports[4 * i + 2], ports[4 * i + 3], options),
+    );
+    const ensemble = new TestEnsemble(dir, servers);
+    try {
+      await ensemble.start();
+      return ensemble;
+    } catch (error) {
+      await ensemble.close();
+      if (attempt === 3) throw error;
+    }
+  }
+}
+
+function prepare(
+  dir: string,
+  id: number,
+  quorum: readonly string[],
+  port: number,
+  securePort: number,
+  options: ServerOptions,
+): TestServer {
+  const { tickTime = 200, tls, users, config = [], properties = {}, jvmFlags = JVM_FLAGS } = options;
+  mkdirSync(join(dir, 'data'), { recursive: true });
+  writeFileSync(join(dir, 'data/myid'), `${id}\n`);
+  const lines = [
+    `tickTime=${tickTime}`,
+    'initLimit=50',
+    'syncLimit=10',
+    `dataDir=${join(dir, 'data')}`,
+    'clientPortAddress=127.0.0.1',
+    `clientPort=${port}`,
+    'maxClientCnxns=0',
+    'admin.enableServer=false',
+    '4lw.commands.whitelist=*',
+    ...(tls === undefined
+      ? []
+      : [
+          'secureClientPortAddress=127.0.0.1',
+          `secureClientPort=${securePort}`,
+          'serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory',
+          `ssl.keyStore.location=${tls.keyStore}`,
+          `ssl.trustStore.location=${tls.trustStore}`,
+          `ssl.clientAuth=${tls.clientAuth ?? 'none'}`,
+          'ssl.quorum.hostnameVerification=false',
+          'ssl.hostnameVerification=false',
+        ]),
+    ...(users === undefined ? [] : ['authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider']),
+    ...quorum,
+    ...config,
+  ];
+  writeFileSync(join(dir, 'zoo.cfg'), `${lines.join('\n')}\n`);
+  const system: Record<string, string> = { 'zookeeper.extendedTypesEnabled': 'true', ...properties };
+  if (users !== undefined) {
+    const entries = Object.entries(users).map(([user, password]) => `user_${user}="${password}"`);
+    const login = `Server { org.apache.zookeeper.server.auth.DigestLoginModule required ${entries.join(' ')}; };\n`;
+    writeFileSync(join(dir, 'jaas.conf'), login, { mode: 0o600 });
+    system['java.security.auth.login.config'] = join(dir, 'jaas.conf');
+  }
+  return new TestServer(dir, port, tls === undefined ? undefined : securePort, [
+    'java',
+    ...jvmFlags,
+    ...Object.entries(system).map(([name, value]) => `-D${name}=${value}`),
+    '-cp',
+    `${JAR}:${LOGGER}`,
+    'org.apache.zookeeper.server.quorum.QuorumPeerMain',
+    join(dir, 'zoo.cfg'),
+  ]);
+}
+
+/** Sends one of the server's four-letter commands and returns its answer. */
+export function fourLetterWord(port: number, word: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host: '127.0.0.1', port });
+    let answer = '';
+    socket.setTimeout(2_000, () => socket.destroy(new Error('no answer')));
+    socket.on('connect', () => socket.end(word));
+    socket.on('data', (chunk: Buffer) => {
+      answer += chunk.toString();
+    });
+    socket.on('error', reject);
+    socket.on('close', () => resolve(answer));
+  });
+}
+
+/** Ports that nobody listens on. All are held until the last is found, so that they differ. */
+async function freePorts(count: number): Promise<number[]> {
+  const listeners: NetServer[] = [];
+  for (let i = 0; i < count; i++) {
+    const listener = createServer();
+    await new Promise<void>((resolve, reject) => listener.once('error', reject).listen(0, '127.0.0.1', resolve));
+    listeners.push(listener);
+  }
+  const ports = listeners.map((listener) => (listener.address() as { port: number }).port);
+  await Promise.all(listeners.map((listener) => new Promise((resolve) => listener.close(resolve))));
+  return ports;
+}
+
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+const live = new Set<ChildProcess>();
+const directories = new Set<string>();
+let watching = false;
+
+function remove(dir: string): void {
+  rmSync(dir, { recursive: true, force: true, maxRetries: 3 });
+  directories.delete(dir);
+}
+
+function removeAll(): void {
+  for (const child of live) child.kill('SIGKILL');
+  for (const dir of directories) remove(dir);
+}
+
+function watchExit(): void {
+  if (watching) return;
+  watching = true;
+  process.once('exit', removeAll);
+  for (const [signal, number] of [
+    ['SIGINT', 2],
+    ['SIGTERM', 15],
+  ] as const)
+    process.once(signal, () => process.exit(128 + number));
+}
