@@ -97,13 +97,13 @@ export class BlockTable {
     return this.words[n * STRIDE + TOKEN] >>> 0;
   }
 
-  /** Notes a token. Returns true if it is newer than what was known: older records of the block are fenced from now on. */
+  /** Notes a token. Returns true if it is newer than what was known and the block has records: the older ones are fenced from now on. */
   raise(n: number, token: number): boolean {
     if (token <= this.token(n)) return false;
     const at = n * STRIDE;
     this.words[at + TOKEN] = token;
     this.words[at + CHECK] = this.check(at);
-    return true;
+    return this.live[n] > 0;
   }
 
   /** This host may choose ports from the block. A block that comes anew counts as never used but where records live. */
