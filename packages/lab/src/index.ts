@@ -8,7 +8,17 @@ export { ERRORS, LabError, type LabErrorCode } from './errors.ts';
 export { inNetns } from './exec.ts';
 export { patch, plantFault, removeFault } from './faults/fault.ts';
 export { ethernetFrame } from './frames.ts';
-export { DEFAULT_SCENARIO, type Lab, labDown, labNames, labUp, openLab, requirePlace, requireVm } from './lab.ts';
+export {
+  DEFAULT_SCENARIO,
+  GATEWAY_SCENARIO,
+  type Lab,
+  labDown,
+  labNames,
+  labUp,
+  openLab,
+  requirePlace,
+  requireVm,
+} from './lab.ts';
 export { ipPacket, udpDatagram } from './packets.ts';
 export { labPaths } from './paths.ts';
 export type { HostPlan, LabOptions, LabPlan, VmPlan } from './plan.ts';

@@ -24,6 +24,8 @@ import { createTopology, createTunnelZone } from './topology.ts';
 import { awaitValue } from './wait.ts';
 
 export const DEFAULT_SCENARIO = resolve(import.meta.dirname, '../scenarios/default.yaml');
+/** Gateways to an outside network, translation, connections. */
+export const GATEWAY_SCENARIO = resolve(import.meta.dirname, '../scenarios/gateway.yaml');
 
 /** A running lab. */
 export interface Lab {

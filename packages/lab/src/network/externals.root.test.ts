@@ -1,9 +1,9 @@
 /** Outside networks as the kernel sees them, without any agent. */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { inNetns, ipBatch, run, tryRun } from '../exec.ts';
+import { GATEWAY_SCENARIO } from '../lab.ts';
 import { planLab } from '../plan.ts';
 import { parseScenario } from '../scenario/parse.ts';
 import { waitUntil } from '../wait.ts';
@@ -12,10 +12,9 @@ import { createFabric } from './fabric.ts';
 import { labNamespaces, removeNamespaces } from './teardown.ts';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
-const scenario = resolve(import.meta.dirname, '../../scenarios/gateway.yaml');
 // Two hosts: both links are folded onto hosts that have VMs too.
 const options = { name: 'exttest', hosts: 2 };
-const plan = planLab(parseScenario(await readFile(scenario, 'utf8'), 'gateway.yaml'), options);
+const plan = planLab(parseScenario(await readFile(GATEWAY_SCENARIO, 'utf8'), 'gateway.yaml'), options);
 
 describe('outside networks of a lab', { skip }, () => {
   const cleanUp = () => removeNamespaces(plan.name);

@@ -1,11 +1,11 @@
 /** Outside networks and names in rules: what is read, and that whatever is wrong is named by line and field. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
 import { describe, test } from 'node:test';
 import { prepareChecks } from '../checks/index.ts';
 import type { LabError } from '../errors.ts';
 import { externalGroupId, externalPortId, gatewayPortId, vmPortId } from '../ids.ts';
+import { GATEWAY_SCENARIO } from '../lab.ts';
 import { planLab } from '../plan.ts';
 import { parseScenario } from './parse.ts';
 import { idOfName, withNames } from './rule-names.ts';
@@ -83,8 +83,7 @@ test('names in rules become the ids of what they name', () => {
 });
 
 test('the scenario with gateways that Weft comes with is in order', () => {
-  const path = resolve(import.meta.dirname, '../../scenarios/gateway.yaml');
-  const scenario = parseScenario(readFileSync(path, 'utf8'), 'gateway.yaml');
+  const scenario = parseScenario(readFileSync(GATEWAY_SCENARIO, 'utf8'), 'gateway.yaml');
   assert.ok(prepareChecks(scenario).length > 10);
 });
 
