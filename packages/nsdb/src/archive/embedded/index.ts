@@ -197,7 +197,11 @@ class EmbeddedArchive implements FlowStateArchive {
       this.#logs.set(port, log);
     }
     try {
-      if (log.isDue(bytes.length, this.#maxPortBytes)) await this.#replace(log);
+      if (log.isDue(bytes.length, this.#maxPortBytes)) {
+        await this.#replace(log).catch((error) => {
+          if (log.suspect || log.size + bytes.length > this.#maxPortBytes) throw error;
+        });
+      }
       if (this.#bytes + bytes.length > this.#maxBytes) return 'dropped';
       await log.append(bytes, deadAt);
       this.#bytes += bytes.length;

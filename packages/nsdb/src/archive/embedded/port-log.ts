@@ -96,16 +96,19 @@ export class PortLog {
     return this.suspect || size > maxBytes || size > MIN_TAIL + 2 * this.#sizeWhenReplaced;
   }
 
-  /** @throws errors of the file system; what was written in part is cut off at the next chance */
+  /** @throws errors of the file system; what was written in part is cut off, now or when the log is replaced */
   async append(bytes: Buffer, deadAt: number): Promise<void> {
     this.suspect = true;
     const file = await open(this.path, 'a', 0o600);
     try {
       await file.appendFile(bytes);
+      this.suspect = false;
+    } catch (error) {
+      await file.truncate(this.size).then(() => (this.suspect = false), ignore);
+      throw error;
     } finally {
       await file.close();
     }
-    this.suspect = false;
     this.size += bytes.length;
     this.deadAt = Math.max(this.deadAt, deadAt);
     this.dirty = true;
@@ -119,6 +122,7 @@ export class PortLog {
    */
   async replace(room: number, clock: ArchiveClock): Promise<{ dropped: number; damaged: boolean }> {
     const now = stampNow(clock);
+    this.#sizeWhenReplaced = this.size; // if it fails the log goes on growing; it is tried again when it has doubled
     const { newest, damaged } = await readLog(this.path, now);
     const live: Buffer[] = [];
     const ended: Buffer[] = [];
@@ -192,6 +196,8 @@ export class PortLog {
 function encodeEndOf({ removal, record }: Entry, end: Stamp): Buffer {
   return encodeEntry({ removal, stamp: end, remaining: 0, body: encodeBody(record)! });
 }
+
+function ignore(): void {}
 
 function unlessAbsent(error: NodeJS.ErrnoException): void {
   if (error.code !== 'ENOENT') throw error;
