@@ -1,49 +1,33 @@
 /** What the first packet of a flow waits for: upcall, simulation, installation, re-injection. Both hosts are idle. */
 import type { BenchCase, BenchContext } from '../harness/case.ts';
 import { require } from '../harness/errors.ts';
-import { background, inNamespace, runJson } from '../harness/exec.ts';
+import { addedOf, PAUSE_US, probe, startEcho } from '../harness/first-packets.ts';
 import { proveOnWire } from '../harness/proof.ts';
 import { type BenchResult, figure } from '../harness/result.ts';
 import { median, percentile, round, sampleOf } from '../harness/statistics.ts';
-import { tool } from '../harness/tools.ts';
 
-const PORT = 9000;
 /** Below the ports that the kernel gives out by itself. */
 const SOURCE_PORT = 20_000;
-const PAUSE_US = 5_000;
 /** Packets that are not ours: neighbour discovery of the two VMs. */
 const STRAY = 4;
-
-interface Probes {
-  readonly lost: number;
-  readonly first_ns: readonly number[];
-  readonly second_ns: readonly number[];
-}
 
 async function run(context: BenchContext): Promise<BenchResult[]> {
   const flows = context.quick ? 50 : 1000;
   const lab = await context.labs.get('first-packet', 'vxlan');
   const path = lab.path('vm-a', 'vm-b');
   await proveOnWire(path);
-  const program = await tool('first_packet');
-  const where = ['--address', path.server.address, '--port', `${PORT}`];
-  const echo = background(inNamespace(path.server.namespace, [program, 'echo', ...where]));
+  const echo = await startEcho(path.server);
   try {
-    await echo.waitFor('listening');
-    const probe = (source: number, count: number) => {
-      const options = ['--source-port', `${source}`, '--flows', `${count}`, '--pause-us', `${PAUSE_US}`];
-      return runJson<Probes>(inNamespace(path.client.namespace, [program, 'probe', ...where, ...options]));
-    };
-    await probe(SOURCE_PORT - 50, 20); // The way back, neighbours, the agent's own caches and compiled code.
+    await probe(path, SOURCE_PORT - 50, 20); // The way back, neighbours, the agent's own caches and compiled code.
     const before = [await lab.settled('h1'), await lab.settled('h2')];
-    const { lost, first_ns, second_ns } = await probe(SOURCE_PORT, flows);
+    const probes = await probe(path, SOURCE_PORT, flows);
     const after = [await lab.settled('h1'), await lab.settled('h2')];
     const upcalls = after.map((status, i) => status.upcalls - before[i].upcalls);
-    require(lost === 0, () => `${lost} of ${flows} flows had no answer`);
     require(upcalls[0] >= flows && upcalls[0] <= flows + STRAY, () =>
       `${flows} new flows caused ${upcalls[0]} upcalls at their host: no first packets were measured`);
     require(upcalls[1] <= STRAY, () => `the way back caused ${upcalls[1]} upcalls: two first packets were measured`);
-    const added = first_ns.map((ns, i) => (ns - second_ns[i]) / 1000);
+    const { first_ns, second_ns } = probes;
+    const added = addedOf(probes);
     return [
       figure({ id: 'first_packet', unit: 'µs', target: { atMost: 300 } }, sampleOf(added.map(round)), {
         conditions: {

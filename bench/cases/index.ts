@@ -3,12 +3,15 @@ import type { BenchCase } from '../harness/case.ts';
 import agentRss from './agent_rss_100k.ts';
 import api from './api.ts';
 import change from './change.ts';
+import connBytes from './conn_bytes.ts';
 import connectionSetup from './connection_setup.ts';
+import expiryScan from './expiry_scan.ts';
 import firstPacket from './first_packet.ts';
 import flowSetup from './flow_setup.ts';
 import progHit from './prog_hit.ts';
 import rrTcp from './rr_tcp.ts';
 import sim from './sim.ts';
+import statePush from './state_push.ts';
 import tcpGre from './tcp_gre.ts';
 import tcpGreWire from './tcp_gre_wire.ts';
 import tcpVxlan from './tcp_vxlan.ts';
@@ -26,6 +29,9 @@ export const CASES: readonly BenchCase[] = [
   firstPacket,
   flowSetup,
   connectionSetup,
+  statePush,
+  connBytes,
+  expiryScan,
   sim,
   agentRss,
   change,

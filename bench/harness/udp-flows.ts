@@ -21,6 +21,8 @@ export interface FlowSpec {
   /** Packets per second. */
   readonly rate: number;
   readonly stream?: number;
+  /** The packets are answers to those of the same tuples: the ports change places. */
+  readonly answers?: boolean;
 }
 
 export interface Sent {
@@ -53,6 +55,7 @@ async function senderArgv(spec: FlowSpec): Promise<string[]> {
     count: spec.count,
     rate: spec.rate,
     stream: spec.stream ?? 0,
+    answers: spec.answers === true ? 1 : 0,
   };
   return inNamespace(from.namespace, [
     await tool('udp_flows'),

@@ -1,8 +1,9 @@
 /*
  * UDP over IPv4 as many flows, sent at a steady pace from a packet socket and counted where they arrive.
  *   udp_flows send --device D --source-mac M --target-mac M --source A --target A --source-port S --target-port P
- *                  --tuples N --count N --rate N [--stream N] [--cpu C]
- *     Packet i belongs to 5-tuple i mod N; tuple t has source port S + t mod 50000 and target port P + t / 50000.
+ *                  --tuples N --count N --rate N [--stream N] [--answers 1] [--cpu C]
+ *     Packet i belongs to 5-tuple i mod N; tuple t has source port S + t mod 50000 and target port P + t / 50000; of its answers
+ *     those are target and source port.
  *     Prints {"sent","seconds","late_ns"}: late_ns is the most that a packet was sent after its time.
  *   udp_flows sink --address A --port P --ports N --capacity N [--record FILE] [--cpu C]
  *     Until SIGTERM; prints {"received","unique","duplicates","foreign","overflow"}. With --record also writes, for every
@@ -55,6 +56,7 @@ static int sender(int argc, char **argv) {
   uint64_t count = (uint64_t)number(argc, argv, "--count", NULL), rate = (uint64_t)number(argc, argv, "--rate", NULL);
   uint64_t tuples = (uint64_t)number(argc, argv, "--tuples", NULL), stream = (uint64_t)number(argc, argv, "--stream", "0");
   long source_port = number(argc, argv, "--source-port", "10000"), target_port = number(argc, argv, "--target-port", NULL);
+  int answers = number(argc, argv, "--answers", "0") != 0;
   if (!rate || !tuples || source_port + PORTS_PER_TARGET > 65536) die("rate, tuples or source port out of range");
 
   uint8_t frame[FRAME_SIZE] = {0};
@@ -105,8 +107,8 @@ static int sender(int argc, char **argv) {
       uint8_t *out = frames[k], *u = out + 34;
       uint64_t tuple = (i + (uint64_t)k) % tuples;
       memcpy(out, frame, FRAME_SIZE);
-      put16(u, (uint32_t)source_port + (uint32_t)(tuple % PORTS_PER_TARGET));
-      put16(u + 2, (uint32_t)target_port + (uint32_t)(tuple / PORTS_PER_TARGET));
+      put16(answers ? u + 2 : u, (uint32_t)source_port + (uint32_t)(tuple % PORTS_PER_TARGET));
+      put16(answers ? u : u + 2, (uint32_t)target_port + (uint32_t)(tuple / PORTS_PER_TARGET));
       struct payload payload = {MAGIC, 0, i + (uint64_t)k, stream, now_ns()};
       memcpy(u + 8, &payload, sizeof payload);
       uint32_t sum = sum16(out + 26, 8, 17 + 8 + sizeof payload); /* pseudo-header */

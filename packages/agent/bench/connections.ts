@@ -1,7 +1,8 @@
 /**
- * The worker's own cost of a connection, without a kernel and other hosts: UDP through a router and a filter with memory, both VMs here.
- * Prints one JSON line: {"us_opening","us_answer": CPU time of the first packet each way, "bytes": memory of the worker per connection,
- * "bytes_per_flow": what of it each of the two flows takes, "parts": bytes of typed arrays per connection by the object that holds them}.
+ * The worker's own cost of a connection, without a kernel and other hosts: UDP through a router and a filter with memory.
+ * Prints one JSON line: {"us_opening","us_answer": CPU time of the first packet each way; "opening": memory of the worker per connection
+ * of which only the flow of the opening direction is here, "both": of one with both flows; each {"bytes", "parts": by the object that
+ * holds them}}.
  *
  * Memory is that of all typed arrays that the engine holds, found by walking its objects, and what the JavaScript heap has grown by; tables
  * have exactly the capacity that is used. What a small engine holds as well (buffers of frames, …) is subtracted.
@@ -26,8 +27,9 @@ interface Memory {
 }
 
 interface Run {
-  readonly usOpening: number;
-  readonly usAnswer: number;
+  /** µs of CPU time per packet. */
+  readonly opening: number;
+  readonly answer: number;
   readonly memory: Memory;
 }
 
@@ -51,7 +53,8 @@ function setPorts(frame: Uint8Array, n: number, opening: boolean): Uint8Array {
   return own;
 }
 
-function run(connections: number): Run {
+function run(connections: number, answers: boolean): Run {
+  const flows = connections * (answers ? 2 : 1);
   const net = routed();
   const { world } = net;
   const accept = { type: 'accept' };
@@ -69,18 +72,17 @@ function run(connections: number): Run {
     world.patch('Port', port, { hostId: LOCAL_HOST, interfaceName, ...filters });
   }
   world.entry(`arp/${net.router}`, '10.0.1.10', MAC_A);
-  const state = new MemoryState(2 * connections + 64);
+  const state = new MemoryState(flows + 64);
   const host = new Harness(world, state, {
     publish: false,
-    connections: connections + 64,
-    limits: { maxFlowsPerPort: 4_194_304, maxConnectionsPerPort: 4_194_304 },
+    limits: { maxFlowsPerPort: 4_194_304, maxConnections: connections + 64, maxConnectionsPerPort: 4_194_304 },
   });
   host.settle();
   // The first packets fetch the topology that the others use.
   const frames = [true, false].map(template);
   host.datapath.inject(10, setPorts(frames[0], 0, true));
   host.settle();
-  host.datapath.inject(11, setPorts(frames[1], 0, false));
+  if (answers) host.datapath.inject(11, setPorts(frames[1], 0, false));
   host.settle();
   collect();
   const heap = process.memoryUsage().heapUsed;
@@ -100,15 +102,15 @@ function run(connections: number): Run {
     }
     return spent / connections;
   };
-  const usOpening = send(true);
-  const usAnswer = send(false);
+  const opening = send(true);
+  const answer = answers ? send(false) : 0;
   const status = host.engine.status();
-  if (status.connections !== connections || status.flows !== 2 * connections) {
+  if (status.connections !== connections || status.flows !== flows) {
     throw new Error(`${connections} connections made ${status.connections}, and ${status.flows} flows`);
   }
   collect();
-  const parts = arraysOf(host.engine, [host.datapath, world]);
-  return { usOpening, usAnswer, memory: { heap: process.memoryUsage().heapUsed - heap, parts } };
+  const parts = arraysOf(host.engine, [host.datapath, state, world]);
+  return { opening, answer, memory: { heap: process.memoryUsage().heapUsed - heap, parts } };
 }
 
 /** Bytes of the typed arrays that are reached from an object, by the class of the object that holds them. */
@@ -136,23 +138,31 @@ function arraysOf(root: object, without: readonly object[]): Map<string, number>
   return bytes;
 }
 
-const small = run(SMALL);
-const large = run(CONNECTIONS);
-const more = CONNECTIONS - SMALL;
-const parts: Record<string, number> = {};
-let bytes = 0;
-for (const [name, size] of [...large.memory.parts].sort((a, b) => b[1] - a[1])) {
-  const each = (size - (small.memory.parts.get(name) ?? 0)) / more;
-  bytes += each;
-  if (each >= 1) parts[name] = Math.round(each);
+/** Bytes per connection: what a large number of them takes more than a small one. */
+function bytesOf(large: Memory, small: Memory): { bytes: number; parts: Record<string, number> } {
+  const more = CONNECTIONS - SMALL;
+  const parts: Record<string, number> = {};
+  let bytes = (large.heap - small.heap) / more;
+  parts.heap = Math.round(bytes);
+  for (const [name, size] of [...large.parts].sort((a, b) => b[1] - a[1])) {
+    const each = (size - (small.parts.get(name) ?? 0)) / more;
+    bytes += each;
+    if (each >= 1) parts[name] = Math.round(each);
+  }
+  return { bytes: Math.round(bytes), parts };
 }
-const heap = (large.memory.heap - small.memory.heap) / more;
-parts.heap = Math.round(heap);
+
+run(SMALL, true); // Compiled code.
+const [both, opening] = [true, false].map((answers) => {
+  const small = run(SMALL, answers);
+  const large = run(CONNECTIONS, answers);
+  return { large, memory: bytesOf(large.memory, small.memory) };
+});
 console.log(
   JSON.stringify({
-    us_opening: +large.usOpening.toFixed(2),
-    us_answer: +large.usAnswer.toFixed(2),
-    bytes: Math.round(bytes + heap),
-    parts,
+    us_opening: +both.large.opening.toFixed(2),
+    us_answer: +both.large.answer.toFixed(2),
+    opening: opening.memory,
+    both: both.memory,
   }),
 );
