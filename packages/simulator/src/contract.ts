@@ -329,6 +329,8 @@ export interface Simulation {
   /** Tuples that were looked up and not found, each once, TUPLE_WORDS long: another host may know them. */
   readonly missed: Int32Array;
   missedCount: number;
+  /** A rule that translates answers back did not find the connection: if it is one, it goes on as it came. */
+  missedBack: boolean;
   /** The frame with its quoted packet translated (an ICMP error): goes on in place of the one that came. Null: as it came. */
   frame: Uint8Array | null;
   /** Every rule that matched, in the order of evaluation: its handle and what it did (ACTION_…). For counters. */

@@ -533,14 +533,15 @@ function lifetimeOf(sim: Simulation, output: Output): number {
 }
 
 /**
- * Whether another host may know of a connection that would change what becomes of the packet: it is dropped for want of one, or
- * takes part in a conversation whose beginning was not seen here. What opens a TCP connection answers nothing.
+ * Whether another host may know of a connection that would change what becomes of the packet: it is dropped for want of one,
+ * would go on without being translated back, or takes part in a conversation whose beginning was not seen here. What opens a TCP
+ * connection answers nothing.
  */
 export function isDoubtful(sim: Simulation, tcpFlags: number, key: Uint8Array): boolean {
   if (sim.missedCount === 0) return false;
   const tcp = key[K_IP_PROTO] === IPPROTO_TCP;
   if (tcp && (tcpFlags & (TCP_SYN | TCP_ACK)) === TCP_SYN) return false;
-  return sim.verdict === VERDICT_FORWARD ? tcp && sim.createdCount > 0 : true;
+  return sim.verdict !== VERDICT_FORWARD || sim.missedBack || (tcp && sim.createdCount > 0);
 }
 
 /** True if the view has the packet's source MAC anywhere but at the port by which it entered. */

@@ -180,6 +180,7 @@ export class TopologyFeed {
         tunnels.setMember(id, { zone: member.tunnelZoneId, host: member.hostId, address: member.ipAddress });
       }
       for (const id of change.removed) tunnels.setMember(id, null);
+      this.core.connections.membersChanged((host) => tunnels.isMember(host));
     }
   }
 

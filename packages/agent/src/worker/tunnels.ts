@@ -78,6 +78,12 @@ export class Tunnels {
     else this.members.set(id, member);
   }
 
+  /** Whether a host is in a tunnel zone. */
+  isMember(host: string): boolean {
+    for (const member of this.members.values()) if (member.host === host) return true;
+    return false;
+  }
+
   markKnown(): void {
     this.known = true;
   }

@@ -241,6 +241,7 @@ function isKept({ state }: Walk, record: number, filter: number): boolean {
 function back(w: Walk, isSource: boolean): number {
   const kind = isSource ? KIND_SNAT : KIND_DNAT;
   const match = find(w, kind);
+  if (match === -1) w.out.missedBack = true;
   // A fragment of nobody knows what: filters decide what becomes of it.
   if (match < 0 || (match & 1) !== DIR_RETURN) return NAT_NOTHING;
   return apply(w, kind, match);

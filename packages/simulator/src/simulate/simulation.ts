@@ -59,6 +59,7 @@ export function newSimulation(): Simulation {
     createdCount: 0,
     missed: new Int32Array(MAX_STATES * TUPLE_WORDS),
     missedCount: 0,
+    missedBack: false,
     frame: null,
     ruleHits: new Int32Array(MAX_RULE_HITS * RULE_HIT_WORDS),
     ruleHitCount: 0,
@@ -90,6 +91,7 @@ export function resetSimulation(out: Simulation): void {
   out.stateCount = 0;
   out.createdCount = 0;
   out.missedCount = 0;
+  out.missedBack = false;
   out.frame = null;
   out.ruleHitCount = 0;
   out.ruleLogCount = 0;

@@ -86,6 +86,8 @@ export class Connections implements StateView {
   /** Number in the table → host id, of peers. */
   private readonly hosts = new Map<number, string>();
   private readonly keys = new Map<string, string>();
+  /** Keys of those that have left the tunnel zones. */
+  private readonly departed = new Map<string, string>();
   private readonly scratch = new ConnectionRecord();
   private readonly reversed = new Int32Array(TUPLE_WORDS);
   private readonly gone: number[] = [];
@@ -292,12 +294,21 @@ export class Connections implements StateView {
     }
   }
 
-  /** The host is no member of a tunnel zone any more. */
-  removeHost(hostId: string): void {
-    if (!this.keys.delete(hostId)) return;
-    const peer = this.numbers.ofId(hostId);
-    this.exchange.removePeer(peer);
-    this.hosts.delete(peer);
+  /** The members of the tunnel zones have changed: nothing is exchanged with who is none, until it is one again. */
+  membersChanged(isMember: (hostId: string) => boolean): void {
+    for (const [hostId, key] of this.keys) {
+      if (isMember(hostId)) continue;
+      this.keys.delete(hostId);
+      this.departed.set(hostId, key);
+      const peer = this.numbers.ofId(hostId);
+      this.exchange.removePeer(peer);
+      this.hosts.delete(peer);
+    }
+    for (const [hostId, key] of this.departed) {
+      if (!isMember(hostId)) continue;
+      this.departed.delete(hostId);
+      this.setKey(hostId, key);
+    }
   }
 
   private bytesOf(id: string): Uint8Array {
