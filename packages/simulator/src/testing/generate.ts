@@ -74,6 +74,8 @@ export interface Scenario {
   readonly chains: string[];
   readonly addressGroups: string[];
   readonly portGroups: string[];
+  /** Addresses behind which others are: destinations of packets. */
+  readonly services: { readonly ip4: string; readonly ip6: string }[];
   /** All ports by which packets may enter. */
   readonly entries: string[];
   readonly ports: string[];
@@ -93,6 +95,7 @@ export function buildScenario(plan: WorldPlan): Scenario {
     chains: [],
     addressGroups: [],
     portGroups: [],
+    services: [],
     entries: [],
     ports: [],
   };
@@ -278,7 +281,8 @@ export function buildPacket(s: Scenario, plan: PacketPlan): { frame: Uint8Array;
   const port = at(s.entries, plan.from);
   const stranger: Vm = { port, bridge: '', mac: '02:00:00:00:99:01', ip4: '8.8.8.8', ip6: 'fd00:99::9' };
   const sender = s.vms.find((vm) => vm.port === port) ?? stranger;
-  const receiver = plan.to % 5 === 4 || s.vms.length === 0 ? stranger : at(s.vms, plan.to);
+  const service = s.services.length > 0 && plan.to % 3 === 2 ? { ...stranger, ...at(s.services, plan.to) } : undefined;
+  const receiver = service ?? (plan.to % 5 === 4 || s.vms.length === 0 ? stranger : at(s.vms, plan.to));
   const routers = s.routerPorts.filter((p) => p.net !== 0);
   const linked =
     routers.find((p) => sender.ip4.startsWith(`10.0.${p.net}.`)) ?? routers.find((p) => p.port === port) ?? routers[0];

@@ -1,6 +1,7 @@
 /** For the tests of this package and of others. */
 export * from './edge.ts';
 export * from './generate.ts';
+export * from './generate-nat.ts';
 export * from './leaving.ts';
 export * from './networks.ts';
 export { TestState, uuidBytes } from './state.ts';
