@@ -19,7 +19,11 @@ import {
   TAG_ROUTER,
   tag,
 } from '@weft/flow';
-import { ipParse, udpFrame } from '@weft/packet';
+import { R_RETURN, RECORD_WORDS, stateTag, TUPLE_WORDS } from '@weft/flowstate';
+import { ipParse, tcpFrame, udpFrame } from '@weft/packet';
+import { type SimulationInput, VERDICT_FORWARD } from '../contract.ts';
+import { Edge } from '../testing/edge.ts';
+import { answerTo, leaving, packetWords } from '../testing/leaving.ts';
 import { boundPort, HOST, LEFT_MAC, MAC_A, MAC_B, type RoutedNetwork, routed } from '../testing/networks.ts';
 import { Workbench } from '../testing/workbench.ts';
 import { newSimulation } from './simulation.ts';
@@ -164,6 +168,31 @@ const cases: Case[] = [
   },
 ];
 
+const FAR = '198.51.100.7';
+const DYNAMIC = [{ addressFrom: '192.0.2.9', portFrom: 1024, portTo: 65_535 }];
+
+/** Rules by which the answer to a packet fares otherwise when the connection is known. */
+const STATEFUL: Record<string, (net: Edge) => Parameters<Edge['rules']>[0]> = {
+  connection: (net) => ({
+    in: [{ type: 'accept', matchReturnFlow: true }, { type: 'accept', inPorts: [net.inside] }, { type: 'drop' }],
+  }),
+  'source translation': (net) => ({
+    in: [{ type: 'rev_snat', inPorts: [net.exit] }],
+    out: [{ type: 'snat', outPorts: [net.exit], natTargets: DYNAMIC }],
+  }),
+  'destination translation': (net) => ({
+    in: [
+      {
+        type: 'dnat',
+        inPorts: [net.exit],
+        nwDst: '192.0.2.80/32',
+        natTargets: [{ addressFrom: '10.0.1.10', portFrom: 8080 }],
+      },
+    ],
+    out: [{ type: 'rev_dnat', outPorts: [net.exit] }],
+  }),
+};
+
 /** A rule in the way of the packet, in the filter of its last port. */
 function filterAtB(net: RoutedNetwork, rules: Record<string, unknown>[]): string {
   const chain = net.world.chain(rules);
@@ -202,6 +231,46 @@ describe('tags', () => {
       const announced = [...held].filter((t) => applied.has(t));
       assert.notEqual(bench.describe(), before);
       assert.deepEqual(announced, [expected(bench, net)]);
+    });
+  }
+
+  for (const [kind, rules] of Object.entries(STATEFUL)) {
+    it(`a ${kind} that begins or goes is announced by the tags of its tuples, and by nothing else`, () => {
+      const net = new Edge();
+      net.rules(rules(net));
+      const { bench } = net;
+      const { table } = bench.state;
+      const inwards = kind === 'destination translation';
+      const frame = inwards
+        ? tcpFrame({ ...net.fromOutside, src: FAR, dst: '192.0.2.80', srcPort: 4000, dstPort: 80 })
+        : tcpFrame({ ...net.fromA, dst: FAR, srcPort: 1000, dstPort: 80 });
+      const input = bench.input(frame, inwards ? net.exit : net.a);
+      const first = bench.run(input, newSimulation());
+      const answer = bench.input(answerTo(leaving(input, first)), inwards ? net.a : net.exit);
+      const effect = (of: SimulationInput) => {
+        const out = bench.run(of, newSimulation());
+        const words = out.verdict === VERDICT_FORWARD ? packetWords(leaving(of, out)) : bench.describe(out);
+        return { words, held: [...out.tags.slice(0, out.tagCount)], out };
+      };
+      const unknown = effect(answer);
+      const [record] = bench.state.commit(first);
+      const words = table.words.slice(record * RECORD_WORDS, (record + 1) * RECORD_WORDS);
+      const back = Int32Array.from([words[0], ...words.slice(R_RETURN, R_RETURN + TUPLE_WORDS - 1)]);
+      const [forwardTag, returnTag] = [stateTag(words, 0), stateTag(back, 0)];
+      const announced = ({ held }: { held: number[] }) => held.filter((one) => one === forwardTag || one === returnTag);
+
+      const known = effect(answer);
+      assert.notEqual(known.words, unknown.words);
+      assert.deepEqual(announced(unknown), [returnTag]);
+      assert.deepEqual(announced(known), [returnTag]);
+      assert.ok(first.tags.slice(0, first.tagCount).includes(forwardTag), 'who begins it did not find it');
+      const next = effect(input);
+      assert.deepEqual(announced(next), [forwardTag]);
+      assert.equal(next.out.stateCount, 1);
+
+      table.remove(record);
+      assert.notEqual(effect(answer).words, known.words);
+      assert.equal(effect(input).out.createdCount, 1);
     });
   }
 
