@@ -16,9 +16,9 @@ interface Result {
   readonly skipped?: string;
 }
 
-function run(...args: string[]): { status: number; stdout: string; stderr: string } {
+function run(verb: string, ...args: string[]): { status: number; stdout: string; stderr: string } {
   const options = { encoding: 'utf8', timeout: 600_000, maxBuffer: 2 ** 26 } as const;
-  const { status, stdout, stderr } = spawnSync(resolve(root, 'weft'), ['lab', ...args, '--name', NAME], options);
+  const { status, stdout, stderr } = spawnSync(resolve(root, 'weft'), ['lab', verb, '--name', NAME, ...args], options);
   return { status: status ?? -1, stdout, stderr };
 }
 
