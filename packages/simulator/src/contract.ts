@@ -164,7 +164,8 @@ export interface VirtualTopologyView {
   /** Applies one batch of changes, atomically for the simulator. Changes of interests it does not know are ignored. */
   apply(changes: readonly Change[]): Applied;
   /**
-   * Interests that are needed, and not cached, for a packet to enter at this port: for warming up a binding.
+   * Interests that are needed, and not cached, for a packet to enter at this port, and to know who else may know its connection: for
+   * warming up a binding.
    * Call again after each apply until it returns none.
    */
   interestsFor(port: number): string[];

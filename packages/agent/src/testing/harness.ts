@@ -3,16 +3,18 @@
  * says so. Time is the test's.
  */
 import type { Datapath } from '@weft/datapath';
-import { FlowStateTable, newHostKeys } from '@weft/flowstate';
+import { FlowStateTable, newHostKeys, regionBytes, type Timeouts } from '@weft/flowstate';
 import type { Batch, Change } from '@weft/nsdb';
 import type { World } from '@weft/simulator/testing';
 import type { Link } from '@weft/sys';
 import { parseConfig } from '../config.ts';
-import { eventRow } from '../events.ts';
+import { type AgentEvent, eventRow } from '../events.ts';
 import type { RuleLogLine } from '../rule-log.ts';
 import { uuidBytes } from '../worker/connections/numbers.ts';
 import { Engine } from '../worker/engine.ts';
+import type { Pinger } from '../worker/pinger.ts';
 import type { UnderlayPath, UnderlayView } from '../worker/underlay.ts';
+import { BlockBank } from './block-bank.ts';
 import { MemoryDatapath, type MemoryState } from './memory-datapath.ts';
 
 export const LOCAL_HOST = '00000000-0000-4000-8000-00000000aaaa';
@@ -36,6 +38,27 @@ class FakeUnderlay implements UnderlayView {
 }
 
 const NO_PEERS = { get: () => '', refresh: () => false, close() {} };
+const NO_PINGS: Pinger = { ping: () => {}, poll: () => {}, close: () => {} };
+/** Room of the table of connections; `limits.maxConnections` says otherwise. */
+const TABLE = { capacity: 4096, uuids: 4096, blocks: 1024 };
+/** Names the run of the clock: that of all tests. */
+const CLOCK = new Uint8Array(16).fill(7);
+
+export interface HarnessOptions<D extends Datapath> {
+  readonly now?: number;
+  /** Whether what the engine learns reaches the world's tables. */
+  readonly publish?: boolean;
+  readonly limits?: Record<string, number>;
+  readonly timeouts?: Partial<Timeouts>;
+  readonly datapath?: D;
+  readonly underlay?: UnderlayView;
+  readonly hostId?: string;
+  /** Who gives blocks of NAT ports; default: a bank of its own. null: the state database is away for those that ask. */
+  readonly bank?: BlockBank | null;
+  readonly pinger?: Pinger;
+  /** An entry of the world was written. */
+  readonly onPublish?: () => void;
+}
 
 /** Beside the memory datapath a real one can be driven: then `state` holds only the agent's own files. */
 export class Harness<D extends Datapath = MemoryDatapath> {
@@ -50,57 +73,68 @@ export class Harness<D extends Datapath = MemoryDatapath> {
   readonly ruleLog: RuleLogLine[] = [];
   /** Turns taken so far. */
   turns = 0;
+  /** Every event that the engine logged. */
+  readonly events: { readonly event: AgentEvent; readonly fields: Record<string, unknown> }[] = [];
+  /** The engine's connections. */
+  readonly table: FlowStateTable;
+  readonly hostId: string;
+  /** Hosts that it vouched for. */
+  readonly vouched = new Set<string>();
+  readonly bank: BlockBank | null;
+  /** It has asked for something since the last delivery. */
+  hungry = true;
   private revision = 0;
   private readonly subscribed = new Set<string>();
   private readonly lastSent = new Map<string, string>();
-  private readonly blocks = new Map<string, number>();
-  private readonly granted: (() => void)[] = [];
+  private readonly answers: (() => void)[] = [];
 
-  /** `publish`: whether what the engine learns reaches the world's tables. */
-  constructor(
-    world: World,
-    state: MemoryState,
-    options: {
-      now?: number;
-      publish?: boolean;
-      limits?: Record<string, number>;
-      datapath?: D;
-      underlay?: UnderlayView;
-      /** Room for connections. */
-      connections?: number;
-    } = {},
-  ) {
+  constructor(world: World, state: MemoryState, options: HarnessOptions<D> = {}) {
     this.world = world;
     this.now = options.now ?? 1_000;
+    this.hostId = options.hostId ?? LOCAL_HOST;
     this.datapath = options.datapath ?? (new MemoryDatapath(state) as Datapath as D);
+    this.bank = options.bank === undefined ? new BlockBank() : options.bank;
+    const { bank, hostId } = this;
     const publish = options.publish ?? true;
-    const { limits } = parseConfig({ limits: { maxFlows: state.flows.capacity, ...options.limits } });
+    const published = options.onPublish ?? (() => {});
+    const keys = state.identity ?? newHostKeys();
+    const identity = { ...keys, incarnation: (state.identity?.incarnation ?? 0) + 1 };
+    state.identity = identity;
+    const shape = { ...TABLE, capacity: options.limits?.maxConnections ?? TABLE.capacity };
+    state.connections ??= new ArrayBuffer(regionBytes(shape));
+    this.table = new FlowStateTable({
+      ...shape,
+      self: uuidBytes(hostId),
+      incarnation: identity.incarnation,
+      now: this.now,
+      seed: [1, 2],
+      region: state.connections,
+      clock: CLOCK,
+      timeouts: options.timeouts ?? {},
+      portCap: options.limits?.maxConnectionsPerPort ?? 65_536,
+    });
     this.engine = new Engine({
       datapath: this.datapath,
       underlay: options.underlay ?? new FakeUnderlay(),
       peerMacs: NO_PEERS,
-      pinger: { ping: () => {}, poll: () => {}, close: () => {} },
-      hostId: LOCAL_HOST,
-      limits,
+      pinger: options.pinger ?? NO_PINGS,
+      hostId,
+      limits: parseConfig({ limits: { maxFlows: state.flows.capacity, ...options.limits } }).limits,
       clock: () => this.now,
       connections: {
-        table: new FlowStateTable({
-          self: uuidBytes(LOCAL_HOST),
-          incarnation: 1,
-          capacity: options.connections ?? 4096,
-          portCap: limits.maxConnectionsPerPort,
-          uuids: 4096,
-          blocks: 1024,
-          now: this.now,
-          seed: [1, 2],
-        }),
-        identity: { ...newHostKeys(), incarnation: 1 },
+        table: this.table,
+        identity,
         offset: 0,
+        blocks: {
+          load: () => state.natBlocks && { blocks: state.natBlocks.blocks, ageMs: this.now - state.natBlocks.at },
+          save: (blocks) => (state.natBlocks = { blocks: [...blocks], at: this.now }),
+        },
       },
       ruleStore: { load: () => state.ruleState, save: (bytes) => (state.ruleState = bytes) },
       effects: {
         addInterests: (list) => {
           for (const i of list) this.subscribed.add(i);
+          this.hungry = true;
         },
         removeInterests: (list) => {
           for (const i of list) {
@@ -113,24 +147,21 @@ export class Harness<D extends Datapath = MemoryDatapath> {
           world.entry(table, key, value);
           // The store tells of every write, also of one that leaves what was there before.
           this.lastSent.delete(`t/${table}`);
+          this.hungry = true;
+          published();
         },
         removeEntry: (table, key) => {
-          if (publish) world.entry(table, key, null);
+          if (!publish) return;
+          world.entry(table, key, null);
+          this.hungry = true;
+          published();
         },
-        // The state database gives each host every block that it asks for, in the order of their numbers.
         allocateBlocks: (pool, first, last, count) => {
-          const taken = this.blocks.get(pool) ?? first;
-          const blocks = Array.from({ length: Math.min(count, last - taken + 1) }, (_, i) => taken + i);
-          this.blocks.set(pool, taken + blocks.length);
-          this.granted.push(() =>
-            this.engine.blocksGranted(
-              pool,
-              blocks.map((index) => ({ pool, index, token: 1 })),
-            ),
-          );
+          const blocks = bank?.take(hostId, pool, first, last, count) ?? null;
+          this.answers.push(() => this.engine.blocksGranted(pool, blocks));
         },
-        releaseBlocks: () => {},
-        vouch: () => {},
+        releaseBlocks: (blocks) => bank?.give(hostId, blocks),
+        vouch: (host) => this.vouched.add(host),
         ruleLog: (line) => {
           this.ruleLog.push(line);
         },
@@ -138,6 +169,7 @@ export class Harness<D extends Datapath = MemoryDatapath> {
           this.applied = revision;
         },
         log: (event, fields) => {
+          this.events.push({ event, fields: fields ?? {} });
           // The test's clock may jump past the time that adopted flows have; hosts come and go.
           if (event === 'flows.abandoned' || event === 'tunnel.down') return;
           const { level } = eventRow(event);
@@ -145,18 +177,22 @@ export class Harness<D extends Datapath = MemoryDatapath> {
         },
       },
     });
+    if (bank !== null) this.answers.push(() => this.engine.blocksHeld(bank.heldBy(hostId)));
   }
 
   /** What changed since the last delivery, of at most `max` interests, as one batch. @returns false if there was nothing. */
   deliver(max = Number.POSITIVE_INFINITY): boolean {
     const changes: Change[] = [];
+    this.hungry = false;
     for (const interest of this.subscribed) {
       const change = this.content(interest);
       const text = JSON.stringify(change);
       if (this.lastSent.get(interest) === text) continue;
       this.lastSent.set(interest, text);
       changes.push(change);
-      if (changes.length >= max) break;
+      if (changes.length < max) continue;
+      this.hungry = true;
+      break;
     }
     if (changes.length === 0) return false;
     const batch: Batch = { generation: 'test', revision: ++this.revision, changes };
@@ -180,7 +216,7 @@ export class Harness<D extends Datapath = MemoryDatapath> {
 
   turn(): void {
     this.turns++;
-    for (const grant of this.granted.splice(0)) grant();
+    for (const answer of this.answers.splice(0)) answer();
     this.engine.turn();
   }
 

@@ -17,18 +17,26 @@ import type {
 } from '@weft/datapath';
 import {
   A_COUNTER_SLOT,
+  A_FLAGS,
   ACTION_SIZE,
+  AF_REPORT_TCP_FLAGS,
   DROP_REASONS,
   extractKey,
   FLOW_VALUE_SIZE,
   KEY_SIZE,
   newFrameLayout,
   readU32le,
+  UPCALL_FLOW_STATE,
   UPCALL_MISS,
+  UPCALL_TCP_FLAGS,
 } from '@weft/flow';
+import { TCP_FIN, TCP_RST } from '@weft/packet';
 import { FlowTable } from '../flows/flow-table.ts';
+import type { NatBlock } from '../worker/connections/nat-pools.ts';
+import { tcpFlagsOf } from '../worker/opening-segment.ts';
+import type { StateIdentity } from '../worker/protocol.ts';
 
-/** What survives the engine, as pinned maps survive an agent. */
+/** What survives the engine, as pinned maps and files survive an agent. */
 export class MemoryState {
   readonly ports = new Map<number, PortSpec>();
   readonly tunnels = new Map<number, TunnelSpec>();
@@ -40,11 +48,39 @@ export class MemoryState {
   readonly bytes: Float64Array;
   /** The file of rule counts. */
   ruleState: Uint8Array | null = null;
+  /** The mapped memory of connections, once an engine has run. */
+  connections: ArrayBuffer | null = null;
+  /** Keys and incarnation of the last start. */
+  identity: StateIdentity | null = null;
+  /** The file of NAT blocks, and when it was written. */
+  natBlocks: { readonly blocks: readonly NatBlock[]; readonly at: number } | null = null;
 
   constructor(maxFlows: number) {
     this.flows = new FlowTable(maxFlows);
     this.packets = new Float64Array(maxFlows);
     this.bytes = new Float64Array(maxFlows);
+  }
+
+  /** What another process finds that starts now. @param flows whether the datapath still has its flows */
+  copy(flows = true): MemoryState {
+    const copy = new MemoryState(this.flows.capacity);
+    for (const name of ['ports', 'tunnels', 'egress', 'lists'] as const) {
+      for (const [k, v] of this[name]) (copy[name] as Map<number, unknown>).set(k, v);
+    }
+    if (flows) {
+      this.flows.forEach((slot) => {
+        const to = copy.flows.add(this.flows.keys, slot * KEY_SIZE);
+        const value = this.flows.values.subarray(slot * FLOW_VALUE_SIZE, (slot + 1) * FLOW_VALUE_SIZE);
+        copy.flows.values.set(value, to * FLOW_VALUE_SIZE);
+      });
+    }
+    copy.packets.set(this.packets);
+    copy.bytes.set(this.bytes);
+    copy.ruleState = this.ruleState;
+    copy.connections = this.connections === null ? null : this.connections.slice(0);
+    copy.identity = this.identity;
+    copy.natBlocks = this.natBlocks;
+    return copy;
   }
 }
 
@@ -89,11 +125,23 @@ export class MemoryDatapath implements Datapath {
       const counter = readU32le(value, A_COUNTER_SLOT);
       this.state.packets[counter]++;
       this.state.bytes[counter] += frame.length;
+      const ends = tcpFlagsOf(key, frame) & (TCP_FIN | TCP_RST);
+      if (ends !== 0 && value[A_FLAGS] & AF_REPORT_TCP_FLAGS) this.up(UPCALL_TCP_FLAGS, ifindex, key, frame);
       return value;
     }
+    this.up(UPCALL_MISS, ifindex, key, frame);
+    return null;
+  }
+
+  /** A frame arrives from another host under the key of flow state. */
+  arriveState(frame: Uint8Array): void {
+    this.up(UPCALL_FLOW_STATE, 0, new Uint8Array(KEY_SIZE), frame);
+  }
+
+  private up(reason: number, inPort: number, key: Uint8Array, frame: Uint8Array): void {
     this.upcalls.push({
-      reason: UPCALL_MISS,
-      inPort: ifindex,
+      reason,
+      inPort,
       key,
       frame,
       length: frame.length,
@@ -103,7 +151,6 @@ export class MemoryDatapath implements Datapath {
       peer: 0,
       mtu: 0,
     });
-    return null;
   }
 
   overhead(ipv6Underlay: boolean): number {

@@ -30,7 +30,7 @@ import { Connections } from './connections/connections.ts';
 import { FlowStates } from './connections/flow-states.ts';
 import type { NatBlock } from './connections/nat-pools.ts';
 import { StateSender } from './connections/state-sender.ts';
-import { type Core, countDrop, newWorkerCounters } from './core.ts';
+import { type Core, countDrop, newWorkerCounters, want } from './core.ts';
 import type { Effects } from './effects.ts';
 import { ExecutionQueue } from './execution-queue.ts';
 import { Installer } from './installer.ts';
@@ -65,6 +65,8 @@ const OPENINGS_ARENA = 512 << 10;
 /** Flow-state datagrams of a turn. */
 const STATES_ARENA = 1 << 20;
 const TICK_MS = 50;
+/** While packets wait for answers of other hosts, which have a few of these. */
+const ASK_TICK_MS = 10;
 const SWEEP_MS = 1_000;
 const PEER_MAC_MS = 5_000;
 const RELEASE_MS = 60_000;
@@ -129,6 +131,7 @@ export class Engine {
   private handedOver = 0;
   private reported = 0;
   private nextTick = 0;
+  private nextAskTick = 0;
   private nextSweep = 0;
   private nextPeerMacs = 0;
   private nextRelease: number;
@@ -199,13 +202,14 @@ export class Engine {
       effects,
       invalidate: (tags) => this.revalidator.invalidate(tags),
       wake: (need) => this.woken.push(need),
+      want: (interests) => want(this.core, interests),
       send: (peer, bytes, length) => sender.send(peer, bytes, length),
       clockOffset: offset,
       now: this.clock(),
     });
     // What others have to know of a connection leaves before its packets.
     const sendStates = () => {
-      connections.flush();
+      connections.flush(this.clock());
       states.flush();
     };
     const simulator = new Simulator(view, { state: connections });
@@ -289,7 +293,8 @@ export class Engine {
     const woken = queue.size > 0 || openings.size > 0;
     const { connections } = this.core;
     const busy = woken || this.revalidator.pending > 0 || this.inbox.length > 0 || connections.looksAgain;
-    const timeout = busy ? 0 : Math.max(0, Math.min(TICK_MS, Math.ceil(this.nextTick - now)));
+    const due = connections.isAsking ? Math.min(this.nextTick, this.nextAskTick) : this.nextTick;
+    const timeout = busy ? 0 : Math.max(0, Math.min(TICK_MS, Math.ceil(due - now)));
     // Frames first, flows second, and what came up meanwhile before them too: a packet that meets the new flow must not overtake
     // those that made it. Last what opens connections: nothing can be behind it, and its answer's answer is to meet the flow.
     for (let round = 0, wait = timeout; round < DRAIN_ROUNDS; round++, wait = 0) {
@@ -306,6 +311,10 @@ export class Engine {
     if (this.revalidator.pending > 0) this.revalidator.run(this.core.limits.revalidateBatch, now);
     else if (connections.looksAgain) connections.lookAgain(this.core.limits.revalidateBatch, this.lookAgain);
     if (now >= this.nextTick) this.timers(now);
+    else if (connections.isAsking && now >= this.nextAskTick) {
+      this.nextAskTick = now + ASK_TICK_MS;
+      connections.tickAsks(now);
+    }
     this.wakeDue(now);
     this.takeOwn(now);
     queue.flush();

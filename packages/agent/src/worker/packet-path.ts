@@ -213,9 +213,11 @@ export class PacketPath {
     if (sim.missedCount + sim.stateCount > 0) {
       const flags = tcpFlagsOf(key, frame);
       if (!asked && isDoubtful(sim, flags, key)) {
-        const need = core.connections.ask(sim, input.port, now);
-        if (need !== '') {
-          if (!core.waiting.park({ ...park(), asked: true }, [need])) countDrop(core.counters, 'waiting_room_full');
+        const needs: string[] = [];
+        const isAsk = core.connections.ask(sim, input.port, now, needs);
+        if (needs.length > 0) {
+          if (!isAsk) want(core, needs);
+          if (!core.waiting.park({ ...park(), asked: isAsk }, needs)) countDrop(core.counters, 'waiting_room_full');
           return;
         }
       }

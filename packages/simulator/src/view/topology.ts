@@ -201,6 +201,7 @@ export class VirtualTopology implements VirtualTopologyView {
     for (const chain of [inFilter, outFilter, securityIn, securityOut, device?.inFilter ?? 0, device?.outFilter ?? 0]) {
       if (chain !== 0) this.requestChains(chain, needs);
     }
+    this.audiences.of(port, needs);
     return needs;
   }
 

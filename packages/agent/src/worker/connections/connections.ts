@@ -4,7 +4,7 @@
  *
  * Times of the table are milliseconds of CLOCK_MONOTONIC, which goes on through a restart of the agent; `stateNow` converts.
  */
-import { K_IP_PROTO, KEY_SIZE } from '@weft/flow';
+import { K_IP_PROTO, KEY_SIZE, TAG_CHAIN, tag } from '@weft/flow';
 import {
   ConnectionRecord,
   DIR_RETURN,
@@ -12,10 +12,6 @@ import {
   FLAG_KEEP,
   type FlowStateTable,
   KIND_CONNTRACK,
-  KIND_DNAT,
-  KIND_SNAT,
-  R_EGRESS,
-  R_INGRESS,
   R_RETURN,
   R_RULE,
   RECORD_WORDS,
@@ -27,14 +23,13 @@ import type { NatTarget, Simulation, StateView, VirtualTopologyView } from '@wef
 import type { Effects } from '../effects.ts';
 import { HEARTBEAT_MS } from '../liveness.ts';
 import type { Tunnels } from '../tunnels.ts';
+import { AudienceKeeper } from './audience-keeper.ts';
 import type { FlowStates } from './flow-states.ts';
 import { NatPools } from './nat-pools.ts';
 import { Numbers } from './numbers.ts';
 
 /** Records that one tick looks at for expiry. */
 const EXPIRE_STEP = 16_384;
-/** Records whose audience is worked out anew per tick after a port group has changed. */
-const AUDIENCE_STEP = 4_096;
 /** A peer that was heard within this time counts as alive. */
 const ALIVE_MS = 2_500;
 const VOUCH_MS = 5_000;
@@ -53,6 +48,8 @@ export interface ConnectionsOptions {
   readonly invalidate: (tags: readonly number[]) => void;
   /** Packets that wait for this may go on. */
   readonly wake: (need: string) => void;
+  /** Asks the state database for interests. */
+  readonly want: (interests: readonly string[]) => void;
   /** Sends a datagram to a peer of `tunnels`. */
   readonly send: (peer: number, bytes: Uint8Array, length: number) => void;
   /** What is added to the worker's clock to get the table's, ms. */
@@ -70,6 +67,12 @@ export interface ConnectionCounters {
   asked: number;
 }
 
+/** Asks that a packet waits for, all of them. */
+interface Wait {
+  readonly need: string;
+  left: number;
+}
+
 export class Connections implements StateView {
   readonly table: FlowStateTable;
   readonly flows: FlowStates;
@@ -79,9 +82,11 @@ export class Connections implements StateView {
   readonly counters: ConnectionCounters = { created: 0, refused: 0, expired: 0, unsent: 0, asked: 0 };
   private readonly options: ConnectionsOptions;
   private readonly clockOffset: number;
-  /** Audience by ports: ingress handle × 2^21 + egress handle. */
-  private readonly audiences = new Map<number, number>();
-  /** Translations that are to outlive their rule, by number of the filter. */
+  private readonly audiences: AudienceKeeper;
+  /** By number of an ask under way: who waits for it. */
+  private readonly waits = new Map<number, Wait[]>();
+  private lastWait = 0;
+  /** Connections and translations that are to outlive their rule, by number of the filter. */
   private readonly kept = new Map<number, number>();
   /** Number in the table → host id, of peers. */
   private readonly hosts = new Map<number, string>();
@@ -91,24 +96,19 @@ export class Connections implements StateView {
   private readonly scratch = new ConnectionRecord();
   private readonly reversed = new Int32Array(TUPLE_WORDS);
   private readonly gone: number[] = [];
-  private readonly members = new Set<number>();
   private readonly needs: string[] = [];
   /** Per record that this process has begun: the key of its first packet, and the generation of the record's place. */
   private readonly firstKeys: Uint8Array;
   private readonly keyOf: Int32Array;
   /** Record from which on connections are to be looked at again because filters have changed; -1: none. */
   private lookAgainHand = -1;
-  /** Record at which the audiences are worked out anew; -1: all are right. */
-  private audienceHand = -1;
   private nextVouch = 0;
-  private now: number;
 
   constructor(options: ConnectionsOptions) {
     const { table, privateKey, effects, wake } = options;
     this.options = options;
     this.table = table;
     this.clockOffset = options.clockOffset;
-    this.now = options.now;
     this.flows = options.flows;
     this.firstKeys = new Uint8Array(table.capacity * KEY_SIZE);
     this.keyOf = new Int32Array(table.capacity).fill(-1);
@@ -119,17 +119,15 @@ export class Connections implements StateView {
       privateKey,
       send: (peer, bytes, length) => this.sendTo(peer, bytes, length),
       onApplied: (record, result) => this.applied(record, result),
-      onAnswered: (ask) => wake(askNeed(ask)),
+      onAnswered: (ask) => this.answered(ask),
       onPeer: (peer, event) => effects.log('peer.state', { host: this.hostOf(peer), event }),
       settings: { heartbeat: HEARTBEAT_MS },
     });
     table.onGone = (record) => this.forget(record);
     table.onFence = () => this.fenced();
-    for (let record = table.nextRecord(0); record >= 0; record = table.nextRecord(record + 1)) {
-      if (table.isVisible(record)) this.countKept(record, 1);
-    }
-    // What this process inherited has no audience yet.
-    if (table.size > 0) this.audienceHand = 0;
+    const { numbers, exchange } = this;
+    this.audiences = new AudienceKeeper({ table, numbers, exchange, view: options.view, want: options.want });
+    this.countAllKept();
   }
 
   /** Time of the table. */
@@ -165,7 +163,7 @@ export class Connections implements StateView {
   commit(sim: Simulation, key: Uint8Array, origin: number, tcpFlags: number, now: number): boolean {
     const { table, numbers } = this;
     const at = this.stateNow(now);
-    const audience = this.audienceFor(sim, origin);
+    const audience = this.audiences.of(sim, origin);
     const egress = sim.outputCount === 1 ? sim.outputs[0] : 0;
     for (let i = 0; i < sim.createdCount; i++) {
       const record = sim.created[i];
@@ -179,13 +177,13 @@ export class Connections implements StateView {
         return false;
       }
       this.entered[i] = done;
+      this.countKept(done, 1);
     }
     for (let i = 0; i < sim.createdCount; i++) {
       const record = this.entered[i];
       table.touch(record, false, key[K_IP_PROTO] === 6 ? tcpFlags : 0, at);
       this.firstKeys.set(key.subarray(0, KEY_SIZE), record * KEY_SIZE);
       this.keyOf[record] = table.generation(record);
-      this.countKept(record, 1);
       this.invalidate(record);
       this.exchange.publish(record);
       table.markTold(record, at);
@@ -223,6 +221,7 @@ export class Connections implements StateView {
     if (!table.isVisible(record)) return;
     const at = this.stateNow(now);
     if (table.touch(record, (entry & 1) === DIR_RETURN, tcpFlags, at) === 0) return;
+    if (table.audience(record) === 0) this.audiences.renewOne(record, true);
     this.exchange.publish(record);
     table.markTold(record, at);
   }
@@ -240,34 +239,65 @@ export class Connections implements StateView {
     if (this.flows.has(slot)) this.flagsSeen(slot, 0, now);
   }
 
+  /** The flow in a slot drops: its packets keep nothing alive. */
+  detach(slot: number): void {
+    this.flows.drop(slot);
+  }
+
   /**
    * Asks those who may know what was not found.
-   * @returns what to wait for, or '': nobody to ask, or too much is asked already
+   * @param needs gets what to wait for; nothing: nobody is to be asked, or too much is asked already
+   * @returns false: it is not known yet who is to be asked; `needs` are interests
    */
-  ask(sim: Simulation, origin: number, now: number): string {
+  ask(sim: Simulation, origin: number, now: number, needs: string[]): boolean {
     const hosts = this.peersOf(origin);
-    if (hosts.length === 0) return '';
-    let need = '';
+    if (hosts === undefined) {
+      needs.push(...this.needs);
+      return false;
+    }
+    if (hosts.length === 0) return true;
+    const wait: Wait = { need: `s/${++this.lastWait}`, left: 0 };
     for (let i = 0; i < sim.missedCount && i < MAX_ASKS; i++) {
       const ask = this.exchange.ask(sim.missed, i * TUPLE_WORDS, hosts, this.stateNow(now));
       if (ask === 0) continue;
       this.counters.asked++;
-      need = askNeed(ask);
+      const waits = this.waits.get(ask);
+      if (waits === undefined) this.waits.set(ask, [wait]);
+      else if (waits.includes(wait)) continue;
+      else waits.push(wait);
+      wait.left++;
     }
-    return need;
+    if (wait.left > 0) needs.push(wait.need);
+    return true;
   }
 
-  /** Whether other hosts may see connections of a port: what is not found may be known there. */
+  /** An ask has ended. A packet goes on when all of its asks have: it may need the answers of several. */
+  private answered(ask: number): void {
+    for (const wait of this.waits.get(ask) ?? []) if (--wait.left === 0) this.options.wake(wait.need);
+    this.waits.delete(ask);
+  }
+
+  /** Packets wait for answers of other hosts. */
+  get isAsking(): boolean {
+    return this.waits.size > 0;
+  }
+
+  /** While asking, every some ms: asks again, and ends what was asked for long enough. */
+  tickAsks(now: number): void {
+    this.exchange.tick(this.stateNow(now));
+  }
+
+  /** Whether other hosts may see connections of a port: what is not found may be known there. Unless known, they may. */
   isShared(port: number): boolean {
-    return this.peersOf(port).length > 0;
+    return this.peersOf(port)?.length !== 0;
   }
 
-  private peersOf(port: number): number[] {
-    const { view, hostId } = this.options;
+  /** Other hosts that may see connections of a port; undefined: `needs` is missing to tell. */
+  private peersOf(port: number): number[] | undefined {
     this.needs.length = 0;
-    const hosts = view.audience(port, this.needs) ?? [];
-    const own = view.handle(hostId);
-    return hosts.filter((host) => host !== own).map((host) => this.numbers.keep(host));
+    const hosts = this.options.view.audience(port, this.needs);
+    const { self } = this.table;
+    return hosts?.map((host) => this.numbers.keep(host)).filter((host) => host !== self);
   }
 
   /** A datagram of another host has come. */
@@ -276,8 +306,8 @@ export class Connections implements StateView {
   }
 
   /** Sends what is to be sent: before the packets leave that it is about. */
-  flush(): void {
-    this.exchange.flush(this.stateNow(this.now));
+  flush(now: number): void {
+    this.exchange.flush(this.stateNow(now));
   }
 
   // ---- hosts
@@ -329,20 +359,18 @@ export class Connections implements StateView {
 
   /** Port groups or their members have changed: whom to tell is worked out anew. */
   audiencesChanged(): void {
-    this.audiences.clear();
-    this.audienceHand = 0;
+    this.audiences.changed();
   }
 
   /** About every 50 ms. */
   tick(now: number): void {
-    this.now = now;
     this.pools.advance(now);
     const at = this.stateNow(now);
     const before = this.table.size;
     this.table.expire(at, EXPIRE_STEP);
     this.counters.expired += before - this.table.size;
     this.exchange.tick(at);
-    if (this.audienceHand >= 0) this.renewAudiences();
+    this.audiences.renew();
     if (now >= this.nextVouch) this.vouch(now, at);
   }
 
@@ -351,7 +379,7 @@ export class Connections implements StateView {
     this.pools.tick(now);
     const { uuids, audiences } = this.table;
     if (uuids.size < uuids.capacity * RECLAIM_ABOVE) return;
-    this.audiences.clear();
+    this.audiences.forget();
     audiences.reclaim();
     this.numbers.release();
     uuids.reclaim();
@@ -369,74 +397,11 @@ export class Connections implements StateView {
     }
   }
 
-  private renewAudiences(): void {
-    const { table } = this;
-    let record = this.audienceHand;
-    for (let n = 0; n < AUDIENCE_STEP; n++) {
-      record = table.nextRecord(record);
-      if (record < 0) {
-        this.audienceHand = -1;
-        return;
-      }
-      this.renewAudience(record);
-      record++;
-    }
-    this.audienceHand = record;
-  }
-
-  private renewAudience(record: number): void {
-    const { table, numbers } = this;
-    const base = record * RECORD_WORDS;
-    const ingress = numbers.handle(table.words[base + R_INGRESS]);
-    const egress = numbers.handle(table.words[base + R_EGRESS]);
-    const audience = this.audienceOf(ingress, egress);
-    if (audience < 0 || audience === table.audience(record)) return;
-    const before = new Set(table.audiences.members(table.audience(record)));
-    table.setAudience(record, audience);
-    if (table.owner(record) !== table.self) return;
-    for (const host of table.audiences.members(audience)) if (!before.has(host)) this.exchange.sync(host);
-    this.exchange.publish(record);
-  }
-
-  private audienceFor(sim: Simulation, origin: number): number {
-    if (sim.outputCount <= 1) return Math.max(0, this.audienceOf(origin, sim.outputCount === 1 ? sim.outputs[0] : 0));
-    this.members.clear();
-    this.addHosts(origin);
-    for (let i = 0; i < sim.outputCount; i++) this.addHosts(sim.outputs[i]);
-    return this.table.audiences.of(this.members);
-  }
-
-  /** Number of the audience of a connection between two ports (handles, 0: none); -1: not all is known yet. */
-  private audienceOf(ingress: number, egress: number): number {
-    const name = ingress * 0x20_0000 + egress;
-    const known = this.audiences.get(name);
-    if (known !== undefined) return known;
-    this.members.clear();
-    const complete = this.addHosts(ingress) && this.addHosts(egress);
-    const audience = this.table.audiences.of(this.members);
-    if (!complete) return -1;
-    this.audiences.set(name, audience);
-    return audience;
-  }
-
-  private addHosts(port: number): boolean {
-    if (port === 0) return true;
-    this.needs.length = 0;
-    const hosts = this.options.view.audience(port, this.needs);
-    if (hosts === undefined) return false;
-    const { self } = this.table;
-    for (const host of hosts) {
-      const n = this.numbers.keep(host);
-      if (n !== self) this.members.add(n);
-    }
-    return true;
-  }
-
   /** A peer's record came, or more is known of one. */
   private applied(record: number, result: number): void {
     if (this.table.isVisible(record) && result >= APPLY_NEWER_OR_NEW) {
       this.countKept(record, 1);
-      this.renewAudience(record);
+      this.audiences.renewOne(record);
     }
     this.invalidate(record);
   }
@@ -447,16 +412,24 @@ export class Connections implements StateView {
     this.invalidate(record);
   }
 
+  private countAllKept(): void {
+    const { table, kept } = this;
+    kept.clear();
+    for (let record = table.nextRecord(0); record >= 0; record = table.nextRecord(record + 1)) {
+      if (table.isVisible(record)) this.countKept(record, 1);
+    }
+  }
+
   private countKept(record: number, by: 1 | -1): void {
-    const { table } = this;
+    const { table, kept } = this;
     if ((table.flags(record) & FLAG_KEEP) === 0) return;
-    const base = record * RECORD_WORDS;
-    const kind = tupleKind(table.words[base]);
-    if (kind !== KIND_SNAT && kind !== KIND_DNAT) return;
-    const filter = table.words[base + R_RULE];
-    const count = (this.kept.get(filter) ?? 0) + by;
-    if (count > 0) this.kept.set(filter, count);
-    else this.kept.delete(filter);
+    const filter = table.words[record * RECORD_WORDS + R_RULE];
+    const before = kept.get(filter) ?? 0;
+    const count = before + by;
+    if (count > 0) kept.set(filter, count);
+    else kept.delete(filter);
+    // Whether the filter's packets are looked up at all hangs on it.
+    if (before === 0 || count === 0) this.options.invalidate([tag(TAG_CHAIN, this.numbers.handle(filter))]);
   }
 
   /** Flows that stood on the presence or absence of a record. */
@@ -477,6 +450,7 @@ export class Connections implements StateView {
     for (let record = table.nextRecord(0); record >= 0; record = table.nextRecord(record + 1)) {
       if (table.isFenced(record)) this.invalidate(record);
     }
+    this.countAllKept();
   }
 
   /** Filters have changed: what they once let begin is looked at again, also while it is idle. */
@@ -515,8 +489,14 @@ export class Connections implements StateView {
 
   /** Ends a connection that the rules do not let through any more, for all its hosts. */
   cut(record: number, now: number): void {
-    this.table.bury(record, this.stateNow(now), this.scratch);
-    this.exchange.publish(record);
+    const { table } = this;
+    const owner = table.owner(record);
+    // From now on this host is the owner: the one before is to hear of it, also where it is not known yet who else is.
+    const audience = table.audiences.members(table.audience(record));
+    if (owner !== table.self && !audience.includes(owner)) {
+      table.setAudience(record, table.audiences.of([...audience, owner]));
+    }
+    if (table.bury(record, this.stateNow(now), this.scratch) >= 0) this.exchange.publish(record);
   }
 }
 
@@ -524,8 +504,3 @@ export class Connections implements StateView {
 const APPLY_NEWER_OR_NEW = 2;
 /** Tuples of one packet that peers are asked about. */
 const MAX_ASKS = 4;
-
-/** The waiting room's name of an ask. */
-function askNeed(ask: number): string {
-  return `s/${ask}`;
-}

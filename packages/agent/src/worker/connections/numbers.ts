@@ -21,10 +21,13 @@ export class Numbers {
   private readonly scratch = new Uint8Array(16);
   /** By handle; 0: not kept. */
   private kept = new Int32Array(1024);
+  /** By number; 0: not looked up since the last `release`. */
+  private readonly handles: Int32Array;
 
   constructor(table: FlowStateTable, view: Pick<VirtualTopologyView, 'id' | 'handle'>) {
     this.table = table;
     this.view = view;
+    this.handles = new Int32Array(table.uuids.capacity + 1);
   }
 
   /** Number of a handle, kept from now on; 0: none, or no room. */
@@ -52,15 +55,17 @@ export class Numbers {
 
   /** Handle in the view of what has this number; 0 for 0. */
   handle(n: number): number {
-    return n === 0 ? 0 : this.view.handle(this.table.uuids.text(n));
+    if (n === 0 || this.handles[n] !== 0) return this.handles[n];
+    return (this.handles[n] = this.view.handle(this.table.uuids.text(n)));
   }
 
-  /** Forgets what is kept, before a `reclaim`: what is still asked for gets its number again, perhaps another one. */
+  /** Forgets all numbers, before a `reclaim`: what is still asked for gets its number again, perhaps another one. */
   release(): void {
     for (let handle = 1; handle < this.kept.length; handle++) {
       if (this.kept[handle] === 0) continue;
       this.table.uuids.release(this.kept[handle]);
       this.kept[handle] = 0;
     }
+    this.handles.fill(0);
   }
 }
