@@ -1,4 +1,7 @@
-/** The simulator alone: time per packet through a bridge, through a router, and through chains of 20 and 1,000 rules besides. */
+/**
+ * The simulator alone: time per packet through a bridge, through a router, and through chains of 20 and 1,000 rules besides; within
+ * known connections.
+ */
 import type { BenchCase, BenchContext } from '../harness/case.ts';
 import { require } from '../harness/errors.ts';
 import { packageBench } from '../harness/package-bench.ts';
@@ -13,6 +16,8 @@ const FIGURES: readonly Figure[] = [
   { id: 'sim_chain20', unit: 'ns' },
   { id: 'trace_overhead', unit: '×' },
   { id: 'chain_1k', unit: 'µs', target: { atMost: 50 } },
+  { id: 'sim_ct_hit', unit: 'ns' },
+  { id: 'sim_snat_hit', unit: 'ns' },
 ];
 
 interface SimulatorTimes {

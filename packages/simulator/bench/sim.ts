@@ -2,12 +2,14 @@
  * The simulator alone: ns per packet. `node packages/simulator/bench/sim.ts [--json]`.
  * sim_l2: one bridge, known MAC. sim_l3: bridge, router, bridge. sim_chain20: as sim_l3, with 20 L4 rules of which the last
  * matches; …_recorded: the same with a recorder. chain_1k: as sim_l3, with 1,000 rules of which the last matches; each looks at protocol, ports and one of ten address
- * groups with 10,000 addresses and 100 prefixes of 8 lengths, every fifth at a port group. Each iteration takes the next of 64 packets with other ports, so that nothing is the same twice in a row.
+ * groups with 10,000 addresses and 100 prefixes of 8 lengths, every fifth at a port group. sim_ct_hit: bridge, router that asks for the
+ * direction of a known connection, out; sim_snat_hit: the same, of a known translation. Each iteration takes the next of 64 packets with other ports, so that nothing is the same twice in a row.
  */
 import { tcpFrame } from '@weft/packet';
 import { bench, run } from 'mitata';
 import { VERDICT_FORWARD } from '../src/contract.ts';
 import { StepRecorder } from '../src/explain/step-recorder.ts';
+import { Edge } from '../src/testing/edge.ts';
 import { LEFT_MAC, MAC_A, MAC_B, type RoutedNetwork, routed } from '../src/testing/networks.ts';
 import { Workbench } from '../src/testing/workbench.ts';
 
@@ -76,11 +78,50 @@ function thousandRules(net: RoutedNetwork): Record<string, unknown>[] {
   });
 }
 
+/** Packets of known connections from A to the outside. */
+function known(rules: (net: Edge) => Parameters<Edge['rules']>[0]): () => number {
+  const net = new Edge();
+  net.rules(rules(net));
+  const { simulator, out } = net.bench;
+  const inputs = Array.from({ length: PACKETS }, (_, i) => {
+    const frame = tcpFrame({ ...net.fromA, dst: '198.51.100.7', srcPort: 10_000 + i * 7, dstPort: 443 });
+    if (net.send(frame, net.a).records.length !== 1) throw new Error('it begins no connection');
+    return net.bench.input(frame, net.a);
+  });
+  if (net.bench.run(inputs[0]).stateCount !== 1 || !out.cacheable) throw new Error(net.bench.describe());
+  let next = 0;
+  return () => {
+    simulator.simulate(inputs[next++ & (PACKETS - 1)], out);
+    return out.stateCount;
+  };
+}
+
 bench('sim_l2', prepare(MAC_B, [], true));
 bench('sim_l3', prepare(LEFT_MAC, [], false));
 bench('sim_chain20', prepare(LEFT_MAC, rules, false));
 bench('sim_chain20_recorded', prepare(LEFT_MAC, rules, false, new StepRecorder()));
 bench('chain_1k', prepare(LEFT_MAC, thousandRules, false));
+bench(
+  'sim_ct_hit',
+  known(() => ({
+    in: [
+      { type: 'accept', matchReturnFlow: true },
+      { type: 'accept', matchForwardFlow: true },
+    ],
+  })),
+);
+bench(
+  'sim_snat_hit',
+  known((net) => ({
+    out: [
+      {
+        type: 'snat',
+        outPorts: [net.exit],
+        natTargets: [{ addressFrom: '192.0.2.9', portFrom: 1024, portTo: 65_535 }],
+      },
+    ],
+  })),
+);
 
 const json = process.argv.includes('--json');
 const { benchmarks } = await run(json ? { format: 'quiet' } : {});
