@@ -63,8 +63,8 @@ const MAX_GENERATIONS = 4;
 const MAX_ROUNDS = 32;
 /** Flow that drops because the peer's tunnel is missing: short, since nothing tells us the exact moment it could go. */
 const UNREACHABLE_MS = 1_000;
-/** Flow that drops because of a connection that other hosts may know: one that was asked about may be told of late. */
-const UNKNOWN_MS = 1_000;
+/** Flow that drops for want of a connection that other hosts may know, which may be told of late: until the next sweep, a second at most. */
+const UNKNOWN_MS = 1;
 
 /** What simulating an installed flow again says of it. */
 export const FLOW_STANDS = 1;
@@ -78,6 +78,8 @@ const REWRITE_FAILED = dropReason('rewrite_failed');
 const FILTERED = dropReason('filtered');
 const REJECTED = dropReason('rejected');
 const CAP_CONNECTIONS = dropReason('cap_connections');
+/** `Parked.asked` of a packet about which other hosts were not asked. */
+const NOT_ASKED = -1;
 const NO_VNET = new Uint8Array(10);
 const NO_FRAME = new Uint8Array(0);
 const VLAN_TAG = 4;
@@ -129,14 +131,14 @@ export class PacketPath {
       if (slot >= 0) core.connections.flagsSeen(slot, tcpFlagsOf(u.key, u.frame), now);
       return;
     }
-    if (u.reason === UPCALL_MISS && this.hit(u.key, u.frame, u.vnetHeader, u.length, u.segmentLength)) return;
-    this.enter(u.key, u.frame, u.vnetHeader, u.length, u.segmentLength, u.reason, u.inPort, 0, false, now);
+    if (u.reason === UPCALL_MISS && this.hit(u.key, u.frame, u.vnetHeader, u.length, u.segmentLength, now)) return;
+    this.enter(u.key, u.frame, u.vnetHeader, u.length, u.segmentLength, u.reason, u.inPort, 0, NOT_ASKED, now);
   }
 
   /** Simulates a waiting packet again. */
   retry(p: Parked, now: number): void {
     if (p.leavingPort !== 0) this.leave(p.frame, p.leavingPort, p.inPort, 0, p.rounds, now);
-    else if (p.reason !== UPCALL_MISS || !this.hit(p.key, p.frame, p.vnetHeader, p.length, p.segmentLength)) {
+    else if (p.reason !== UPCALL_MISS || !this.hit(p.key, p.frame, p.vnetHeader, p.length, p.segmentLength, now)) {
       this.enter(p.key, p.frame, p.vnetHeader, p.length, p.segmentLength, p.reason, p.inPort, p.rounds, p.asked, now);
     }
   }
@@ -148,8 +150,9 @@ export class PacketPath {
     vnetHeader: Uint8Array,
     length: number,
     segmentLength: number,
+    now: number,
   ): boolean {
-    const { installer, queue, openings, rules, tunnels } = this.core;
+    const { installer, queue, openings, rules, tunnels, connections } = this.core;
     const slot = installer.table.match(key);
     if (slot < 0) return false;
     const at = slot * FLOW_VALUE_SIZE;
@@ -160,6 +163,8 @@ export class PacketPath {
       return false;
     this.core.counters.lateHits++;
     rules.carried(slot, countedBytes(key, length));
+    // What the datapath would have told of its flags.
+    if (connections.flows.has(slot)) connections.flagsSeen(slot, tcpFlagsOf(key, frame), now);
     if (values[at + A_OUTPUT] === OUT_DROP) return true;
     (opensConnection(key, frame) ? openings : queue).add(frame, vnetHeader).set(values.subarray(at, at + ACTION_SIZE));
     return true;
@@ -174,7 +179,7 @@ export class PacketPath {
     reason: number,
     inPort: number,
     rounds: number,
-    asked: boolean,
+    asked: number,
     now: number,
   ): void {
     const { core, input } = this;
@@ -212,12 +217,13 @@ export class PacketPath {
     }
     if (sim.missedCount + sim.stateCount > 0) {
       const flags = tcpFlagsOf(key, frame);
-      if (!asked && isDoubtful(sim, flags, key)) {
+      // What the answers have made known may lead to something else that is not.
+      if (asked < sim.stateCount && isDoubtful(sim, flags, key)) {
         const needs: string[] = [];
         const isAsk = core.connections.ask(sim, input.port, now, needs);
         if (needs.length > 0) {
           if (!isAsk) want(core, needs);
-          if (!core.waiting.park({ ...park(), asked: isAsk }, needs)) countDrop(core.counters, 'waiting_room_full');
+          if (!core.waiting.park({ ...park(), asked: isAsk ? sim.stateCount : asked }, needs)) countDrop(core.counters, 'waiting_room_full');
           return;
         }
       }
@@ -237,19 +243,20 @@ export class PacketPath {
   }
 
   /**
-   * Notes that the packet was seen of the connections that it belongs to, and enters those that it begins.
+   * Notes that the packet was seen of the connections that it belongs to, and enters those that it begins. What is dropped without a word
+   * keeps nothing alive, and ends nothing by its flags.
    * @returns false: there is no room for them, the packet is dropped
    */
   private remember(sim: Simulation, key: Uint8Array, flags: number, now: number): boolean {
     const { core } = this;
+    if (sim.verdict !== VERDICT_FORWARD && sim.generated.length === 0) {
+      this.endRefused(sim, key, now);
+      return true;
+    }
     core.connections.seen(sim, flags, now);
-    if (sim.verdict === VERDICT_FORWARD || sim.generated.length > 0) {
-      if (sim.createdCount > 0 && !core.connections.commit(sim, key, this.input.port, flags, now)) {
-        core.counters.drops[CAP_CONNECTIONS]++;
-        return false;
-      }
-    } else this.endRefused(sim, key, now);
-    return true;
+    if (sim.createdCount === 0 || core.connections.commit(sim, key, this.input.port, flags, now)) return true;
+    core.counters.drops[CAP_CONNECTIONS]++;
+    return false;
   }
 
   /** The rules do not let the opening direction of a connection through any more: it ends, for answers too. */
@@ -309,7 +316,7 @@ export class PacketPath {
     if (!sim.cacheable) return;
     setDrop(output, sim.reason);
     const slot = this.writer.install(sim, output, key, inPort, mac, this.dropLifetime(sim), rules, now);
-    if (slot >= 0) this.core.connections.attach(slot, sim);
+    if (slot >= 0) this.core.connections.detach(slot);
   }
 
   private dropLifetime(sim: Simulation): number {
@@ -422,16 +429,16 @@ export class PacketPath {
           leavingPort: port,
           inPort,
           deadline: now + core.limits.waitingMs,
-          asked: true,
+          asked: NOT_ASKED,
           rounds: rounds + 1,
         }),
         now,
       );
       return;
     }
-    if (sim.missedCount + sim.stateCount > 0) {
-      this.core.connections.seen(sim, 0, now);
-      if (sim.verdict === VERDICT_FORWARD && sim.createdCount > 0 && !core.connections.commit(sim, key, 0, 0, now)) {
+    if (sim.missedCount + sim.stateCount > 0 && sim.verdict === VERDICT_FORWARD) {
+      core.connections.seen(sim, 0, now);
+      if (sim.createdCount > 0 && !core.connections.commit(sim, key, 0, 0, now)) {
         core.counters.drops[CAP_CONNECTIONS]++;
         return;
       }
@@ -491,7 +498,8 @@ export class PacketPath {
     }
     const lifetime = sim.verdict === VERDICT_FORWARD ? lifetimeOf(sim, this.output) : this.dropLifetime(sim);
     const kept = this.writer.rewrite(slot, sim, this.output, key, inPort, mac, lifetime, rules, now);
-    if (kept >= 0) core.connections.attach(kept, sim);
+    if (kept >= 0 && sim.verdict === VERDICT_FORWARD) core.connections.attach(kept, sim);
+    else if (kept >= 0) core.connections.detach(kept);
     core.rules.release(rules);
     return FLOW_STANDS;
   }

@@ -15,7 +15,7 @@ function packet(inPort: number, mark: number, deadline = 100) {
     reason: 1,
     leavingPort: 0,
     inPort,
-    asked: false,
+    asked: -1,
     deadline,
   });
 }

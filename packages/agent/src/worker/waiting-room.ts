@@ -17,8 +17,8 @@ export interface Parked {
   readonly leavingPort: number;
   readonly inPort: number;
   readonly deadline: number;
-  /** Other hosts have been asked about its connection. */
-  readonly asked: boolean;
+  /** Connections of it that were known when other hosts were asked about others; -1: they were not. */
+  readonly asked: number;
   /** How often it was put back after waking. */
   readonly rounds: number;
 }

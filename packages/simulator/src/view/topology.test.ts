@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { TAG_BRIDGE, TAG_PORT, TAG_ROUTER, tag } from '@weft/flow';
 import { ipParse, macParse, udpFrame } from '@weft/packet';
 import { VERDICT_FORWARD, VERDICT_POSTPONE } from '../contract.ts';
-import { attach, boundPort, LEFT_MAC, MAC_A, MAC_B, routed } from '../testing/networks.ts';
+import { attach, boundPort, HOST, LEFT_MAC, MAC_A, MAC_B, routed } from '../testing/networks.ts';
 import { Workbench } from '../testing/workbench.ts';
 import { uuid } from '../testing/world.ts';
 import { VirtualTopology } from './topology.ts';
@@ -52,7 +52,9 @@ describe('view', () => {
   it('warms up a binding', () => {
     const net = routed();
     const chain = net.world.chain([{ type: 'accept' }]);
-    net.world.patch('Port', net.a, { inboundFilterId: chain });
+    const group = net.world.put('PortGroup', { stateful: true });
+    net.world.patch('Port', net.a, { inboundFilterId: chain, portGroupIds: [group] });
+    net.world.patch('Port', net.b, { portGroupIds: [group] });
     const bench = new Workbench(net.world);
     const port = bench.view.handle(net.a);
     for (let needs = bench.view.interestsFor(port); needs.length > 0; needs = bench.view.interestsFor(port))
@@ -62,6 +64,9 @@ describe('view', () => {
       assert.ok(held.includes(interest), interest);
     bench.simulator.simulate(bench.input(frame({ ethDst: MAC_B }), net.a), bench.out);
     assert.notEqual(bench.out.verdict, VERDICT_POSTPONE);
+    const needs: string[] = [];
+    assert.deepEqual(bench.view.audience(port, needs), [bench.view.handle(HOST)], 'whom to ask');
+    assert.deepEqual(needs, []);
   });
 
   it('goes on with the last whole topology while a new part is on its way', () => {
@@ -87,7 +92,7 @@ describe('view', () => {
     const bench = new Workbench(net.world);
     bench.simulate(frame(), net.a);
     const again = bench.view.apply([...bench.subscribed].map((interest) => net.world.content(interest)));
-    assert.deepEqual(again, { tags: [], wanted: [] });
+    assert.deepEqual(again, { tags: [], filters: false, wanted: [] });
   });
 
   it('survives entries that make no sense', () => {
