@@ -165,7 +165,7 @@ function makeAttacks(plan: LabPlan, host: HostPlan, mac: string, key: number): A
   const attacks = [
     attack('a key that nobody has', 'outer_unknown_key', { key: NO_SUCH_KEY }),
     attack('key 0', 'outer_unknown_key', { key: 0 }),
-    attack('garbage for flow state', 'no_port', { key: FLOW_STATE_KEY }),
+    attack('garbage for flow state', 'malformed', { key: FLOW_STATE_KEY }),
     attack('an inner frame cut in its header', 'inner_malformed', { inner: inner.subarray(0, 9) }),
     attack('no inner frame', 'inner_malformed', { inner: new Uint8Array(0) }),
     attack('an outer packet longer than its frame', 'outer_length', { lengthError: 400 }),
