@@ -326,7 +326,7 @@ function unreachable(
 }
 
 export const changePlan = fc.record({
-  kind: fc.nat({ max: 17 }),
+  kind: fc.nat({ max: 18 }),
   a: index,
   b: index,
   flag: fc.boolean(),
@@ -431,6 +431,12 @@ export function applyChange(s: Scenario, plan: ChangePlan): string | undefined {
     case 16:
       world.entry(`addresses/${at(s.addressGroups, a)}`, at(MEMBERS, b), flag ? '' : null);
       return 'member of an address group';
+    case 17: {
+      if (!vm) return undefined;
+      const secured = { portSecurityEnabled: true, macAddress: vm.mac, fixedIps: [vm.ip4, vm.ip6] };
+      world.patch('Port', vm.port, flag ? secured : { portSecurityEnabled: undefined });
+      return 'port security';
+    }
     default:
       if (!port) return undefined;
       world.patch('Port', port, { portGroupIds: flag ? [at(s.portGroups, b)] : undefined });
