@@ -1,6 +1,6 @@
 /**
  * Memory of a tracked connection at one of its two hosts, which has its record and the flow of one direction: the tables of the packet
- * worker, counted by `packages/agent/bench/connections.ts`, and the kernel's flow tables, by what they grow in a lab while connections come
+ * worker, counted by `packages/agent/bench/connections.ts`, what the driver keeps, and the kernel's flow tables, by what they grow in a lab while connections come
  * about. What the agents' processes grow by meanwhile has to agree with it.
  */
 import { KEY_SIZE } from '@weft/flow';
@@ -31,6 +31,7 @@ async function run(context: BenchContext): Promise<BenchResult[]> {
   const worker = await packageBench<{ opening: WorkerMemory; both: WorkerMemory }>('agent', 'connections.ts', [
     `${context.quick ? 20_000 : 200_000}`,
   ]);
+  const driver = await packageBench<{ bytes_per_flow: number }>('datapath', 'flow-keys.ts', [`${connections}`]);
   const lab = await context.labs.get('many-conns', 'vxlan');
   try {
     const before = await look(lab);
@@ -41,11 +42,13 @@ async function run(context: BenchContext): Promise<BenchResult[]> {
     const elements = (after.slab - before.slab) / (HOSTS.length * connections);
     const { fixed } = before;
     const kernel = elements + fixed;
+    const flow = driver.bytes_per_flow + kernel;
+    const bytes = worker.opening.bytes + flow;
     const resident = (after.resident - before.resident) / (HOSTS.length * connections);
     return [
       figure(
         { id: 'conn_bytes', unit: 'B', target: { atMost: 1_024 } },
-        { median: Math.round(worker.opening.bytes + kernel), values: [round(worker.opening.bytes + kernel)] },
+        { median: Math.round(bytes), values: [round(bytes)] },
         {
           conditions: {
             encap: 'vxlan',
@@ -57,10 +60,11 @@ async function run(context: BenchContext): Promise<BenchResult[]> {
           },
           also: {
             worker: worker.opening.bytes,
+            driver: Math.round(driver.bytes_per_flow),
             kernel: Math.round(kernel),
             kernel_elements: Math.round(elements),
             kernel_fixed: Math.round(fixed),
-            both_flows_here: Math.round(worker.both.bytes + 2 * kernel),
+            both_flows_here: Math.round(worker.both.bytes + 2 * flow),
             rss_grew: Math.round(resident),
           },
         },
