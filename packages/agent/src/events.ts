@@ -135,6 +135,12 @@ export const EVENTS = {
     fields: ['port', 'ifindex'],
     text: 'A virtual port is not served here any more: it was unbound, or its interface has gone.',
   },
+  'port.no_carrier': {
+    level: 'warn',
+    fields: ['port', 'interface'],
+    text: 'The wire behind a router port of this host is dead: routes by that port are not taken until it is back.',
+    perMinute: 60,
+  },
   'port.attach_failed': {
     level: 'error',
     fields: ['port', 'interface', 'ifindex', 'error'],

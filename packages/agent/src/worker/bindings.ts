@@ -5,6 +5,7 @@
 import type { Datapath, PortSpec } from '@weft/datapath';
 import { macParse } from '@weft/packet';
 import { isFilteredPort } from '@weft/simulator';
+import { IFF_LOWER_UP } from '@weft/sys';
 import type { Port } from '@weft/topology';
 import type { Effects } from './effects.ts';
 import type { PeerMacView } from './peer-macs.ts';
@@ -35,6 +36,8 @@ export class Bindings {
   /** Port objects that name this host, by id. */
   private readonly ports = new Map<string, Port>();
   private readonly live = new Map<string, Binding>();
+  /** Ports of which all hosts were told that they are active here (true), or are not. */
+  private readonly announced = new Map<string, boolean>();
   private readonly byIfindex = new Map<number, string>();
   private readonly egress = new Map<number, string>();
   private readonly floodKeys = new Map<string, number>();
@@ -136,7 +139,7 @@ export class Bindings {
       this.live.delete(id);
       this.byIfindex.delete(binding.ifindex);
       changed.push(id);
-      if (!still) this.effects.removeEntry(`active/${id}`, this.hostId);
+      if (!still) this.announce(id, false, 0);
       this.effects.log('port.unbound', { port: id, ifindex: binding.ifindex });
     }
     for (const [id, { port, ifindex }] of wanted) {
@@ -150,14 +153,37 @@ export class Bindings {
       this.live.set(id, { port, ifindex, mac });
       this.byIfindex.set(ifindex, id);
       changed.push(id);
-      if (!had) {
-        this.effects.putEntry(`active/${id}`, this.hostId, String(port.tunnelKey ?? 0));
-        this.effects.log('port.bound', { port: id, interface: port.interfaceName, ifindex });
-      }
+      if (!had) this.effects.log('port.bound', { port: id, interface: port.interfaceName, ifindex });
     }
+    for (const [id, { port, ifindex }] of this.live)
+      this.announce(id, this.leadsOut(port, ifindex), port.tunnelKey ?? 0);
     this.reconcileEgress(now);
     this.detachStale();
     return changed;
+  }
+
+  /** What leaves a router by a wire that is dead goes nowhere: others have to know. Behind a bridge port is one guest and no other way. */
+  private leadsOut(port: Port, ifindex: number): boolean {
+    return port.bridgeId !== undefined || ((this.underlay.link(ifindex)?.flags ?? 0) & IFF_LOWER_UP) !== 0;
+  }
+
+  /** Tells all hosts that the port is active here, or is not any more. */
+  private announce(id: string, active: boolean, key: number): void {
+    if (this.announced.get(id) === active) return;
+    if (active) {
+      this.announced.set(id, true);
+      this.effects.putEntry(`active/${id}`, this.hostId, String(key));
+      return;
+    }
+    // Also at first: an earlier process may have said otherwise.
+    this.effects.removeEntry(`active/${id}`, this.hostId);
+    const binding = this.live.get(id);
+    if (binding === undefined) {
+      this.announced.delete(id);
+      return;
+    }
+    this.announced.set(id, false);
+    this.effects.log('port.no_carrier', { port: id, interface: binding.port.interfaceName });
   }
 
   /** One interface that went away in this moment, or that the kernel refuses, is no reason to stop for all. */
