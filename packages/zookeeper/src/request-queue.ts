@@ -161,9 +161,10 @@ export class RequestQueue {
   }
 
   #expect(xid: number): Request {
-    const request = this.#sent.shift();
+    const request = this.#sent.first;
     if (request === undefined || request.xid !== xid)
       throw new ZooKeeperError('WEFT_ZK_PROTOCOL', `Answer ${xid} came, expected was ${request?.xid ?? 'none'}`);
+    this.#sent.shift();
     return request;
   }
 
