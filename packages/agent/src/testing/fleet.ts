@@ -93,6 +93,8 @@ export class Fleet {
   loss = 0;
   repeat = 0;
   delay = 0;
+  /** Agents that start do not reach the state database for ports of source NAT. */
+  storeAway = false;
   /** Decides about each datagram before chance does: true loses it. */
   lose: (datagram: Datagram) => boolean = () => false;
 
@@ -124,7 +126,7 @@ export class Fleet {
       hostId: fleetHost(i),
       limits,
       timeouts,
-      bank: this.bank,
+      bank: this.storeAway ? null : this.bank,
       onPublish: () => this.changed(),
       pinger: {
         ping: ({ remote }) => {

@@ -8,9 +8,12 @@
  * Both uplinks are in one stateful port group and carry equal shares. VMs leave as 203.0.113.1, which leads back by either. Each VM is
  * called by nobody, unless it has called.
  */
-import { TCP_SYN, tcpFrame, udpFrame } from '@weft/packet';
+import assert from 'node:assert/strict';
+import { checksumUpdate, setU16, TCP_ACK, TCP_SYN, tcpFrame, u16, udpFrame } from '@weft/packet';
 import { answerTo, attach, boundPort, World } from '@weft/simulator/testing';
+import type { AgentEvent } from '../events.ts';
 import { Fleet, type FleetOptions, fleetHost } from './fleet.ts';
+import { type RecordInWords, recordsOf } from './records.ts';
 
 export const OUTSIDE = '198.51.100.7';
 export const PUBLIC = '203.0.113.1';
@@ -173,10 +176,75 @@ export class Gateways {
     return out.frame;
   }
 
-  /** Sets the rules of a chain. */
+  /** Sets the rules of a chain, and lets all hosts take that in. */
   rules(chainId: string, rules: readonly Rule[]): void {
     const ruleIds = rules.map((rule) => this.world.put('Rule', { chainId, ...rule }));
     this.world.patch('Chain', chainId, { ruleIds });
     this.fleet.settle();
   }
+
+  // ---- conversations
+
+  /** A datagram of VM a leaves by either gateway. @returns the translated source port */
+  leave(srcPort: number): number {
+    const out = this.call(0, this.udp(0, srcPort));
+    assert.equal(out.length, 1, `${out}`);
+    const [, port] = /^[12]\/vm0 udp 203\.0\.113\.1:(\d+) > 198\.51\.100\.7:53$/.exec(out[0]) ?? assert.fail(out[0]);
+    return Number(port);
+  }
+
+  /** A TCP connection of VM a from this port, established; answers come by the host `by`. @returns an answer */
+  connect(srcPort: number, by: number): Uint8Array {
+    assert.equal(this.call(0, this.tcp(0, srcPort)).length, 1);
+    const back = this.answer(by);
+    setTcpFlags(back, TCP_SYN | TCP_ACK);
+    assert.equal(this.receive(by, back).length, 1);
+    assert.equal(this.call(0, this.tcp(0, srcPort, TCP_ACK)).length, 1);
+    return back;
+  }
+
+  // ---- what hosts know
+
+  /** Connections that a host knows. @param port those of this port of a VM */
+  records(host: number, port?: number): RecordInWords[] {
+    return recordsOf(this.fleet.hosts[host].table, this.fleet.now).filter(
+      ({ text }) => port === undefined || text.includes(`:${port}>`),
+    );
+  }
+
+  texts(host: number, port?: number): string[] {
+    return this.records(host, port).map(({ text }) => text);
+  }
+
+  status(host: number): Record<string, number> {
+    return this.fleet.hosts[host].harness.engine.status() as Record<string, number>;
+  }
+
+  /** Packets that the agent of a host has dropped, by reason. */
+  drops(host: number): Record<string, number> {
+    return this.status(host).drops as unknown as Record<string, number>;
+  }
+
+  /** Counters of the exchange of state. */
+  exchanged(host: number): Record<string, number> {
+    return this.status(host).stateExchange as unknown as Record<string, number>;
+  }
+
+  events(host: number, event: AgentEvent): Record<string, unknown>[] {
+    return this.fleet.hosts[host].harness.events.filter((one) => one.event === event).map(({ fields }) => fields);
+  }
+}
+
+/** What VM a gets as the answer to a datagram of this port. */
+export function answered(srcPort: number): string[] {
+  return [`0/vm0 udp ${OUTSIDE}:53 > 10.0.1.10:${srcPort}`];
+}
+
+/** Sets the flags of a TCP segment over IPv4 without options, and what that changes of its checksum. */
+export function setTcpFlags(frame: Uint8Array, flags: number): void {
+  const at = 14 + 20;
+  const word = (frame[at + 12] << 8) | frame[at + 13];
+  frame[at + 13] = flags;
+  const after = checksumUpdate(u16(frame, at + 16), word, u16(frame, at + 12));
+  setU16(frame, at + 16, after);
 }

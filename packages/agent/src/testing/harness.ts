@@ -6,7 +6,7 @@ import type { Datapath } from '@weft/datapath';
 import { FlowStateTable, newHostKeys, regionBytes, type Timeouts } from '@weft/flowstate';
 import type { Batch, Change } from '@weft/nsdb';
 import type { World } from '@weft/simulator/testing';
-import type { Link } from '@weft/sys';
+import { IFF_LOWER_UP, type Link } from '@weft/sys';
 import { parseConfig } from '../config.ts';
 import { type AgentEvent, eventRow } from '../events.ts';
 import type { RuleLogLine } from '../rule-log.ts';
@@ -21,7 +21,10 @@ export const LOCAL_HOST = '00000000-0000-4000-8000-00000000aaaa';
 
 /** Interfaces `vm0` … `vm9` with ifindex 10 …; every underlay address is reached by interface 1. */
 class FakeUnderlay implements UnderlayView {
-  readonly links: Link[] = Array.from({ length: 10 }, (_, i) => ({ ifindex: 10 + i, name: `vm${i}` }) as Link);
+  readonly links: Link[] = Array.from(
+    { length: 10 },
+    (_, i) => ({ ifindex: 10 + i, name: `vm${i}`, flags: IFF_LOWER_UP }) as Link,
+  );
   link(ifindex: number): Link | undefined {
     return this.links.find((l) => l.ifindex === ifindex);
   }

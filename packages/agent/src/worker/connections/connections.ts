@@ -167,9 +167,9 @@ export class Connections implements StateView {
     const egress = sim.outputCount === 1 ? sim.outputs[0] : 0;
     for (let i = 0; i < sim.createdCount; i++) {
       const record = sim.created[i];
-      record.ingress = numbers.of(origin);
-      record.egress = numbers.of(egress);
-      record.rule = numbers.of(sim.createdRules[i]);
+      record.ingress = numbers.keep(origin);
+      record.egress = numbers.keep(egress);
+      record.rule = numbers.keep(sim.createdRules[i]);
       const done = table.insert(record, at, audience);
       if (done < 0) {
         this.counters.refused++;
@@ -414,22 +414,33 @@ export class Connections implements StateView {
 
   private countAllKept(): void {
     const { table, kept } = this;
+    const before = [...kept.keys()];
     kept.clear();
     for (let record = table.nextRecord(0); record >= 0; record = table.nextRecord(record + 1)) {
-      if (table.isVisible(record)) this.countKept(record, 1);
+      if (table.isVisible(record)) this.addKept(record, 1);
     }
+    for (const filter of before) if (!kept.has(filter)) this.keptChanged(filter);
   }
 
   private countKept(record: number, by: 1 | -1): void {
+    const filter = this.table.words[record * RECORD_WORDS + R_RULE];
+    const before = this.kept.has(filter);
+    this.addKept(record, by);
+    if (this.kept.has(filter) !== before) this.keptChanged(filter);
+  }
+
+  private addKept(record: number, by: 1 | -1): void {
     const { table, kept } = this;
     if ((table.flags(record) & FLAG_KEEP) === 0) return;
     const filter = table.words[record * RECORD_WORDS + R_RULE];
-    const before = kept.get(filter) ?? 0;
-    const count = before + by;
+    const count = (kept.get(filter) ?? 0) + by;
     if (count > 0) kept.set(filter, count);
     else kept.delete(filter);
-    // Whether the filter's packets are looked up at all hangs on it.
-    if (before === 0 || count === 0) this.options.invalidate([tag(TAG_CHAIN, this.numbers.handle(filter))]);
+  }
+
+  /** Whether a filter's packets are looked up at all may hang on whether it has any. */
+  private keptChanged(filter: number): void {
+    this.options.invalidate([tag(TAG_CHAIN, this.numbers.handle(filter))]);
   }
 
   /** Flows that stood on the presence or absence of a record. */
