@@ -16,8 +16,12 @@ interface Options {
   readonly tlsKey?: string;
   readonly authConfig?: string;
   readonly auditLog?: string;
+  readonly hostGrace: string;
   readonly requestLog?: boolean;
 }
+
+/** Seconds; within what timers can wait. */
+const MOST_HOST_GRACE = 1_000_000;
 
 export function apiCommand(): Command {
   return new Command('api')
@@ -31,6 +35,7 @@ export function apiCommand(): Command {
     .option('--tls-key <path>', 'its private key (PEM, mode 0600)')
     .option('--token-file <path>', "file of an administrator's token, made at the first start")
     .option('--auth-config <path>', 'identity providers, lifetime of tokens, CORS (JSON; see docs/API.md)')
+    .option('--host-grace <seconds>', 'how long a host may be away until what it has learned goes', '30')
     .option('--audit-log <path>', 'add a line for each change and each refusal to this file (mode 0600)')
     .option('--request-log', 'log every request to standard output')
     .addHelpText(
@@ -51,6 +56,11 @@ async function runApi(options: Options): Promise<void> {
   if (port !== undefined && !(Number.isInteger(port) && port >= 0 && port <= 65_535)) {
     throw new CliError('WEFT_CLI_USAGE', `--port takes a number from 0 to 65535, not "${options.port}"`);
   }
+  const hostGrace = Number(options.hostGrace);
+  if (!(hostGrace >= 1 && hostGrace <= MOST_HOST_GRACE)) {
+    const range = `a number of seconds from 1 to ${MOST_HOST_GRACE}`;
+    throw new CliError('WEFT_CLI_USAGE', `--host-grace takes ${range}, not "${options.hostGrace}"`);
+  }
   if ((options.tlsCert === undefined) !== (options.tlsKey === undefined)) {
     throw new CliError('WEFT_CLI_USAGE', '--tls-cert and --tls-key belong together');
   }
@@ -62,7 +72,7 @@ async function runApi(options: Options): Promise<void> {
     mkdirSync(dirname(socket), { recursive: true, mode: 0o700 });
   const closers: (() => Promise<void>)[] = [];
   try {
-    const nsdb = await openEmbedded({ dir: options.store });
+    const nsdb = await openEmbedded({ dir: options.store, grace: hostGrace * 1000 });
     closers.unshift(() => nsdb.close());
     const own = process.getuid!();
     const server = await serve(nsdb, { socket: options.socket, authorize: (fd) => peerCredentials(fd).uid === own });
