@@ -1,5 +1,6 @@
 /** Ends and restarts the lab's daemons, as faults would. */
-import { isAlive } from '@weft/sys';
+import { isAlive, signalProcess } from '@weft/sys';
+import { agentRequest } from './agent-control.ts';
 import { type Lab, saveLab } from './lab.ts';
 import type { HostPlan } from './plan.ts';
 import { awaitPorts } from './ports.ts';
@@ -39,13 +40,32 @@ export async function restartAgents(lab: Lab, hosts: readonly HostPlan[]): Promi
   for (const host of hosts) await awaitPorts(lab, host);
 }
 
+/** Waits until these hosts have their sessions at the store. */
+export async function awaitSessions(lab: Lab, hosts: readonly HostPlan[]): Promise<void> {
+  for (const host of hosts) {
+    await awaitValue(`the session of ${host.name}`, 20_000, async () => {
+      const status = await agentRequest<{ storeUp: boolean; session: boolean }>(lab.plan, host, 'GET', '/status');
+      return status.storeUp && status.session ? true : undefined;
+    });
+  }
+}
+
 export async function killApi(lab: Lab): Promise<void> {
   if (lab.state.processes.api) await killProcess(lab.state.processes.api);
 }
 
-/** Starts API and store, and waits until all hosts are connected again. */
-export async function restartApi(lab: Lab): Promise<void> {
-  lab.state.processes.api = await startApi(lab.plan);
+/** Stops an agent in the midst of whatever it does; what its kernel knows goes on. Goes on itself with `thawAgent`. */
+export function freezeAgent(lab: Lab, host: HostPlan): void {
+  signalProcess(lab.state.processes.agents[host.name]!, 'SIGSTOP');
+}
+
+export function thawAgent(lab: Lab, host: HostPlan): void {
+  signalProcess(lab.state.processes.agents[host.name]!, 'SIGCONT');
+}
+
+/** Starts API and store, and waits until all hosts are connected again. `hostGrace`: see `startApi`. */
+export async function restartApi(lab: Lab, hostGrace?: number): Promise<void> {
+  lab.state.processes.api = await startApi(lab.plan, hostGrace);
   await saveLab(lab);
   await awaitValue('all hosts connected to the store', 20_000, async () => {
     const hosts = await lab.api.get<{ alive: boolean }[]>('/hosts');

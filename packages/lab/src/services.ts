@@ -15,16 +15,35 @@ const WEFT = [process.execPath, resolve(import.meta.dirname, '../../cli/src/main
 
 const START_TIMEOUT_MS = 30_000;
 
-/** Starts API and store, and waits until the API answers. */
-export async function startApi(plan: LabPlan): Promise<ProcessIdentity> {
+/**
+ * Starts API and store, and waits until the API answers.
+ * @param hostGrace seconds that a host may be away until it is given up; default: as the command has it
+ */
+export async function startApi(plan: LabPlan, hostGrace?: number): Promise<ProcessIdentity> {
   const { paths } = plan;
   const argv = [...WEFT, 'api', '--store', paths.store, '--socket', paths.storeSocket, '--api-socket', paths.apiSocket];
+  if (hostGrace !== undefined) argv.push('--host-grace', String(hostGrace));
   const identity = await startDetached(argv, paths.apiLog);
   await awaitReady(argv, identity, paths.apiLog, async () => {
     const answer = await exchange({ socketPath: paths.apiSocket }, 'GET', '/midonet-api', undefined, 2000);
     return answer.status === 200;
   });
   return identity;
+}
+
+/** A number of a pool that the store does not give now. */
+export interface TakenNumber {
+  readonly index: number;
+  /** Who holds it, or held it last. */
+  readonly hostId: string;
+  /** ms until somebody else may have it; null: it is held. */
+  readonly coolsFor: number | null;
+}
+
+/** What is taken of a pool, `nat/ROUTER/ADDRESS`. */
+export async function takenNumbers({ paths }: LabPlan, pool: string): Promise<TakenNumber[]> {
+  const answer = await run([...WEFT, 'store', 'pool', pool, '--json', '--socket', paths.storeSocket]);
+  return JSON.parse(answer) as TakenNumber[];
 }
 
 /** Writes a host's configuration, once. */

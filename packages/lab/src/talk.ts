@@ -4,6 +4,7 @@ import { LabError } from './errors.ts';
 import { type Background, inNetns, runInBackground } from './exec.ts';
 import type { Place } from './plan.ts';
 import type { TalkOptions, TalkReport } from './tools/talk.ts';
+import { awaitValue } from './wait.ts';
 
 export type { TalkReport } from './tools/talk.ts';
 
@@ -63,17 +64,35 @@ export async function converse(conversation: Conversation): Promise<TalkReport> 
   return reportOf(talk);
 }
 
-/** Opens many connections and holds them. */
+/** Connections that are open. */
+export interface Held {
+  readonly open: number;
+  /** Says something else over each, and resolves with how many heard it again. */
+  ask(): Promise<number>;
+  stop(): Promise<void>;
+}
+
+/** Opens many connections and holds them; with `untilRefused` as many as there can be. */
 export async function holdConnections(
   from: Place,
   address: string,
   port: number,
   count: number,
-): Promise<{ readonly open: number; stop(): Promise<void> }> {
+  untilRefused = false,
+): Promise<Held> {
   const LANES = 64;
-  const hold = start(from, 'hold', address, port, count, LANES);
+  const hold = start(from, untilRefused ? 'fill' : 'hold', address, port, count, LANES);
   await hold.waitFor('open ', 120_000);
-  return { open: Number(/open (\d+)/.exec(hold.output())![1]), stop: () => hold.stop() };
+  const answers = () => [...hold.output().matchAll(/^answered (\d+)$/gm)].map((match) => Number(match[1]));
+  return {
+    open: Number(/open (\d+)/.exec(hold.output())![1]),
+    async ask() {
+      const before = answers().length;
+      hold.child.kill('SIGUSR2');
+      return awaitValue('answers over connections that are open', 30_000, async () => answers()[before]);
+    },
+    stop: () => hold.stop(),
+  };
 }
 
 /** The address of `address port`. */

@@ -50,6 +50,16 @@ export class Firewall {
     await this.step({ do: 'post', path: `/chains/${chain}/rules`, body: rule });
   }
 
+  /** Puts a rule before those of a chain that is not the check's own; it is removed in the end. */
+  async insert(chain: string, name: string, rule: object): Promise<void> {
+    const id = this.id(name);
+    const remove: FaultStep = { do: 'delete', path: `/rules/${id}` };
+    this.undo.unshift(remove);
+    // What a run that was cut off has left is not what is meant now.
+    await this.step(remove);
+    await this.rule(chain, { id, ...rule, position: 1 });
+  }
+
   /** Makes a chain a filter of a port or device until the end. */
   async attach(path: string, field: 'inboundFilterId' | 'outboundFilterId', chain: string): Promise<void> {
     const before = (await this.context.api.get<Record<string, unknown>>(path))[field] ?? null;

@@ -33,6 +33,7 @@ import { pathMtu } from './path-mtu.ts';
 import { ping } from './ping.ts';
 import { reject } from './reject.ts';
 import { ruleCounters, ruleLog } from './rules.ts';
+import { snatFrozen } from './snat-frozen.ts';
 import { snatMany } from './snat-many.ts';
 import { spray } from './spray.ts';
 import { stateLoss } from './state-loss.ts';
@@ -79,6 +80,7 @@ export const CHECK_KINDS: readonly CheckKind[] = [
   natPathMtu,
   natFragments,
   snatMany,
+  snatFrozen,
   portForward,
   floatingIp,
   stateful,

@@ -8,7 +8,10 @@
  *   talk.ts udp ADDRESS PORT OPTIONS
  *                                   the same with datagrams of `size` bytes
  *   talk.ts hold ADDRESS PORT COUNT LANES
- *                                   opens COUNT connections, says how many are open, holds them until told to end
+ *                                   opens COUNT connections, says how many are open, holds them until told to end. Told by SIGUSR2 it says
+ *                                   something else over each and prints how many have heard it again: "answered N"
+ *   talk.ts fill ADDRESS PORT COUNT LANES
+ *                                   the same, but each of the LANES gives up when it is not answered
  *
  * OPTIONS is JSON, see `TalkOptions`. `tcp` and `udp` say "talking" when they begin, "at N" for each 20 answers, and print a
  * `TalkReport` in the end. To end is SIGINT.
@@ -43,6 +46,11 @@ export interface TalkReport {
   /** Why the connection ended, if it did. */
   readonly error: string;
 }
+
+/** How long a connection that is to be held may take, one of as many as there can be, and an answer over one. */
+const HOLD_MS = 10_000;
+const FILL_MS = 3_000;
+const ASK_MS = 5_000;
 
 const [mode, address, portText, ...rest] = process.argv.slice(2) as [string, string, string, ...string[]];
 const port = Number(portText);
@@ -211,32 +219,57 @@ function talkUdp(options: TalkOptions): void {
   });
 }
 
-async function hold(count: number, lanes: number): Promise<void> {
+async function hold(count: number, lanes: number, patienceMs: number, untilRefused: boolean): Promise<void> {
   const open = new Set<Socket>();
   let left = count;
   const one = () =>
-    new Promise<void>((resolve) => {
+    new Promise<boolean>((resolve) => {
       const socket = connect({ host: address, port, noDelay: true });
-      socket.setTimeout(10_000, () => socket.destroy());
+      socket.setTimeout(patienceMs, () => socket.destroy());
       socket.once('data', () => {
         socket.setTimeout(0);
         open.add(socket);
-        resolve();
+        resolve(true);
       });
       socket.on('error', () => {});
       socket.on('close', () => {
         open.delete(socket);
-        resolve();
+        resolve(false);
       });
     });
   const lane = async () => {
-    while (left-- > 0) await one();
+    while (left-- > 0) if (!(await one()) && untilRefused) return;
   };
   await Promise.all(Array.from({ length: lanes }, lane));
+  process.on('SIGUSR2', async () => {
+    const heard = await Promise.all([...open].map((socket, i) => isHeard(socket, `${i}\n`)));
+    console.log(`answered ${heard.filter(Boolean).length}`);
+  });
   console.log(`open ${open.size}`);
+  // It stays until told to end, also when no connection is left.
+  setInterval(() => {}, 60_000);
   process.on('SIGINT', () => {
     for (const socket of open) socket.resetAndDestroy();
     setTimeout(() => process.exit(0), 50);
+  });
+}
+
+/** Whether what is said comes back, and nothing else. */
+function isHeard(socket: Socket, said: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    let text = '';
+    const end = (heard: boolean) => {
+      clearTimeout(timer);
+      socket.off('data', hear);
+      resolve(heard);
+    };
+    const hear = (data: Buffer) => {
+      text += data.toString('latin1');
+      if (text.length >= said.length) end(text === said);
+    };
+    const timer = setTimeout(() => end(false), ASK_MS);
+    socket.on('data', hear);
+    socket.write(said);
   });
 }
 
@@ -251,5 +284,8 @@ switch (mode) {
     talkUdp(JSON.parse(rest[0]!) as TalkOptions);
     break;
   case 'hold':
-    await hold(Number(rest[0]), Number(rest[1]));
+    await hold(Number(rest[0]), Number(rest[1]), HOLD_MS, false);
+    break;
+  case 'fill':
+    await hold(Number(rest[0]), Number(rest[1]), FILL_MS, true);
 }
