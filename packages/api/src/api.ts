@@ -19,6 +19,7 @@ import { hostRoutes } from './routes/hosts.ts';
 import { objectRoutes } from './routes/objects.ts';
 import { portLinkRoutes } from './routes/port-links.ts';
 import { rootRoutes } from './routes/root.ts';
+import { securityChainRoutes } from './routes/security-chains.ts';
 import { tableRoutes } from './routes/tables.ts';
 import { tenantRoutes } from './routes/tenants.ts';
 
@@ -107,6 +108,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   objectRoutes(fastify, context);
   portLinkRoutes(fastify, context);
   groupMemberRoutes(fastify, context);
+  securityChainRoutes(fastify, context);
   hostRoutes(fastify, context);
   tableRoutes(fastify, context);
   tenantRoutes(fastify, context);

@@ -46,6 +46,7 @@ test('every media type that the client asks for is given', async () => {
     [`/ports/${port.id}`, vendor('Port', 3)],
     [`/ports/${port.id}`, vendor('Port', 4)],
     [`/ports/${port.id}/port_groups`, list('PortGroupPort', 1)],
+    [`/ports/${port.id}/security_chains`, list('PortSecurityChain', 1)],
     [`/chains/${chain.id}`, vendor('Chain', 1)],
     [`/chains/${chain.id}/rules`, list('Rule', 2)],
     [`/rules/${rule.id}`, vendor('Rule', 2)],

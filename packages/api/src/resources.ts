@@ -108,7 +108,7 @@ export const RESOURCES: readonly Resource[] = [
     kept: ['deviceType', 'bridgeId', 'routerId', 'portMac', 'portGroupIds'],
     keptUnlessNull: ['portSecurityEnabled', 'securityGroupIds', 'macAddress', 'fixedIps', 'allowedAddressPairs'],
     links: { ...FILTERS, bridge: 'bridgeId', router: 'routerId', host: 'hostId', peer: 'peerId' },
-    below: { link: 'link', portGroups: 'port_groups' },
+    below: { link: 'link', portGroups: 'port_groups', securityChains: 'security_chains' },
     dialect: PORT_DIALECT,
   },
   {

@@ -21,6 +21,8 @@
  * | `t/addresses/<group>` | members of an address group; key: address or prefix (value free) |
  * | `o/PortGroup/<id>`, `i/Port.portGroupIds/<id>` | of a stateful group: who may see the connections of its ports |
  * | `t/active/<port>` | key: host id (value free): the port is active when there is an entry for the host it is bound to |
+ *
+ * The chains of a port's security are in no store: the view derives them from the port, and names them in no interest.
  */
 
 import type { ConnectionRecord, FlowStateTable } from '@weft/flowstate';
@@ -169,12 +171,12 @@ export interface VirtualTopologyView {
    * Call again after each apply until it returns none.
    */
   interestsFor(port: number): string[];
-  /** All interests whose content the view holds. */
+  /** All interests whose content the view holds because it was delivered. */
   interests(): string[];
   /**
    * Cached interests that no simulation consulted at or after `olderThan` (same clock as `now` of the inputs) and no flow
    * stands on. `hasFlows(tag)`: is there an installed flow with this tag? Every flow that consulted anything of a device,
-   * port or chain holds that thing's own tag, so the view asks for few.
+   * port or chain holds that thing's own tag, so the view asks for few. What the view derived of the same age it drops by itself.
    */
   unused(olderThan: number, hasFlows: (tag: number) => boolean): string[];
   /** Forgets the content: missing again. The caller has ended the subscription. Returns tags of flows that might have stood on it. */

@@ -20,13 +20,20 @@ export { canonicalMac, isAssignableMac, ROUTER_PORT_MAC_PREFIX } from './mac.ts'
 export { ACCOUNT_ROLES, type Account, type AccountRole, type AuthToken } from './objects/account.ts';
 export type { Bridge } from './objects/bridge.ts';
 export type { Chain } from './objects/chain.ts';
+export type { DerivedChain } from './objects/derived-chain.ts';
 export type { Host } from './objects/host.ts';
 export { isTypeName, OBJECT_TYPES, type ObjectTypes, type TypeName } from './objects/index.ts';
 export { canonicalGroupMember, groupTable, type IpAddrGroup } from './objects/ip-addr-group.ts';
 export type { LoggingResource } from './objects/logging-resource.ts';
 export { type BridgePort, isBridgePort, isRouterPort, type Port, type RouterPort } from './objects/port.ts';
 export type { PortGroup } from './objects/port-group.ts';
-export { hasPortSecurity, securityInChainId, securityOutChainId } from './objects/port-security.ts';
+export {
+  hasPortSecurity,
+  PORT_SECURITY_FIELDS,
+  portSecurityChains,
+  securityInChainId,
+  securityOutChainId,
+} from './objects/port-security.ts';
 export type { Route } from './objects/route.ts';
 export type { Router } from './objects/router.ts';
 export { RULE_TYPES, type Rule } from './objects/rule.ts';

@@ -1,4 +1,7 @@
-/** Objects that derive from others (chains, rules and address groups of security) are read here, never written. */
+/**
+ * Objects that derive from others (chains, rules and address groups of security groups; of ports, where a store of an earlier version
+ * holds them) are read here, never written.
+ */
 import type { StoredObject, Transaction } from '@weft/nsdb';
 import { ApiError } from '../errors.ts';
 

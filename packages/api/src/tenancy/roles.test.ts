@@ -234,6 +234,7 @@ const ROWS: Readonly<Record<string, Row>> = {
   'POST /ports/{id}/link': ['own', (w) => `/ports/${w.spare}/link`, (w) => ({ peerId: w.freeRouterPort })],
   'DELETE /ports/{id}/link': ['own', (w) => `/ports/${w.port}/link`],
   'GET /ports/{id}/port_groups': ['own', (w) => `/ports/${w.spare}/port_groups`],
+  'GET /ports/{id}/security_chains': ['own', (w) => `/ports/${w.bound}/security_chains`],
   'GET /routes/{id}': ['own', id('routes', 'route')],
   'DELETE /routes/{id}': ['own', id('routes', 'route')],
   'GET /chains': ['list', () => '/chains'],

@@ -1,6 +1,6 @@
 /**
  * A topology in memory, for tests: objects and tables as the state database would hold them, delivered by interest. Everything
- * is validated by the object model, derived objects included.
+ * is validated by the object model, derived objects included; entries that are there because of objects come and go with them.
  */
 import { applyDefaults, OBJECT_TYPES, type TypeName, validateObject } from '@weft/topology';
 import type { Change, StoredObject } from '../contract.ts';
@@ -30,6 +30,8 @@ export class World {
   readonly objects = new Map<string, Value>();
   readonly tables = new Map<string, Map<string, string>>();
   private readonly dirty = new Set<string>();
+  /** Objects because of which an entry is there. */
+  private readonly owners = new Map<string, Set<string>>();
   private nextId = 1;
   private nextKey = 1;
 
@@ -43,6 +45,7 @@ export class World {
     const object = result.value as Value;
     const id = object.id as string;
     this.removeDerived(type, id);
+    this.ownEntries(type, this.get(type, id), object);
     this.store(type, id, object);
     for (const derived of OBJECT_TYPES[type].derive?.(object) ?? []) {
       this.store(derived.type, derived.value.id as string, derived.value);
@@ -63,6 +66,7 @@ export class World {
 
   remove(type: TypeName, id: string): void {
     this.removeDerived(type, id);
+    this.ownEntries(type, this.get(type, id), undefined);
     this.erase(type, id);
   }
 
@@ -157,6 +161,21 @@ export class World {
     if (before === undefined) return;
     for (const derived of OBJECT_TYPES[type].derive?.(before) ?? [])
       this.erase(derived.type, derived.value.id as string);
+  }
+
+  private ownEntries(type: TypeName, before: Value | undefined, after: Value | undefined): void {
+    const { entries } = OBJECT_TYPES[type];
+    if (entries === undefined) return;
+    for (const value of [before, after]) {
+      if (value === undefined) continue;
+      for (const { table, key } of entries(value)) {
+        const owners = this.owners.get(`${table} ${key}`) ?? new Set();
+        this.owners.set(`${table} ${key}`, owners);
+        if (value === after) owners.add(String(value.id));
+        else owners.delete(String(value.id));
+        this.entry(table, key, owners.size > 0 ? '' : null);
+      }
+    }
   }
 
   private touch(type: string, id: string, value: Value | undefined): void {

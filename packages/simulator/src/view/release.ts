@@ -4,6 +4,17 @@ import { groupsOf } from './audience.ts';
 import { parseInterest } from './raw.ts';
 import { KIND_BRIDGE, KIND_ROUTER, type VirtualTopology } from './topology.ts';
 
+/** Whether a simulation consulted a thing at or after `olderThan`, or a flow holds its own tag. @param kind TAG_… */
+export function isInUse(
+  view: VirtualTopology,
+  handle: number,
+  kind: number,
+  olderThan: number,
+  hasFlows: (tag: number) => boolean,
+): boolean {
+  return (view.used[handle] ?? -Infinity) >= olderThan || hasFlows(tag(kind, handle));
+}
+
 /**
  * Interests of what no simulation consulted since `olderThan` and no flow holds the own tag of. What a living device is
  * compiled from lives with it: a bridge keeps its ports and their peers, a router its routes and next-hop ports.
@@ -17,7 +28,7 @@ export function unusedInterests(
   const lives = (handle: number, kind: number): boolean => {
     let known = alive.get(handle);
     if (known === undefined) {
-      known = (view.used[handle] ?? -Infinity) >= olderThan || hasFlows(tag(kind, handle));
+      known = isInUse(view, handle, kind, olderThan, hasFlows);
       alive.set(handle, known);
     }
     return known;

@@ -52,8 +52,9 @@ import { MacTable, macTag } from './macs.ts';
 import { isLinkLocal6, NeighbourTable, neighbourTag } from './neighbours.ts';
 import { ANY_PORT_GROUPS_TAG, compilePort, sameFilters, sameGroups, samePort } from './port.ts';
 import { parseInterest, Raw } from './raw.ts';
-import { unusedInterests } from './release.ts';
+import { isInUse, unusedInterests } from './release.ts';
 import type { ParsedRoute } from './route-table.ts';
+import { SecurityChains, sameSecurity } from './security-chains.ts';
 
 /** What kind of device a handle was asked for as. */
 export const KIND_BRIDGE = 1;
@@ -97,6 +98,7 @@ export class VirtualTopology implements VirtualTopologyView {
   private readonly linkedBy = new Map<number, Set<number>>();
   private readonly sources: Sources;
   private readonly audiences: Audiences;
+  private readonly security = new SecurityChains();
   /** Since the last `apply` returned. */
   private filtersChanged = false;
   /** Handles of hosts that this host does not hear any more. */
@@ -154,13 +156,19 @@ export class VirtualTopology implements VirtualTopologyView {
    */
   request(handle: number, kind: number, needs: string[]): boolean {
     this.requested.set(handle, kind);
+    const secured = kind === KIND_CHAIN ? this.security.missing(handle) : 0;
+    // Nothing stands on chains that were not there: no tags.
+    if (secured !== 0) this.deriveSecurity(secured, new Set(), new Set());
     const missing = this.missing(handle, kind);
     if (missing.length > 0) {
       this.pending.add(handle);
       for (const interest of missing) if (!needs.includes(interest)) needs.push(interest);
       return false;
     }
+    const filters = this.filtersChanged;
     this.compile(handle, kind, new Set());
+    // What derives from a port has changed with it: that was told then.
+    if (kind === KIND_CHAIN && this.security.holds(`o/Chain/${this.handles.id(handle)}`)) this.filtersChanged = filters;
     return true;
   }
 
@@ -168,6 +176,7 @@ export class VirtualTopology implements VirtualTopologyView {
     const tags = new Set<number>();
     const dirty = new Set<number>();
     for (const change of changes) {
+      if (this.security.holds(change.interest)) continue;
       if (/^(?:o\/Port|i\/Port\.portGroupIds)/.test(change.interest)) this.audiences.forget();
       this.take(change, tags, dirty);
     }
@@ -216,10 +225,13 @@ export class VirtualTopology implements VirtualTopologyView {
   }
 
   interests(): string[] {
-    return this.raw.interests();
+    return this.raw.interests().filter((interest) => !this.security.holds(interest));
   }
 
   unused(olderThan: number, hasFlows: (tag: number) => boolean): string[] {
+    // Derived chains are nobody's to give back; when they are needed again, they are derived again.
+    const inUse = (id: string) => isInUse(this, this.handles.of(id), TAG_CHAIN, olderThan, hasFlows);
+    for (const port of this.security.unused(inUse)) this.putSecurity(port, undefined, new Set(), new Set());
     return unusedInterests(this, olderThan, hasFlows);
   }
 
@@ -227,7 +239,7 @@ export class VirtualTopology implements VirtualTopologyView {
     const tags = new Set<number>();
     for (const interest of interests) {
       const parts = parseInterest(interest);
-      if (parts === null || !this.raw.has(interest)) continue;
+      if (parts === null || !this.raw.has(interest) || this.security.holds(interest)) continue;
       this.audiences.forget();
       if (parts.kind === 't') this.takeTable(parts, { reset: true, upserts: [], removed: [] }, tags);
       const value = this.raw.objects.get(interest);
@@ -235,7 +247,10 @@ export class VirtualTopology implements VirtualTopologyView {
       this.raw.forget(interest);
       for (const handle of this.ownersOf(parts, value)) this.drop(handle, tags);
       if (parts.name === 'active') this.setActive(this.handles.of(parts.id));
-      if (interest.startsWith('o/Port/')) this.setPort(parts.id, undefined, tags, new Set());
+      if (interest.startsWith('o/Port/')) {
+        this.setPort(parts.id, undefined, tags, new Set());
+        this.followSecurity(parts.id, value, tags, new Set());
+      }
     }
     return [...tags];
   }
@@ -301,6 +316,7 @@ export class VirtualTopology implements VirtualTopologyView {
         tags,
         dirty,
       );
+      this.followSecurity(parts.id, before, tags, dirty);
     }
     for (const handle of this.ownersOf(parts, before)) dirty.add(handle);
     if (change.kind === 'object') for (const handle of this.ownersOf(parts, change.object?.value)) dirty.add(handle);
@@ -373,6 +389,7 @@ export class VirtualTopology implements VirtualTopologyView {
       this.ports[handle] = after;
     }
     if (samePort(before, after)) return;
+    this.security.setPort(before, after);
     if (!sameFilters(before, after)) this.filtersChanged = true;
     this.ports[handle] = after;
     this.setActive(handle);
@@ -397,6 +414,44 @@ export class VirtualTopology implements VirtualTopologyView {
       if (port?.kind !== PORT_BRIDGE) continue;
       dirty.add(port.device);
       tags.add(tag(TAG_FLOOD, port.device));
+    }
+  }
+
+  /** A port has another value than `before`: what derives from it follows, if something has asked for it. */
+  private followSecurity(
+    id: string,
+    before: Record<string, unknown> | null | undefined,
+    tags: Set<number>,
+    dirty: Set<number>,
+  ): void {
+    const after = this.raw.objects.get(`o/Port/${id}`);
+    if (sameSecurity(before, after)) return;
+    // Also while nothing has: a connection may be idle that the chains let begin.
+    if (after) this.filtersChanged = true;
+    const port = this.handles.of(id);
+    if (this.security.isDerived(port)) this.deriveSecurity(port, tags, dirty);
+  }
+
+  /** Brings the chains of a port's security among what was delivered, or in line with the port. */
+  private deriveSecurity(port: number, tags: Set<number>, dirty: Set<number>): void {
+    const value = this.raw.objects.get(`o/Port/${this.handles.id(port)}`);
+    const isSecured = value && this.ports[port]?.securityIn;
+    this.putSecurity(port, isSecured ? value : undefined, tags, dirty);
+  }
+
+  private putSecurity(
+    port: number,
+    value: Record<string, unknown> | undefined,
+    tags: Set<number>,
+    dirty: Set<number>,
+  ): void {
+    const { changes, gone } = this.security.follow(port, value);
+    for (const change of changes) this.take(change, tags, dirty);
+    for (const interest of gone) {
+      const parts = parseInterest(interest)!;
+      this.setNamer(interest, parts.name, this.raw.objects.get(interest), null);
+      this.raw.forget(interest);
+      if (parts.name === 'Chain') this.drop(this.handles.of(parts.id), tags);
     }
   }
 

@@ -18,7 +18,12 @@ const ChainSchema = Type.Object(
       ref('SecurityGroup', 'cascade', 'Security group that the chain derives from: it changes with it alone'),
     ),
     securityPortId: Type.Optional(
-      ref('Port', 'cascade', 'Port whose security the chain carries out: it changes with it alone'),
+      ref(
+        'Port',
+        'cascade',
+        'Port whose security the chain carries out: it changes with it alone. Such chains are computed, not stored; what a ' +
+          'store of an earlier version holds of them goes with its port',
+      ),
     ),
   },
   { additionalProperties: false, description: 'An ordered list of rules' },

@@ -1,6 +1,7 @@
 /**
  * Port security of a bridge port: only its own addresses may send, and security groups say what else passes. It is carried
- * out by chains that derive from the port:
+ * out by chains that follow from the port alone, some 30 rules in all. Nobody stores them: whoever needs them asks
+ * `portSecurityChains`.
  *
  * - *in* (from what is attached): the addresses (a chain of its own, which returns what is not spoofed), then what every
  *   machine needs to have an address at all, answers, and the groups' egress rules;
@@ -13,8 +14,8 @@ import { formatted, refs } from '../fields.ts';
 import { derivedUuid } from '../ids.ts';
 import { formatIp, isAssignableIp, parseIp } from '../ip.ts';
 import { isAssignableMac, linkLocalOf } from '../mac.ts';
-import type { DerivedObject, ObjectValue, TableKey } from '../spec.ts';
-import { chainOf, type RuleFields } from './derived-chain.ts';
+import type { ObjectValue, TableKey } from '../spec.ts';
+import { chainOf, type DerivedChain, type RuleFields } from './derived-chain.ts';
 import { groupTable } from './ip-addr-group.ts';
 import { securityGroupAddressesId, securityGroupChainId } from './security-group-chains.ts';
 
@@ -66,7 +67,7 @@ export const portSecurityFields = {
 
 export const PORT_SECURITY_FIELDS = Object.keys(portSecurityFields);
 
-/** Do the chains of port security exist, and apply? */
+/** Do the chains of port security apply? */
 export function hasPortSecurity(port: {
   readonly deviceType?: unknown;
   readonly portSecurityEnabled?: unknown;
@@ -134,7 +135,11 @@ const ROUTER_ADVERTISEMENT = 134;
 const TO_DHCP_SERVER = [udp(IPV4, 68, 67), udp(IPV6, 546, 547)];
 const FROM_DHCP_SERVER = [udp(IPV4, 67, 68), udp(IPV6, 547, 546)];
 
-export function securityChains(port: ObjectValue): DerivedObject[] {
+/**
+ * The chains that carry out the security of a port (a complete value): *in*, the addresses that *in* jumps to, *out*. None where
+ * `hasPortSecurity` is false. They jump to the chains of the port's security groups.
+ */
+export function portSecurityChains(port: ObjectValue): DerivedChain[] {
   if (!hasPortSecurity(port)) return [];
   const id = port.id as string;
   const spoofing = derivedUuid('port-security-addresses', id);
@@ -161,9 +166,9 @@ export function securityChains(port: ObjectValue): DerivedObject[] {
   const chain = (chainId: string, what: string, rules: readonly RuleFields[]) =>
     chainOf({ id: chainId, name: `port security of ${id}: ${what}`, securityPortId: id }, rules);
   return [
-    ...chain(securityInChainId(id), 'in', inbound),
-    ...chain(spoofing, 'addresses', addressRules(port)),
-    ...chain(securityOutChainId(id), 'out', outbound),
+    chain(securityInChainId(id), 'in', inbound),
+    chain(spoofing, 'addresses', addressRules(port)),
+    chain(securityOutChainId(id), 'out', outbound),
   ];
 }
 

@@ -8,7 +8,7 @@ import { routerPortMac } from '../mac.ts';
 import { defineObject } from '../spec.ts';
 import { localRoutes } from './port-routes.ts';
 import { checkPort, checkPortNeighbours } from './port-rules.ts';
-import { portSecurityFields, securityChains, securityGroupMembers } from './port-security.ts';
+import { portSecurityFields, securityGroupMembers } from './port-security.ts';
 
 const PortSchema = Type.Object(
   {
@@ -85,7 +85,7 @@ export const PortSpec = defineObject('Port', PortSchema, {
   },
   check: checkPort,
   checkOthers: checkPortNeighbours,
-  derive: (port) => [...localRoutes(port), ...securityChains(port)],
+  derive: localRoutes,
   entries: securityGroupMembers,
 });
 

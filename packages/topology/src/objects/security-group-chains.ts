@@ -1,7 +1,7 @@
 /** What a security group is to the simulator: a chain for each direction, and a group with its members' addresses. */
 import { derivedUuid } from '../ids.ts';
 import type { DerivedObject, ObjectValue } from '../spec.ts';
-import { chainOf, type RuleFields } from './derived-chain.ts';
+import { chainOf, objectsOf, type RuleFields } from './derived-chain.ts';
 
 type Direction = 'ingress' | 'egress';
 
@@ -31,9 +31,11 @@ export function securityGroupObjects(group: ObjectValue): DerivedObject[] {
   const name = `security group ${group.name ?? id}`;
   const rules = group.rules as SecurityGroupRule[];
   const chain = (direction: Direction) =>
-    chainOf(
-      { id: securityGroupChainId(id, direction), name: `${name}: ${direction}`, securityGroupId: id },
-      rules.filter((rule) => rule.direction === direction).map(conditionOf),
+    objectsOf(
+      chainOf(
+        { id: securityGroupChainId(id, direction), name: `${name}: ${direction}`, securityGroupId: id },
+        rules.filter((rule) => rule.direction === direction).map(conditionOf),
+      ),
     );
   const addresses = { id: securityGroupAddressesId(id), name: name.slice(0, 255), securityGroupId: id };
   return [...chain('ingress'), ...chain('egress'), { type: 'IpAddrGroup', value: addresses }];

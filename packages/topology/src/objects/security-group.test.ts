@@ -5,10 +5,11 @@ import { createObject, updateObject } from '../operations.ts';
 import type { DerivedObject, ObjectValue } from '../spec.ts';
 import { MemoryTransaction, uuidOf } from '../testing.ts';
 import { validateObject } from '../validate.ts';
+import { objectsOf } from './derived-chain.ts';
 import { OBJECT_TYPES, type TypeName } from './index.ts';
 import {
   hasPortSecurity,
-  securityChains,
+  portSecurityChains,
   securityGroupMembers,
   securityInChainId,
   securityOutChainId,
@@ -31,6 +32,9 @@ function refusedAt(rules: unknown[]): string[] {
   assert.ok(!result.ok, `${JSON.stringify(rules)} was accepted`);
   return result.violations.map(({ property }) => property);
 }
+
+/** The chains of a port as if they were stored. */
+const securityChains = (value: ObjectValue) => portSecurityChains(value).flatMap(objectsOf);
 
 /** Rules of a derived chain in their order, without what is the same in all. */
 function rulesOf(objects: readonly DerivedObject[], chainId: string): ObjectValue[] {
@@ -324,14 +328,34 @@ test('what derives is valid as it stands, names only what is there, and is the s
   );
 });
 
+test('the chains of a port name it, are in the order of their evaluation, and are nowhere in the store', async () => {
+  await fc.assert(
+    fc.asyncProperty(ports, async (value) => {
+      const tx = new MemoryTransaction();
+      await createObject(tx, 'Port', value);
+      assert.deepEqual([...tx.list('Chain'), ...tx.list('Rule')], []);
+      const chains = portSecurityChains(value);
+      assert.equal(chains.length, hasPortSecurity(value) ? 3 : 0);
+      for (const { chain, rules } of chains) {
+        assert.equal(chain.securityPortId, PORT);
+        assert.deepEqual(
+          rules.map(({ id }) => id),
+          chain.ruleIds,
+        );
+      }
+    }),
+    { numRuns: 50 },
+  );
+});
+
 test('after any changes there is what derives from the last value, and nothing else', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(ports, { minLength: 1, maxLength: 4 }), async ([first, ...changes]) => {
+    fc.asyncProperty(fc.array(groups, { minLength: 1, maxLength: 4 }), async ([first, ...changes]) => {
       const tx = new MemoryTransaction();
-      await createObject(tx, 'Port', first!);
-      for (const next of changes) await updateObject(tx, 'Port', PORT, next);
-      const expected = securityChains(changes.at(-1) ?? first!).map(({ value }) => value);
-      const found = [...tx.list('Chain'), ...tx.list('Rule')];
+      await createObject(tx, 'SecurityGroup', first!);
+      for (const next of changes) await updateObject(tx, 'SecurityGroup', GROUP, next);
+      const expected = securityGroupObjects(changes.at(-1) ?? first!).map(({ value }) => value);
+      const found = ['Chain', 'Rule', 'IpAddrGroup'].flatMap((type) => tx.list(type));
       const sorted = (values: ObjectValue[]) => values.sort((a, b) => (String(a.id) < String(b.id) ? -1 : 1));
       assert.deepEqual(sorted(found), sorted(expected));
     }),
