@@ -21,6 +21,7 @@ import {
 } from '@weft/flow';
 import { R_RETURN, RECORD_WORDS, stateTag, TUPLE_WORDS } from '@weft/flowstate';
 import { ipParse, tcpFrame, udpFrame } from '@weft/packet';
+import { portSecurityChains, securityGroupChainId } from '@weft/topology';
 import { type SimulationInput, VERDICT_FORWARD } from '../contract.ts';
 import { Edge } from '../testing/edge.ts';
 import { answerTo, leaving, packetWords } from '../testing/leaving.ts';
@@ -166,7 +167,41 @@ const cases: Case[] = [
       return tag(TAG_CHAIN, bench.view.handle(jump[1].jumpChainId as string));
     },
   },
+  {
+    kind: 'addresses of a secured port',
+    prepare: secureA,
+    change: (net) => net.world.patch('Port', net.a, { fixedIps: ['10.0.1.11'] }),
+    tag: (bench, net) => tag(TAG_CHAIN, bench.view.handle(securityOf(net)[1].chain.id)),
+  },
+  {
+    kind: 'security groups of a port',
+    prepare: secureA,
+    change: (net) => net.world.patch('Port', net.a, { securityGroupIds: [] }),
+    tag: (bench, net) => tag(TAG_CHAIN, bench.view.handle(securityOf(net)[0].chain.id)),
+  },
+  {
+    kind: 'rules of a security group',
+    prepare: secureA,
+    change: (net) => net.world.patch('SecurityGroup', only(net, 'SecurityGroup'), { rules: [] }),
+    tag: (bench, net) => tag(TAG_CHAIN, bench.view.handle(securityGroupChainId(only(net, 'SecurityGroup'), 'egress'))),
+  },
 ];
+
+/** A's port lets A's own address out, to anywhere. */
+function secureA(net: RoutedNetwork): void {
+  const securityGroupIds = [net.world.put('SecurityGroup', {})];
+  net.world.patch('Port', net.a, {
+    portSecurityEnabled: true,
+    macAddress: MAC_A,
+    fixedIps: ['10.0.1.10'],
+    securityGroupIds,
+  });
+}
+
+/** Chains that A's port derives: in, addresses, out. */
+function securityOf(net: RoutedNetwork) {
+  return portSecurityChains(net.world.get('Port', net.a)!);
+}
 
 const FAR = '198.51.100.7';
 const DYNAMIC = [{ addressFrom: '192.0.2.9', portFrom: 1024, portTo: 65_535 }];

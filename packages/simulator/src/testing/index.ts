@@ -2,6 +2,7 @@
 export * from './edge.ts';
 export * from './generate.ts';
 export * from './generate-nat.ts';
+export * from './generate-security.ts';
 export * from './leaving.ts';
 export * from './networks.ts';
 export { TestState, uuidBytes } from './state.ts';
