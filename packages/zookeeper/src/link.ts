@@ -24,7 +24,7 @@ import {
 import type { RequestQueue, RequestTarget } from './request-queue.ts';
 import { Transport, type TransportHandler, type TransportOptions } from './transport.ts';
 import type { NodeEvent } from './watches/events.ts';
-import { joinZxid, type ZxidMark } from './zxid.ts';
+import { joinZxid, ZxidMark } from './zxid.ts';
 
 /** Credentials of addAuth on their way. */
 export interface AuthEntry {
@@ -56,7 +56,8 @@ export interface LinkHandler {
   watches(): Iterable<WatchPaths>;
   /** Requests may flow. `moved`: the server stands at a later transaction than the client knew of. */
   ready(moved: boolean): void;
-  watchEvent(type: NodeEvent['type'], path: string, zxid: bigint | undefined): void;
+  /** `catchingUp`: before `ready`; told are one-shot watches of what they missed, and `moved` will be true. */
+  watchEvent(type: NodeEvent['type'], path: string, zxid: bigint | undefined, catchingUp: boolean): void;
   drain(): void;
   closed(cause: ZooKeeperError): void;
 }
@@ -80,6 +81,8 @@ export class Link implements TransportHandler, RequestTarget {
   #timeout = 0;
   /** Answers that the fence waits for. */
   #fence = 0;
+  /** What the fence's answers stand at. It counts only when all have come: until then some watches are not told what they missed. */
+  readonly #ahead = new ZxidMark();
   #moved = false;
 
   constructor(options: LinkOptions, handler: LinkHandler) {
@@ -160,12 +163,13 @@ export class Link implements TransportHandler, RequestTarget {
       this.#saslAnswered(serverCode, reader);
       return;
     }
-    if (this.#options.zxid.observe(high, low)) this.#moved = true;
+    const { queue, zxid } = this.#options;
+    if (this.#phase === 'ready') zxid.observe(high, low);
+    else if (zxid.isNews(high, low)) this.#ahead.observe(high, low);
     if (xid === XID.ping || xid === XID.setWatches) {
       this.#fenceAnswered(xid, serverCode);
       return;
     }
-    const { queue } = this.#options;
     queue.answer(xid, queue.wantsZxid ? joinZxid(high, low) : undefined, serverCode, reader);
   }
 
@@ -254,7 +258,6 @@ export class Link implements TransportHandler, RequestTarget {
       }, NO_LIMIT);
     }
     this.#fence++;
-    this.#moved = false;
     this.ping();
   }
 
@@ -265,6 +268,8 @@ export class Link implements TransportHandler, RequestTarget {
 
   #becomeReady(): void {
     this.#phase = 'ready';
+    if (this.#ahead.value > 0n) this.#moved = true;
+    this.#options.zxid.join(this.#ahead);
     this.#transport.settled(this.#timeout);
     this.#handler.ready(this.#moved);
   }
@@ -275,6 +280,9 @@ export class Link implements TransportHandler, RequestTarget {
     const path = reader.string();
     const name = EVENT_NAMES[type as keyof typeof EVENT_NAMES];
     if (name === undefined) return;
-    this.#handler.watchEvent(name, path, high > 0 || (high === 0 && low > 0) ? joinZxid(high, low) : undefined);
+    const catchingUp = this.#phase !== 'ready';
+    if (catchingUp) this.#moved = true;
+    const zxid = high > 0 || (high === 0 && low > 0) ? joinZxid(high, low) : undefined;
+    this.#handler.watchEvent(name, path, zxid, catchingUp);
   }
 }

@@ -194,7 +194,7 @@ export class Session {
         authRefused: (entry, error) => this.#authRefused(entry as AddedAuth, error),
         watches: () => this.watches.paths(WATCH_PORTION),
         ready: (moved) => current() && this.#ready(moved),
-        watchEvent: (type, path, at) => this.watches.dispatch(type, path, at),
+        watchEvent: (type, path, at, catchingUp) => this.watches.dispatch(type, path, at, catchingUp),
         drain: () => current() && queue.pump(link),
         closed: (cause) => current() && this.#lost(cause),
       },

@@ -10,12 +10,21 @@ export class ZxidMark {
     return joinZxid(this.#high, this.#low);
   }
 
-  /** `high` signed, `low` unsigned. True if it is newer than all before. Numbers up to 0 say nothing. */
-  observe(high: number, low: number): boolean {
-    if (high < this.#high || (high === this.#high && low <= this.#low)) return false;
+  /** `high` signed, `low` unsigned. Older ones, and numbers up to 0, say nothing. */
+  observe(high: number, low: number): void {
+    if (!this.isNews(high, low)) return;
     this.#high = high;
     this.#low = low;
-    return true;
+  }
+
+  /** It is newer than all before. */
+  isNews(high: number, low: number): boolean {
+    return high > this.#high || (high === this.#high && low > this.#low);
+  }
+
+  /** Takes over what another mark has heard of. */
+  join(other: ZxidMark): void {
+    this.observe(other.#high, other.#low);
   }
 
   reset(): void {

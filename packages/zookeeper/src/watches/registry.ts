@@ -105,14 +105,18 @@ export class WatchRegistry {
     return this.#entries.get(path)?.sinks.delete(sink) === true && this.release(path);
   }
 
-  /** The server told that something happened at `path` (its own). */
-  dispatch(type: NodeEvent['type'], path: string, zxid: bigint | undefined): void {
+  /**
+   * The server told that something happened at `path` (its own). `oneShotOnly`: persistent watches will be told of a gap, which
+   * covers this.
+   */
+  dispatch(type: NodeEvent['type'], path: string, zxid: bigint | undefined, oneShotOnly = false): void {
     const shown = this.#chroot.fromServer(path);
     if (shown === undefined) return;
     const event: NodeEvent = { type, path: shown, zxid };
     const entry = this.#entries.get(path);
     if (entry?.mode === 'one-shot') this.#use(path, entry, FIRES[type], event);
-    else if (entry?.mode === 'persistent') for (const sink of entry.sinks) sink.event(event);
+    if (oneShotOnly) return;
+    if (entry?.mode === 'persistent') for (const sink of entry.sinks) sink.event(event);
     if (this.#recursive === 0 || type === 'childrenChanged') return;
     for (let at: string | undefined = path; at !== undefined; at = parentOf(at)) {
       const above = this.#entries.get(at);
