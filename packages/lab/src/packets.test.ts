@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { internetChecksum, ipPacket, udpDatagram } from './packets.ts';
+import { arpReply, internetChecksum, ipPacket, neighbourSolicitation, udpDatagram } from './packets.ts';
 
 test('an IPv4 header sums up to zero and says how long the packet is', () => {
   const packet = Buffer.from(
@@ -17,4 +17,18 @@ test('an IPv6 header counts its payload alone; lies are as large as asked for', 
   assert.equal(packet.length, 70);
   assert.equal(packet.readUInt16BE(4), 35);
   assert.equal(packet[6], 47);
+});
+
+test('neighbour discovery is checksummed with its pseudo-header, and comes from a neighbour: hop limit 255', () => {
+  const packet = Buffer.from(neighbourSolicitation('fe80::1', 'fd00::2', '02:00:00:00:00:01'));
+  const pseudo = Buffer.concat([packet.subarray(8, 40), Buffer.from([0, 0, 0, 32, 0, 0, 0, 58])]);
+  assert.equal(internetChecksum(Buffer.concat([pseudo, packet.subarray(40)])), 0);
+  assert.deepEqual([packet[7], packet[40], packet.length], [255, 135, 72]);
+  assert.equal(packet.subarray(64).toString('hex'), '0101020000000001');
+});
+
+test('an ARP reply names both ends and fills the shortest frame', () => {
+  const reply = Buffer.from(arpReply('02:00:00:00:00:01', '10.0.0.1', '02:00:00:00:00:02', '10.0.0.2'));
+  assert.equal(reply.subarray(0, 28).toString('hex'), '00010800060400020200000000010a0000010200000000020a000002');
+  assert.equal(reply.length, 46);
 });

@@ -1,5 +1,6 @@
-/** IP packets made by hand: right ones, and ones whose headers lie. */
+/** Packets made by hand: right ones, and ones whose headers lie. */
 import { parseIp } from '@weft/topology';
+import { macBytes } from './frames.ts';
 
 export interface IpOptions {
   readonly source: string;
@@ -50,6 +51,32 @@ export function udpDatagram(sourcePort: number, targetPort: number, payload: Uin
   header.writeUInt16BE(targetPort, 2);
   header.writeUInt16BE(8 + payload.length + lengthError, 4);
   return Buffer.concat([header, payload]);
+}
+
+const ICMPV6 = 58;
+
+/** ICMPv6 as neighbours speak it (RFC 4861): with the hop limit 255. `body` begins with type and code; its checksum is filled in. */
+export function icmpv6Packet(source: string, target: string, body: Uint8Array): Uint8Array {
+  const payload = Buffer.from(body);
+  const length = [0, 0, payload.length >> 8, payload.length & 0xff];
+  const pseudo = Buffer.from([...parseIp(source)!, ...parseIp(target)!, ...length, 0, 0, 0, ICMPV6]);
+  payload.writeUInt16BE(internetChecksum(Buffer.concat([pseudo, payload])), 2);
+  return ipPacket({ source, target, protocol: ICMPV6, payload, ttl: 255 });
+}
+
+/** Type 135 (RFC 4861 §4.3), with the sender's own MAC address as option. */
+export function neighbourSolicitation(source: string, target: string, mac: string): Uint8Array {
+  const body = Buffer.alloc(32);
+  body[0] = 135;
+  body.set(parseIp(target)!, 8);
+  body.set([1, 1, ...macBytes(mac)], 24);
+  return icmpv6Packet(source, target, body);
+}
+
+/** ARP for IPv4 over Ethernet (RFC 826), padded to the shortest frame. */
+export function arpReply(senderMac: string, sender: string, targetMac: string, target: string): Uint8Array {
+  const ends = [...macBytes(senderMac), ...parseIp(sender)!, ...macBytes(targetMac), ...parseIp(target)!];
+  return Uint8Array.from([0, 1, 8, 0, 6, 4, 0, 2, ...ends, ...new Uint8Array(18)]);
 }
 
 /** RFC 1071, over bytes whose own checksum field is 0. */

@@ -16,7 +16,7 @@ export {
   parseCidr,
   parseIp,
 } from './ip.ts';
-export { canonicalMac, isAssignableMac, ROUTER_PORT_MAC_PREFIX } from './mac.ts';
+export { canonicalMac, isAssignableMac, linkLocalOf, ROUTER_PORT_MAC_PREFIX } from './mac.ts';
 export { ACCOUNT_ROLES, type Account, type AccountRole, type AuthToken } from './objects/account.ts';
 export type { Bridge } from './objects/bridge.ts';
 export type { Chain } from './objects/chain.ts';

@@ -67,6 +67,14 @@ export class Firewall {
     await this.step({ do: 'patch', path, fields: { [field]: chain } });
   }
 
+  /** Gives an object these fields until the end. */
+  async change(path: string, fields: Readonly<Record<string, unknown>>): Promise<void> {
+    const object = await this.context.api.get<Record<string, unknown>>(path);
+    const before = Object.fromEntries(Object.keys(fields).map((field) => [field, object[field] ?? null]));
+    this.undo.unshift({ do: 'patch', path, fields: before });
+    await this.step({ do: 'patch', path, fields });
+  }
+
   async step(step: FaultStep): Promise<void> {
     await perform(this.context.lab, step);
   }

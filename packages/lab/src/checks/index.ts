@@ -33,6 +33,7 @@ import { pathMtu } from './path-mtu.ts';
 import { ping } from './ping.ts';
 import { reject } from './reject.ts';
 import { ruleCounters, ruleLog } from './rules.ts';
+import { securityGroup } from './security-group.ts';
 import { snatFrozen } from './snat-frozen.ts';
 import { snatMany } from './snat-many.ts';
 import { spray } from './spray.ts';
@@ -84,6 +85,7 @@ export const CHECK_KINDS: readonly CheckKind[] = [
   portForward,
   floatingIp,
   stateful,
+  securityGroup,
   ruleRemoved,
   gatewayDies,
   natRestart,

@@ -14,7 +14,7 @@ export type FaultStep =
   | { readonly do: 'exec'; readonly namespace: string; readonly argv: readonly string[]; readonly input?: string }
   /** Creates an object; `orExists`: it may be there already, at this path. */
   | { readonly do: 'post'; readonly path: string; readonly body: unknown; readonly orExists?: string }
-  /** Changes some fields of an object; null removes one. */
+  /** Changes some fields of an object; null takes one away. */
   | { readonly do: 'patch'; readonly path: string; readonly fields: Readonly<Record<string, unknown>> }
   | { readonly do: 'delete'; readonly path: string }
   | { readonly do: 'write'; readonly file: string; readonly text: string; readonly mode: number }
@@ -79,11 +79,9 @@ export async function perform(lab: Lab, step: FaultStep): Promise<void> {
   }
 }
 
-/** Reads an object, changes fields and writes it back. A field that becomes null is left out. */
+/** Reads an object, changes fields and writes it back. */
 export async function patch(lab: Lab, path: string, fields: Readonly<Record<string, unknown>>): Promise<void> {
-  const merged = { ...(await lab.api.get<Record<string, unknown>>(path)), ...fields };
-  const kept = Object.entries(merged).filter(([, value]) => value !== null);
-  await lab.api.put(path, Object.fromEntries(kept));
+  await lab.api.put(path, { ...(await lab.api.get<Record<string, unknown>>(path)), ...fields });
 }
 
 /** A table of nftables rules in one namespace; `body` is what stands between its braces. Its name follows from what it does. */

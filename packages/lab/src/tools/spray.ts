@@ -6,8 +6,8 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import { parseIp } from '@weft/topology';
 import { BurstSender } from '../bursts.ts';
-import { ethernetFrame, macBytes } from '../frames.ts';
-import { internetChecksum, ipPacket, udpDatagram } from '../packets.ts';
+import { ethernetFrame } from '../frames.ts';
+import { ipPacket, neighbourSolicitation, udpDatagram } from '../packets.ts';
 
 export interface Spray {
   readonly namespace: string;
@@ -25,7 +25,6 @@ export interface Spray {
 }
 
 const BATCH = 128;
-const ICMPV6 = 58;
 
 const spray = JSON.parse(process.argv[2]!) as Spray;
 
@@ -36,23 +35,6 @@ function randomHost6(address: string): string {
   return bytes.toString('hex').replaceAll(/(....)(?=.)/g, '$1:');
 }
 
-/** RFC 4861 §4.3, with the source link-layer address. */
-function solicitation(source: string, target: string): Uint8Array {
-  const body = Buffer.alloc(32);
-  body[0] = 135;
-  body.set(parseIp(target)!, 8);
-  body[24] = 1;
-  body[25] = 1;
-  body.set(macBytes(spray.mac), 26);
-  const pseudo = Buffer.concat([
-    parseIp(source)!,
-    parseIp(target)!,
-    Buffer.from([0, 0, 0, body.length, 0, 0, 0, ICMPV6]),
-  ]);
-  body.writeUInt16BE(internetChecksum(Buffer.concat([pseudo, body])), 2);
-  return ipPacket({ source, target, protocol: ICMPV6, payload: body, ttl: 255 });
-}
-
 function frame(): Uint8Array {
   const { how, mac, address4, address6, targetMac, target } = spray;
   switch (how) {
@@ -61,7 +43,13 @@ function frame(): Uint8Array {
       return ethernetFrame(targetMac, own, undefined, 0x88be, new Uint8Array(46));
     }
     case 'neighbours':
-      return ethernetFrame(targetMac, mac, undefined, 0x86dd, solicitation(randomHost6(address6), target));
+      return ethernetFrame(
+        targetMac,
+        mac,
+        undefined,
+        0x86dd,
+        neighbourSolicitation(randomHost6(address6), target, mac),
+      );
     case 'scan': {
       const payload = udpDatagram(7, 7, new Uint8Array(8));
       const packet = ipPacket({ source: address6, target: randomHost6(target), protocol: 17, payload });
