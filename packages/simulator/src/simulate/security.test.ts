@@ -3,7 +3,13 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { TAG_CHAIN, tag } from '@weft/flow';
 import { arpRequest, tcpFrame } from '@weft/packet';
-import { portSecurityChains, securityGroupChainId, securityInChainId, securityOutChainId } from '@weft/topology';
+import {
+  PORT_SECURITY_FIELDS,
+  portSecurityChains,
+  securityGroupChainId,
+  securityInChainId,
+  securityOutChainId,
+} from '@weft/topology';
 import { RULE_HIT_WORDS } from '../contract.ts';
 import { Names } from '../explain/names.ts';
 import { boundPort, MAC_A, MAC_B } from '../testing/networks.ts';
@@ -98,6 +104,35 @@ describe('port security', () => {
     assert.ok(tags.includes(tag(TAG_CHAIN, bench.view.handle(chains[0]))));
     assert.deepEqual(derived(), []);
     assert.equal(bench.view.raw.interests().length, 0);
+  });
+
+  it('follows each of the fields that it derives from, by itself', () => {
+    const { world, group, b } = net();
+    const bench = new Workbench(world);
+    bench.simulate(tcpFrame(back), b);
+    const changes: Record<string, unknown>[] = [
+      { fixedIps: ['10.0.0.2', 'fd00::2'] },
+      { allowedAddressPairs: [{ ipAddress: '10.9.0.0/24' }] },
+      { macAddress: '02:00:00:00:00:0c' },
+      { securityGroupIds: [world.put('SecurityGroup', {}), group] },
+      { portSecurityEnabled: false },
+      { portSecurityEnabled: true },
+    ];
+    for (const change of changes) {
+      world.patch('Port', b, change);
+      bench.sync();
+      bench.simulate(tcpFrame(back), b);
+      const known = [...bench.view.raw.objects].filter(
+        ([interest, value]) =>
+          value !== null && /^o\/(?:Chain|Rule)\//.test(interest) && !bench.subscribed.has(interest),
+      );
+      const expected = portSecurityChains(world.get('Port', b)!).flatMap(({ chain, rules }) => [
+        [`o/Chain/${chain.id}`, chain],
+        ...rules.map((rule) => [`o/Rule/${rule.id}`, rule]),
+      ]);
+      assert.deepEqual(Object.fromEntries(known), Object.fromEntries(expected), JSON.stringify(change));
+    }
+    assert.deepEqual(changes.flatMap(Object.keys).slice(0, -1).sort(), PORT_SECURITY_FIELDS.toSorted());
   });
 
   it('names its rules in explanations, and counts them under ids that are the same on every host', () => {
