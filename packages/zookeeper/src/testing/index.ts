@@ -1,4 +1,5 @@
 /** What tests of this and other packages use: real servers, and a bad network before them. */
+export { makeCertificates, type TestCertificates } from './certificates.ts';
 export { type ProxyMode, startProxy, TestProxy } from './proxy.ts';
 export {
   fourLetterWord,
