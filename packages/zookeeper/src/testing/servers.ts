@@ -10,11 +10,12 @@ import { delimiter, join } from 'node:path';
 import { ZooKeeperError } from '../errors.ts';
 
 const JAR = '/usr/share/java/zookeeper.jar';
-const LOGGER = '/usr/share/java/slf4j-nop.jar';
+/** Beside what the jar's manifest names; TLS needs more of Netty than that. */
+const CLASS_PATH = [JAR, ...['slf4j-nop', 'netty-codec', 'netty-resolver'].map((name) => `/usr/share/java/${name}.jar`)];
 const SETPRIV = '/usr/bin/setpriv';
 /** Small and quick to start: a test's server lives for seconds. */
 const JVM_FLAGS = ['-Xms16m', '-Xmx96m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Xshare:auto', '-Xss512k'];
-const START_TIMEOUT = 60_000;
+const START_TIMEOUT = 30_000;
 
 export interface ServerOptions {
   /** 1 (default) stands alone; 3 or more are an ensemble. */
@@ -276,7 +277,7 @@ function prepare(
     ...jvmFlags,
     ...Object.entries(system).map(([name, value]) => `-D${name}=${value}`),
     '-cp',
-    `${JAR}:${LOGGER}`,
+    CLASS_PATH.join(':'),
     'org.apache.zookeeper.server.quorum.QuorumPeerMain',
     join(dir, 'zoo.cfg'),
   ]);
