@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { udpFrame } from '@weft/packet';
 import { LEFT_MAC, MAC_A, type RoutedNetwork, routed } from '@weft/simulator/testing';
+import { portSecurityChains } from '@weft/topology';
 import fc from 'fast-check';
 import type { RuleReport } from '../explain/rule-report.ts';
 import { Harness, LOCAL_HOST } from '../testing/harness.ts';
@@ -126,6 +127,39 @@ test('after a change of rules each rule keeps what it matched, and the new one s
   host.settle();
   send(host, Array(2).fill(frameTo(1)));
   assert.deepEqual(packets(host, chain), [2, 6, 11]);
+});
+
+test('rules of port security, which no store has, are counted and found by name; what follows from the port anew counts on', () => {
+  const { host, net } = bed(() => []);
+  const { world } = net;
+  const group = world.put('SecurityGroup', { name: 'web' });
+  const secured = { portSecurityEnabled: true, macAddress: MAC_A, securityGroupIds: [group] };
+  world.patch('Port', net.a, { ...secured, fixedIps: ['10.0.1.10'] });
+  host.settle();
+  const counted = () =>
+    ['in', 'addresses'].map((what) => {
+      const { chains } = host.engine.rules(`port security of ${net.a}: ${what}`);
+      assert.equal(chains.length, 1);
+      return chains[0].rules.filter((rule) => rule.packets > 0).map(({ type, packets }) => [type, packets]);
+    });
+  send(host, Array(6).fill(frameTo(1)));
+  assert.deepEqual(counted(), [
+    [
+      ['jump', 6],
+      ['jump', 6],
+    ],
+    [['return', 6]],
+  ]);
+  world.patch('Port', net.a, { fixedIps: ['10.0.1.10', 'fd00:1::10'] });
+  host.settle();
+  send(host, Array(3).fill(frameTo(1)));
+  assert.deepEqual(counted()[1], [['return', 9]]);
+  world.patch('Port', net.a, { fixedIps: ['10.0.1.11'] });
+  host.settle();
+  send(host, Array(2).fill(frameTo(1)));
+  assert.deepEqual(counted()[1], [['drop', 2]]);
+  const derived = new Set(portSecurityChains(world.get('Port', net.a)!).map(({ chain }) => `o/Chain/${chain.id}`));
+  for (const interest of host.interests()) assert.ok(!derived.has(interest), interest);
 });
 
 test('flows that expire, are evicted or lose their port leave their counts', () => {
