@@ -136,4 +136,7 @@ test('strict handling refuses what is otherwise ignored or coerced', async () =>
   assert.equal((await t.call('PUT', `/bridges/${body.id}`, { ...body, colour: 1 }, strict)).status, 400);
   assert.equal((await bulk([{ path: '/bridges', body: { nmae: 1 } }], strict)).status, 400);
   assert.equal((await t.call('POST', '/bridges', { nmae: 'typo', adminStateUp: 'false' })).status, 201);
+  const rules = [{ direction: 'ingress', remoteIpPrefix: '10.0.0.0/8' }];
+  const open = await t.call('POST', '/security_groups', { rules });
+  assert.deepEqual([open.status, open.body.violations?.[0].property], [400, 'rules.0.remoteIpPrefix']);
 });

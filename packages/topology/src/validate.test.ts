@@ -281,7 +281,13 @@ test('condition: fields that contradict each other', () => {
 test('unknown keys are reported, or dropped on demand', () => {
   assert.deepEqual(refusedAt('Bridge', { uri: 'http://x' }), ['uri']);
   assert.ok(!('uri' in accepted('Bridge', { uri: 'http://x' }, { unknownKeys: 'drop' })));
-  assert.deepEqual(refusedAt('Rule', { ...MINIMAL.Rule, tpSrc: { start: 1, end: 2, step: 1 } }), ['tpSrc.step']);
+  // Within a field one that is left out could make it mean more: a rule of a security group without its prefix allows everybody.
+  for (const unknownKeys of ['report', 'drop'] as const) {
+    const ports = { ...MINIMAL.Rule, tpSrc: { start: 1, end: 2, step: 1 } };
+    assert.deepEqual(refusedAt('Rule', ports, { unknownKeys }), ['tpSrc.step']);
+    const rules = [{ direction: 'ingress', remoteIpPrefix: '10.0.0.0/8' }];
+    assert.deepEqual(refusedAt('SecurityGroup', { rules }, { unknownKeys }), ['rules.0.remoteIpPrefix']);
+  }
   const hostile = JSON.parse('{"__proto__": {"adminStateUp": false}, "constructor": 1}');
   assert.deepEqual(refusedAt('Bridge', hostile), ['__proto__', 'constructor']);
   assert.equal(accepted('Bridge', hostile, { unknownKeys: 'drop' }).adminStateUp, true);

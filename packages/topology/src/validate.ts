@@ -10,7 +10,10 @@ import { isTypeName, OBJECT_TYPES, type ObjectTypes, type TypeName } from './obj
 import type { ObjectValue, Random, Violation } from './spec.ts';
 
 export interface ValidateOptions {
-  /** `report` (default): a key that the schema does not have is a violation. `drop`: it is left out. */
+  /**
+   * `report` (default): a key that the schema does not have is a violation. `drop`: it is left out, unless it is part of a field:
+   * without it, that could mean something else.
+   */
   readonly unknownKeys?: 'report' | 'drop';
   /** Accept numbers and booleans written as strings, and enumerated words in any case. Default false. */
   readonly coerce?: boolean;
@@ -115,7 +118,7 @@ function normaliseObject(
       result[key] = structuredClone(schema.default);
     }
   }
-  if (options.unknownKeys === 'drop') return result;
+  if (options.unknownKeys === 'drop' && path === '') return result;
   for (const key of Object.keys(value)) {
     if (!Object.hasOwn(properties, key)) {
       violations.push({ property: join(path, key.slice(0, 64)), message: 'is not a known property' });
