@@ -1,9 +1,10 @@
 /**
  * Real ZooKeeper servers for tests: alone or as an ensemble, on free ports of 127.0.0.1, in directories of their own. They are ended by
- * their process ids, also when the test is interrupted; if this process is killed, the kernel kills them (PR_SET_PDEATHSIG).
+ * their process ids, also when the test is interrupted; if this process is killed, the kernel kills them (PR_SET_PDEATHSIG), and the
+ * next test removes their files.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Server as NetServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -11,10 +12,15 @@ import { ZooKeeperError } from '../errors.ts';
 
 const JAR = '/usr/share/java/zookeeper.jar';
 /** Beside what the jar's manifest names; TLS needs more of Netty than that. */
-const CLASS_PATH = [JAR, ...['slf4j-nop', 'netty-codec', 'netty-resolver'].map((name) => `/usr/share/java/${name}.jar`)];
+const CLASS_PATH = [
+  JAR,
+  ...['slf4j-nop', 'netty-codec', 'netty-resolver'].map((name) => `/usr/share/java/${name}.jar`),
+];
 const SETPRIV = '/usr/bin/setpriv';
 /** Small and quick to start: a test's server lives for seconds. */
 const JVM_FLAGS = ['-Xms16m', '-Xmx96m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Xshare:auto', '-Xss512k'];
+/** Of directories; the id of the process that made it follows. */
+const PREFIX = 'weft-zookeeper-';
 const START_TIMEOUT = 30_000;
 
 export interface ServerOptions {
@@ -62,6 +68,11 @@ export class TestServer {
 
   get address(): string {
     return `127.0.0.1:${this.port}`;
+  }
+
+  /** Of the server, while it runs. */
+  get pid(): number | undefined {
+    return this.#child?.pid;
   }
 
   get running(): boolean {
@@ -203,10 +214,11 @@ export class TestEnsemble implements AsyncDisposable {
 /** Starts servers and waits until they serve. Close them with `close()`; whatever happens, they do not outlive this process. */
 export async function startServers(options: ServerOptions = {}): Promise<TestEnsemble> {
   watchExit();
+  sweep();
   const { count = 1 } = options;
   // Somebody may take a port between our looking and the server's binding it.
   for (let attempt = 1; ; attempt++) {
-    const dir = mkdtempSync(join(tmpdir(), 'weft-zk-'));
+    const dir = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
     directories.add(dir);
     const ports = await freePorts(count * 4);
     const quorum = Array.from(
@@ -320,6 +332,14 @@ let watching = false;
 function remove(dir: string): void {
   rmSync(dir, { recursive: true, force: true, maxRetries: 3 });
   directories.delete(dir);
+}
+
+/** Removes the files of processes that were killed. */
+function sweep(): void {
+  for (const name of readdirSync(tmpdir())) {
+    const pid = name.startsWith(PREFIX) ? Number.parseInt(name.slice(PREFIX.length), 10) : Number.NaN;
+    if (pid > 0 && !existsSync(`/proc/${pid}`)) rmSync(join(tmpdir(), name), { recursive: true, force: true });
+  }
 }
 
 function removeAll(): void {
