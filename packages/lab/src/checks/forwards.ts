@@ -1,5 +1,6 @@
 /** What is called by an address that is not its own: forwarded ports, also from within, and floating addresses. */
 import { inNetns, tryRun } from '../exec.ts';
+import { familyOf } from '../plan.ts';
 import { addressOf, converse, startServer, type TalkReport } from '../talk.ts';
 import { loseTraffic, ownPort } from './firewall.ts';
 import { defineKind } from './kind.ts';
@@ -54,12 +55,13 @@ export const floatingIp = defineKind({
   async run(context, { vm, external, address }) {
     const inside = context.vm(vm);
     const outside = context.external(external);
-    const own = context.address(outside, 4);
+    const family = familyOf(address);
+    const own = context.address(outside, family);
     const port = ownPort(context);
     const options = { count: 5, sourcePort: port + 1 };
     const servers = [
       await startServer(outside, own, port),
-      await startServer(inside, context.address(inside, 4), port),
+      await startServer(inside, context.address(inside, family), port),
     ];
     const ping = async (namespace: string, target: string) =>
       (await tryRun(inNetns(namespace, ['ping', '-n', '-q', '-c', '1', '-W', '2', target]))).code === 0;
@@ -76,6 +78,8 @@ export const floatingIp = defineKind({
     }
   },
 
-  sabotage: (context, { external, address }) =>
-    loseTraffic(context, context.external(external), `ip daddr ${address} tcp dport ${ownPort(context)}`),
+  sabotage(context, { external, address }) {
+    const ip = familyOf(address) === 4 ? 'ip' : 'ip6';
+    return loseTraffic(context, context.external(external), `${ip} daddr ${address} tcp dport ${ownPort(context)}`);
+  },
 });
