@@ -273,3 +273,48 @@ test('what no packet has needed for ten minutes is given back, what local ports 
   host.settle();
   assert.ok(host.interests().has(`t/mac/${net.rightBridge}`));
 });
+
+test('a frame that the filter of its port drops teaches nothing: no MAC can be taken away by it', () => {
+  const net = bound();
+  const inboundFilterId = net.world.chain([{ type: 'drop', dlSrc: MAC_B, invDlSrc: true }]);
+  net.world.patch('Port', net.b, { bridgeId: net.leftBridge, inboundFilterId });
+  const host = start(net);
+  host.datapath.inject(VM0, routedFrame());
+  host.settle();
+  const macs = (): string => JSON.stringify([...(net.world.tables.get(`mac/${net.leftBridge}`) ?? [])].sort());
+  const before = macs();
+  for (const ethSrc of [MAC_A, '02:00:00:00:00:77']) {
+    host.datapath.inject(VM1, routedFrame(1, ethSrc));
+    host.settle();
+  }
+  assert.equal(drops(host).filtered, 2);
+  assert.equal(macs(), before);
+  // Nor when its flow is looked at again.
+  net.world.patch('Bridge', net.leftBridge, { name: 'renamed' });
+  net.world.patch('Port', net.b, { inboundFilterId: net.world.chain([{ type: 'drop' }]) });
+  host.settle();
+  assert.equal(macs(), before);
+});
+
+test('a MAC that two ports claim in one turn is where it was seen last, and the other port’s packets come up', () => {
+  const net = bound();
+  // Both are on one bridge.
+  net.world.patch('Port', net.b, { bridgeId: net.leftBridge });
+  const host = start(net);
+  host.datapath.inject(VM0, routedFrame());
+  host.settle();
+  const direct = udpFrame({
+    ethSrc: MAC_A,
+    ethDst: MAC_B,
+    src: '10.0.1.10',
+    dst: '10.0.1.11',
+    srcPort: 1,
+    dstPort: 2,
+    payload: new Uint8Array(4),
+  });
+  host.datapath.inject(VM1, routedFrame());
+  host.datapath.inject(VM0, direct);
+  host.settle();
+  assert.notEqual(host.datapath.inject(VM0, direct), null);
+  assert.equal(host.datapath.inject(VM1, routedFrame()), null, 'by it the MAC would move');
+});

@@ -15,7 +15,6 @@ import {
   compileAction,
   dropReason,
   extractKey,
-  FLOW_VALUE_SIZE,
   FRAG_NONE,
   K_ETH_SRC,
   K_IP_FRAG,
@@ -155,18 +154,18 @@ export class PacketPath {
     const { installer, queue, openings, rules, tunnels, connections } = this.core;
     const slot = installer.table.match(key);
     if (slot < 0) return false;
-    const at = slot * FLOW_VALUE_SIZE;
-    const values = installer.table.values;
+    const at = slot * ACTION_SIZE;
+    const { actions } = installer.table;
     // What the datapath would send up again: too old or too big.
-    if ((values[at + A_REWRITE + 1] << 8) & RW_TTL && key[K_IP_TTL] <= values[at + A_TTL_DEC]) return false;
-    if (values[at + A_OUTPUT] === OUT_TUNNEL && segmentLength > tunnels.mtu(readU32le(values, at + A_OUT_PORT)))
+    if ((actions[at + A_REWRITE + 1] << 8) & RW_TTL && key[K_IP_TTL] <= actions[at + A_TTL_DEC]) return false;
+    if (actions[at + A_OUTPUT] === OUT_TUNNEL && segmentLength > tunnels.mtu(readU32le(actions, at + A_OUT_PORT)))
       return false;
     this.core.counters.lateHits++;
     rules.carried(slot, countedBytes(key, length));
     // What the datapath would have told of its flags.
     if (connections.flows.has(slot)) connections.flagsSeen(slot, tcpFlagsOf(key, frame), now);
-    if (values[at + A_OUTPUT] === OUT_DROP) return true;
-    (opensConnection(key, frame) ? openings : queue).add(frame, vnetHeader).set(values.subarray(at, at + ACTION_SIZE));
+    if (actions[at + A_OUTPUT] === OUT_DROP) return true;
+    (opensConnection(key, frame) ? openings : queue).add(frame, vnetHeader).set(actions.subarray(at, at + ACTION_SIZE));
     return true;
   }
 
@@ -223,7 +222,8 @@ export class PacketPath {
         const isAsk = core.connections.ask(sim, input.port, now, needs);
         if (needs.length > 0) {
           if (!isAsk) want(core, needs);
-          if (!core.waiting.park({ ...park(), asked: isAsk ? sim.stateCount : asked }, needs)) countDrop(core.counters, 'waiting_room_full');
+          if (!core.waiting.park({ ...park(), asked: isAsk ? sim.stateCount : asked }, needs))
+            countDrop(core.counters, 'waiting_room_full');
           return;
         }
       }
@@ -375,7 +375,7 @@ export class PacketPath {
       const { bridge, vlan, mac, port } = sim.learnedMacs[i];
       if (port !== portHandle) core.macs.learn(bridge, vlan, macToNumber(mac, 0), port, 0, now);
     }
-    return this.holdMac(key, portHandle, sourceMoved(sim, portHandle) ? 0 : portHandle, now);
+    return this.holdMac(sim, key, portHandle, sourceMoved(sim, portHandle) ? 0 : portHandle, now);
   }
 
   private postpone(sim: Simulation, packet: Parked, now: number): void {
@@ -464,9 +464,8 @@ export class PacketPath {
   revalidate(slot: number, now: number): FlowVerdict {
     const { core, input } = this;
     const { installer } = core;
-    const at = slot * FLOW_VALUE_SIZE;
     const key = this.keys[0];
-    key.set(installer.table.values.subarray(at + ACTION_SIZE, at + ACTION_SIZE + KEY_SIZE));
+    key.set(installer.table.firstKeys.subarray(slot * KEY_SIZE, (slot + 1) * KEY_SIZE));
     const inPort = keyInPort(key);
     const portId = core.bindings.portAt(inPort);
     if (portId === '') return FLOW_STALE;
@@ -490,7 +489,7 @@ export class PacketPath {
     if (sourceMoved(sim, input.port)) return FLOW_STALE;
     if (sim.verdict === VERDICT_FORWARD) this.translate(sim, key, inPort);
     else setDrop(this.output, sim.reason);
-    const mac = this.holdMac(key, input.port, input.port, now);
+    const mac = this.holdMac(sim, key, input.port, input.port, now);
     const rules = core.rules.intern(sim);
     // What an earlier process installed has been told by it.
     if (sim.ruleLogCount > 0 && core.rules.of(slot) !== rules && !core.rules.isUnknown(slot)) {
@@ -522,11 +521,14 @@ export class PacketPath {
     if (sim.verdict === VERDICT_DROP) this.endRefused(sim, key, now);
   }
 
-  /** Entry of the source MAC of a flow that entered by a bridge port, for the flow to hold; −1 if there is none. */
-  private holdMac(key: Uint8Array, portHandle: number, published: number, now: number): number {
+  /**
+   * Entry of the source MAC of a flow that entered by a bridge port, for the flow to hold; −1 if there is none. A frame that the port's
+   * own filters keep from the bridge shows nothing: it may bear any MAC.
+   */
+  private holdMac(sim: Simulation, key: Uint8Array, portHandle: number, published: number, now: number): number {
     const { core } = this;
     const port = core.view.port(portHandle);
-    if (port?.kind !== PORT_BRIDGE || key[K_ETH_SRC] & 1) return -1;
+    if (sim.devices === 0 || port?.kind !== PORT_BRIDGE || key[K_ETH_SRC] & 1) return -1;
     const vlan = readU16(key, K_VLAN) & 0xfff;
     return core.macs.learn(port.device, vlan, macToNumber(key, K_ETH_SRC), portHandle, published, now);
   }

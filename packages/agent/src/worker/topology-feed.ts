@@ -96,29 +96,36 @@ export class TopologyFeed {
    */
   applyOwn(entries: readonly OwnEntry[]): FeedResult {
     const { core } = this;
+    const tags: number[] = [];
     const needs: string[] = [];
-    const byInterest = new Map<string, TableEntry[]>();
+    let byInterest = new Map<string, TableEntry[]>();
+    const take = (): void => {
+      const changes = [...byInterest].map(([interest, upserts]) => ({
+        interest,
+        kind: 'table' as const,
+        reset: false,
+        upserts,
+        removed: [],
+      }));
+      byInterest = new Map();
+      const applied = core.view.apply(changes);
+      want(core, applied.wanted);
+      tags.push(...applied.tags);
+    };
     for (const { table, key, value } of entries) {
       const interest = `t/${table}`;
       // Of a table that has not been delivered one entry would pass for all of it.
       if (!this.delivered.has(interest)) continue;
+      // What changed to and fro within a turn has changed all the same: flows were made in between.
+      if (byInterest.get(interest)?.some((one) => one.key === key)) take();
       const upserts = byInterest.get(interest) ?? [];
       byInterest.set(interest, upserts);
       upserts.push({ key, value, owner: core.hostId, version: 0 });
       needs.push(interest);
       if (interest.startsWith('t/arp/')) needs.push(...core.neighbours.noteEntry(interest, key));
     }
-    if (byInterest.size === 0) return { tags: [], needs };
-    const changes = [...byInterest].map(([interest, upserts]) => ({
-      interest,
-      kind: 'table' as const,
-      reset: false,
-      upserts,
-      removed: [],
-    }));
-    const applied = core.view.apply(changes);
-    want(core, applied.wanted);
-    return { tags: applied.tags, needs };
+    if (byInterest.size > 0) take();
+    return { tags, needs };
   }
 
   /** Brings tunnels and bindings in line with the topology and the interfaces there are. @returns tags to invalidate. */
