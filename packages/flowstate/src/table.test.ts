@@ -165,6 +165,26 @@ test('a removal is remembered, passed over, and newer than what it removed', () 
   assert.equal(table.read(again, 5, scratch).version, 3);
 });
 
+test('what would be refused because another connection has one of its tuples can be told before', () => {
+  const table = newTable();
+  const out = tuple(table, KIND_CONNTRACK, 6, '10.0.0.1', 1000, '10.0.0.2', 80);
+  const answer = tuple(table, KIND_CONNTRACK, 6, '10.0.0.2', 80, '10.0.0.1', 1000);
+  const other = tuple(table, KIND_CONNTRACK, 6, '10.0.0.9', 1000, '10.0.0.2', 80);
+  assert.equal(table.clashes(recordOf(out)), false);
+  table.insert(recordOf(out), 0);
+  for (const [record, clashes] of [
+    [recordOf(out), true],
+    [recordOf(answer), true],
+    [recordOf(other), false],
+    [recordOf(other).setReturn(answer, 0), true],
+  ] as const) {
+    assert.equal(table.clashes(record), clashes);
+    assert.equal(table.insert(record, 0) < 0, clashes);
+  }
+  table.bury(0, 0, new ConnectionRecord());
+  assert.equal(table.clashes(recordOf(out)), false, 'a removal is in nobody’s way');
+});
+
 test('what a peer says: newer wins, the same joins, older is refused', () => {
   const table = newTable();
   const out = tuple(table, KIND_CONNTRACK, 17, '10.0.0.1', 1000, '10.0.0.2', 80);

@@ -320,6 +320,12 @@ export class FlowStateTable {
 
   // ---- this host's own changes
 
+  /** Whether one of a record's tuples belongs to another connection, so that `insert` would refuse it. */
+  clashes(record: ConnectionRecord): boolean {
+    this.search(record.words, 0, this.hash(record.words, 0));
+    return this.match >= 0 || this.conflict(record, this.same) >= 0;
+  }
+
   /**
    * Makes a connection of this host's own: owner, epoch and version are set here.
    * @param audience number of the hosts that are to be told ({@link AudienceTable.of})

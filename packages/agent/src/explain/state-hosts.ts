@@ -48,7 +48,9 @@ export function begins(sim: Simulation): boolean {
   return sim.createdCount > 0 && (sim.verdict === VERDICT_FORWARD || sim.generated.length > 0);
 }
 
-/** Whether there is room for what the packet would begin. */
+/** Whether what the packet would begin can be entered: there is room, and no other connection is in the way. */
 export function hasRoom({ connections }: Core, sim: Simulation, port: number): boolean {
-  return connections.table.hasRoom(connections.numbers.of(port), sim.createdCount);
+  const { table, numbers } = connections;
+  for (let i = 0; i < sim.createdCount; i++) if (table.clashes(sim.created[i])) return false;
+  return table.hasRoom(numbers.of(port), sim.createdCount);
 }
