@@ -10,6 +10,7 @@ import { Fifo } from './fifo.ts';
 import type { JuteReader } from './jute/reader.ts';
 import { JuteWriter } from './jute/writer.ts';
 import { type Operation, Request, type RequestOptions } from './request.ts';
+import { callSafely } from './watches/events.ts';
 
 export interface QueueOptions {
   /** Requests that wait, sent or not. */
@@ -92,7 +93,7 @@ export class RequestQueue {
     const request = this.#expect(xid);
     if (request.state === 'settled') return;
     const { operation, onZxid } = request;
-    if (onZxid !== undefined && zxid !== undefined) onZxid(zxid);
+    if (onZxid !== undefined && zxid !== undefined) callSafely(onZxid, zxid);
     if (serverCode !== 0) {
       const recovered = operation.recover?.(serverCode);
       if (recovered !== undefined) {

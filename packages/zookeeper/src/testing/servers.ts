@@ -4,11 +4,11 @@
  * next test removes their files.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, createServer, type Server as NetServer } from 'node:net';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { delimiter, join } from 'node:path';
 import { ZooKeeperError } from '../errors.ts';
+import { freePorts, killAtExit, makeDirectory, removeDirectory } from './cleanup.ts';
 
 const JAR = '/usr/share/java/zookeeper.jar';
 /** Beside what the jar's manifest names; TLS needs more of Netty than that. */
@@ -19,8 +19,6 @@ const CLASS_PATH = [
 const SETPRIV = '/usr/bin/setpriv';
 /** Small and quick to start: a test's server lives for seconds. */
 const JVM_FLAGS = ['-Xms16m', '-Xmx96m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Xshare:auto', '-Xss512k'];
-/** Of directories; the id of the process that made it follows. */
-const PREFIX = 'weft-zookeeper-';
 const START_TIMEOUT = 30_000;
 
 export interface ServerOptions {
@@ -86,7 +84,7 @@ export class TestServer {
     this.#output = '';
     const child = spawn(command, args, { cwd: this.#dir, stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
-    live.add(child);
+    killAtExit(child);
     for (const stream of [child.stdout, child.stderr])
       stream?.on('data', (chunk: Buffer) => {
         this.#output = (this.#output + chunk.toString()).slice(-4_000);
@@ -96,7 +94,6 @@ export class TestServer {
     });
     this.#ended = new Promise((resolve) => {
       child.once('close', () => {
-        live.delete(child);
         if (this.#child === child) this.#child = undefined;
         resolve();
       });
@@ -194,7 +191,7 @@ export class TestEnsemble implements AsyncDisposable {
   /** Kills what runs and removes all files. */
   async close(): Promise<void> {
     await Promise.all(this.servers.map((server) => server.kill()));
-    remove(this.#dir);
+    removeDirectory(this.#dir);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -213,13 +210,10 @@ export class TestEnsemble implements AsyncDisposable {
 
 /** Starts servers and waits until they serve. Close them with `close()`; whatever happens, they do not outlive this process. */
 export async function startServers(options: ServerOptions = {}): Promise<TestEnsemble> {
-  watchExit();
-  sweep();
   const { count = 1 } = options;
   // Somebody may take a port between our looking and the server's binding it.
   for (let attempt = 1; ; attempt++) {
-    const dir = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
-    directories.add(dir);
+    const dir = makeDirectory();
     const ports = await freePorts(count * 4);
     const quorum = Array.from(
       { length: count },
@@ -310,50 +304,4 @@ export function fourLetterWord(port: number, word: string): Promise<string> {
   });
 }
 
-/** Ports that nobody listens on. All are held until the last is found, so that they differ. */
-async function freePorts(count: number): Promise<number[]> {
-  const listeners: NetServer[] = [];
-  for (let i = 0; i < count; i++) {
-    const listener = createServer();
-    await new Promise<void>((resolve, reject) => listener.once('error', reject).listen(0, '127.0.0.1', resolve));
-    listeners.push(listener);
-  }
-  const ports = listeners.map((listener) => (listener.address() as { port: number }).port);
-  await Promise.all(listeners.map((listener) => new Promise((resolve) => listener.close(resolve))));
-  return ports;
-}
-
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
-const live = new Set<ChildProcess>();
-const directories = new Set<string>();
-let watching = false;
-
-function remove(dir: string): void {
-  rmSync(dir, { recursive: true, force: true, maxRetries: 3 });
-  directories.delete(dir);
-}
-
-/** Removes the files of processes that were killed. */
-function sweep(): void {
-  for (const name of readdirSync(tmpdir())) {
-    const pid = name.startsWith(PREFIX) ? Number.parseInt(name.slice(PREFIX.length), 10) : Number.NaN;
-    if (pid > 0 && !existsSync(`/proc/${pid}`)) rmSync(join(tmpdir(), name), { recursive: true, force: true });
-  }
-}
-
-function removeAll(): void {
-  for (const child of live) child.kill('SIGKILL');
-  for (const dir of directories) remove(dir);
-}
-
-function watchExit(): void {
-  if (watching) return;
-  watching = true;
-  process.once('exit', removeAll);
-  for (const [signal, number] of [
-    ['SIGINT', 2],
-    ['SIGTERM', 15],
-  ] as const)
-    process.once(signal, () => process.exit(128 + number));
-}
