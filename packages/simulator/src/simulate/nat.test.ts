@@ -283,6 +283,30 @@ describe('both translations', () => {
     assert.equal(net.send(call, net.a).out.stateCount, 2);
   });
 
+  it('let a VM reach itself by the address that stands for it, each time alike', () => {
+    const net = new Edge();
+    net.rules({
+      in: [
+        { type: 'rev_snat', nwDst: '192.0.2.1/32', flowAction: 'continue' },
+        { type: 'dnat', nwDst: '192.0.2.80/32', natTargets: [target('10.0.1.10', { portFrom: 8080 })] },
+      ],
+      out: [
+        { type: 'rev_dnat', flowAction: 'continue' },
+        { type: 'snat', nwSrc: '10.0.1.0/24', nwDst: '10.0.1.0/24', natTargets: [target('192.0.2.1', DYNAMIC)] },
+      ],
+    });
+    const ping = icmpEcho({ ...net.fromA, dst: '192.0.2.80', id: 7, payload });
+    const first = net.send(ping, net.a);
+    assert.match(first.text, /^icmp 192\.0\.2\.1 > 10\.0\.1\.10 8\/0 id \d+$/);
+    const again = net.send(ping, net.a);
+    assert.equal(again.text, first.text);
+    assert.deepEqual(
+      [...again.out.states.slice(0, again.out.stateCount)].map((state) => state & 1),
+      [0, 0],
+    );
+    assert.equal(net.send(answerTo(first.frame), net.a).text, 'icmp 192.0.2.80 > 10.0.1.10 0/0 id 7');
+  });
+
   it('tracking sees one connection around them', () => {
     const net = new Edge();
     net.rules({

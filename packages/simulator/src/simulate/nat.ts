@@ -244,7 +244,20 @@ function back(w: Walk, isSource: boolean): number {
   if (match === -1) w.out.missedBack = true;
   // A fragment of nobody knows what: filters decide what becomes of it.
   if (match < 0 || (match & 1) !== DIR_RETURN) return NAT_NOTHING;
+  if (isOwnAnswer(w, match)) return NAT_NOTHING;
   return apply(w, kind, match);
+}
+
+/**
+ * Whether the packet has just been translated forth by the connection whose answer it looks like now: it calls itself, by an address that
+ * stands for it. As with its first packet, which no connection was known of, nothing is to be undone.
+ */
+function isOwnAnswer({ out }: Walk, match: number): boolean {
+  const { states } = out;
+  let forth = false;
+  for (let i = 0; i < out.stateCount; i++) if (states[i] === (match ^ 1)) forth = true;
+  if (forth && states[out.stateCount - 1] === match) out.stateCount--;
+  return forth;
 }
 
 /** Translates as a connection says that this packet begins, on this way or on that of another copy. @param n place in `created` */
