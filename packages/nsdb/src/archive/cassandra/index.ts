@@ -2,7 +2,7 @@
  * The archive in Cassandra. Connecting, writing and trying again go on in the background: a server that is away, slow or wrong costs
  * those who give records nothing. While it is away the queue keeps the newest, and one attempt at a time finds out when it is back.
  */
-import type { Client, types } from 'cassandra-driver';
+import type { Client, Host, types } from 'cassandra-driver';
 import { NsdbError } from '../../errors.ts';
 import { decodeBody } from '../codec.ts';
 import {
@@ -14,12 +14,18 @@ import {
   type ReadOptions,
 } from '../contract.ts';
 import { type Write, WriteQueue } from '../write-queue.ts';
-import { type CassandraArchiveOptions, checkOptions, driverOptions } from './options.ts';
+import {
+  type CassandraArchiveOptions,
+  checkOptions,
+  driverOptions,
+  MAX_BACKOFF,
+  REQUEST_TIMEOUT_MS,
+  RETRY_MS,
+} from './options.ts';
 import { type Statements, statementsFor, timestampOf } from './statements.ts';
 
 /** Answers of the server that stand as long as the request does: it is not made again. */
 const HOPELESS = [0x2000, 0x2200, 0x2300];
-const MAX_BACKOFF = 16;
 
 /**
  * Does not wait for a server.
@@ -59,11 +65,15 @@ class CassandraArchive implements FlowStateArchive {
     this.#createSchema = options.replication !== undefined;
     this.#consistency = consistency;
     this.#maxInFlight = options.maxInFlight ?? 64;
-    this.#requestTimeoutMs = options.requestTimeoutMs ?? 5_000;
-    this.#retryMs = options.retryMs ?? 1_000;
+    this.#requestTimeoutMs = options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
+    this.#retryMs = options.retryMs ?? RETRY_MS;
     this.#closeMs = options.closeMs ?? 2_000;
     this.#now = options.now ?? (() => performance.now());
     this.#queue = new WriteQueue(options.maxQueued ?? 65_536, this.#now);
+    // When all nodes were away the driver makes new hosts and forgets the old ones, with their timers and connections. Requests may
+    // still wait there.
+    client.on('hostRemove', (host: Host) => setTimeout(letGoOf, this.#requestTimeoutMs, host).unref());
+    client.on('hostAdd', (host: Host) => this.#state === 'closed' && setImmediate(letGoOf, host));
     void this.#connect();
   }
 
@@ -129,7 +139,7 @@ class CassandraArchive implements FlowStateArchive {
       isIdempotent: true,
       consistency: this.#consistency,
     };
-    return this.#client.execute(this.#statements.read, [port], options);
+    return within(2 * this.#requestTimeoutMs, this.#client.execute(this.#statements.read, [port], options));
   }
 
   async #connect(): Promise<void> {
@@ -141,7 +151,11 @@ class CassandraArchive implements FlowStateArchive {
       if (this.#state === 'connecting') this.#later(() => this.#connect());
       return;
     }
-    if (this.#state !== 'connecting') return;
+    if (this.#state !== 'connecting') {
+      // Closed meanwhile. The driver's shutdown does nothing before it is connected.
+      await this.#client.shutdown().catch(() => {});
+      return;
+    }
     this.#state = 'ready';
     this.#backoff = 1;
     this.#queue.up = true;
@@ -205,11 +219,13 @@ class CassandraArchive implements FlowStateArchive {
   }
 
   #execute({ name, version, removal, body, deadline }: Write, port: string): Promise<unknown> {
+    const { put, remove } = this.#statements;
     const timestamp = timestampOf(version);
-    const options = { prepare: true, isIdempotent: true, consistency: this.#consistency };
-    if (removal) return this.#client.execute(this.#statements.remove, [timestamp, port, name], options);
     const ttl = Math.max(1, Math.ceil((deadline - this.#now()) / 1000));
-    return this.#client.execute(this.#statements.put, [port, name, body, timestamp, ttl], options);
+    const values = removal ? [timestamp, port, name] : [port, name, body, timestamp, ttl];
+    const options = { prepare: true, isIdempotent: true, consistency: this.#consistency };
+    // The driver's own time-out does not count the waiting for a connection.
+    return within(2 * this.#requestTimeoutMs, this.#client.execute(removal ? remove : put, values, options));
   }
 
   /** A write that failed waits again; the next attempt is made after a while. */
@@ -232,6 +248,12 @@ class CassandraArchive implements FlowStateArchive {
       else this.#pump();
     });
   }
+}
+
+/** Ends what a host of the driver does in the background; the method is there, and not among the types. */
+function letGoOf(host: Host): void {
+  const { shutdown } = host as Host & { shutdown?(this: Host, waitForPending: boolean): Promise<void> };
+  shutdown?.call(host, false).catch(() => {});
 }
 
 /** @throws after `ms` without a result */

@@ -40,6 +40,9 @@ export interface CassandraArchiveOptions {
   readonly now?: () => number;
 }
 
+export const REQUEST_TIMEOUT_MS = 5_000;
+export const RETRY_MS = 1_000;
+export const MAX_BACKOFF = 16;
 const DEFAULT_PORT = 9042;
 
 interface ContactPoint {
@@ -91,13 +94,16 @@ export function checkOptions(options: CassandraArchiveOptions): readonly Contact
   return points;
 }
 
-/** The driver's options. Its own defaults do not check the server's certificate, and go to whatever nodes the first one names. */
+/**
+ * The driver's options. Its own defaults do not check the server's certificate, go to whatever nodes the first one names, and try again
+ * after ten minutes only when nodes were away for long.
+ */
 export function driverOptions(
   options: CassandraArchiveOptions,
   points: readonly ContactPoint[],
-  { loadBalancing }: typeof policies,
+  { loadBalancing, reconnection }: typeof policies,
 ): DseClientOptions {
-  const { tls, credentials, localDataCenter, requestTimeoutMs = 5_000 } = options;
+  const { tls, credentials, localDataCenter, requestTimeoutMs = REQUEST_TIMEOUT_MS, retryMs = RETRY_MS } = options;
   const ring = new loadBalancing.TokenAwarePolicy(new loadBalancing.DCAwareRoundRobinPolicy(localDataCenter));
   const addresses = points.flatMap(({ host, port }) => loopbackOf(host).map((address) => `${address}:${port}`));
   return {
@@ -105,9 +111,11 @@ export function driverOptions(
     localDataCenter,
     protocolOptions: { port: points[0]!.port },
     ...(credentials === undefined ? {} : { credentials }),
-    ...(tls === undefined
-      ? { policies: { loadBalancing: new loadBalancing.AllowListPolicy(ring, addresses) } }
-      : { policies: { loadBalancing: ring }, sslOptions: tlsOptions(tls) }),
+    ...(tls === undefined ? {} : { sslOptions: tlsOptions(tls) }),
+    policies: {
+      loadBalancing: tls === undefined ? new loadBalancing.AllowListPolicy(ring, addresses) : ring,
+      reconnection: new reconnection.ExponentialReconnectionPolicy(retryMs, MAX_BACKOFF * retryMs, false),
+    },
     socketOptions: { connectTimeout: requestTimeoutMs, readTimeout: requestTimeoutMs },
     encoding: { useBigIntAsLong: true },
     monitorReporting: { enabled: false },
