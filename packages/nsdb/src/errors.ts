@@ -8,6 +8,10 @@ export const ERRORS = {
     'Another process has this store directory open. Stop that process, or reach the store through its socket.',
   WEFT_STORE_FORMAT:
     'The store, backup or snapshot on disk was written in a format that this version does not know. Use the version that wrote it.',
+  WEFT_STORE_DENIED:
+    'ZooKeeper does not let this process do that. Check the credentials and the role in its configuration against the access control lists of the store.',
+  WEFT_STORE_INSECURE:
+    'A ZooKeeper that is not on this machine is used only with credentials and TLS. Configure both, or name a loopback address.',
   WEFT_STORE_CLOSED: 'The database handle was closed. Open a new one.',
   WEFT_OUTCOME_UNKNOWN:
     'The link broke while a transaction or an allocation was being committed: it happened wholly or not at all. Read again what it concerns before repeating it.',

@@ -44,7 +44,26 @@ interface HostState {
 /** Table in which hosts with ephemeral state are listed: key host id, value incarnation. */
 export const ALIVE_TABLE = 'alive/hosts';
 
-export class Sessions {
+type MaybePromise<T> = T | Promise<T>;
+
+/** Hosts' sessions over any back end; what each call means stands at `Sessions`. */
+export interface HostSessions {
+  /** Milliseconds, see `SessionOptions`. */
+  readonly grace: number;
+  open(hostId: string, onSuperseded: () => void, floor?: number): Promise<number>;
+  attach(hostId: string, incarnation: number, onSuperseded: () => void): MaybePromise<boolean>;
+  superseded(hostId: string, incarnation: number): MaybePromise<boolean>;
+  detach(hostId: string, incarnation: number, holder: () => void): void;
+  leave(hostId: string, incarnation: number): Promise<void>;
+  vouch(hostId: string): void;
+  write(hostId: string, incarnation: number, entries: readonly OwnEntry[]): Promise<(NsdbError | undefined)[]>;
+  applied(hostId: string, incarnation: number, generation: string, revision: Revision): void;
+  passed(revision: Revision): Promise<boolean>;
+  convergence(): Promise<HostConvergence[]>;
+  close(): Promise<void>;
+}
+
+export class Sessions implements HostSessions {
   /** Milliseconds, see `SessionOptions`. */
   readonly grace: number;
   readonly #store: NodeStore;
@@ -154,17 +173,7 @@ export class Sessions {
       const host = this.#hosts.get(hostId);
       if (host === undefined || host.incarnation !== incarnation || !host.present)
         throw new NsdbError('WEFT_SESSION_LOST');
-      const results: (NsdbError | undefined)[] = [];
-      const ops: NodeOp[] = [];
-      const owners = new Map<string, string | undefined>();
-      for (const { table, key, value } of entries) {
-        const refusal = await this.#refusal(table, key, value, owners);
-        results.push(refusal);
-        if (refusal !== undefined) continue;
-        if (value === null) ops.push({ op: 'removeEntry', table, key, owner: hostId });
-        else ops.push({ op: 'putEntry', table, key, value, owner: hostId });
-      }
-      for (const path of owners.values()) if (path !== undefined) ops.push({ op: 'check', path, version: 'present' });
+      const { ops, results } = await ownEntryOps(this.#store, hostId, entries);
       try {
         await this.#store.commit(ops);
         return results;
@@ -172,34 +181,6 @@ export class Sessions {
         if (!(error instanceof Conflict)) throw error; // an owner was deleted meanwhile: look again
       }
     }
-  }
-
-  async #refusal(
-    table: string,
-    key: string,
-    value: string | null,
-    owners: Map<string, string | undefined>,
-  ): Promise<NsdbError | undefined> {
-    try {
-      checkEntry(table, key, value);
-    } catch (error) {
-      return error as NsdbError;
-    }
-    const { kind, id } = tableOwner(table);
-    if (TOPOLOGY_TABLES.has(kind)) {
-      return new NsdbError('WEFT_INVALID', `State table ${table} belongs to the topology; hosts do not write it`, [
-        { property: 'table', message: 'written by transactions only' },
-      ]);
-    }
-    const types = TABLE_OWNERS[kind];
-    if (value === null || types === undefined) return undefined;
-    if (!owners.has(table)) {
-      for (const type of types)
-        if ((await this.#store.get(objectPath(type, id))) !== undefined) owners.set(table, objectPath(type, id));
-    }
-    return owners.has(table)
-      ? undefined
-      : new NsdbError('WEFT_NOT_FOUND', `State table ${table} has no owner: no ${types.join(' or ')} ${id}`);
   }
 
   /** A host's report. Reports of another generation say nothing about this one. */
@@ -312,4 +293,53 @@ export class Sessions {
     for (const host of this.#hosts.values()) clearTimeout(host.timer);
     await Promise.all([...this.#appliedDirty].map((hostId) => this.#persist(hostId, this.#host(hostId))));
   }
+}
+
+/** What writes a host's entries, checks of the tables' owners among it; for each entry undefined or why it is refused. */
+export async function ownEntryOps(
+  store: NodeStore,
+  hostId: string,
+  entries: readonly OwnEntry[],
+): Promise<{ ops: NodeOp[]; results: (NsdbError | undefined)[] }> {
+  const results: (NsdbError | undefined)[] = [];
+  const ops: NodeOp[] = [];
+  const owners = new Map<string, string | undefined>();
+  for (const { table, key, value } of entries) {
+    const refused = await refusal(store, table, key, value, owners);
+    results.push(refused);
+    if (refused !== undefined) continue;
+    if (value === null) ops.push({ op: 'removeEntry', table, key, owner: hostId });
+    else ops.push({ op: 'putEntry', table, key, value, owner: hostId });
+  }
+  for (const path of owners.values()) if (path !== undefined) ops.push({ op: 'check', path, version: 'present' });
+  return { ops, results };
+}
+
+async function refusal(
+  store: NodeStore,
+  table: string,
+  key: string,
+  value: string | null,
+  owners: Map<string, string | undefined>,
+): Promise<NsdbError | undefined> {
+  try {
+    checkEntry(table, key, value);
+  } catch (error) {
+    return error as NsdbError;
+  }
+  const { kind, id } = tableOwner(table);
+  if (TOPOLOGY_TABLES.has(kind)) {
+    return new NsdbError('WEFT_INVALID', `State table ${table} belongs to the topology; hosts do not write it`, [
+      { property: 'table', message: 'written by transactions only' },
+    ]);
+  }
+  const types = TABLE_OWNERS[kind];
+  if (value === null || types === undefined) return undefined;
+  if (!owners.has(table)) {
+    for (const type of types)
+      if ((await store.get(objectPath(type, id))) !== undefined) owners.set(table, objectPath(type, id));
+  }
+  return owners.has(table)
+    ? undefined
+    : new NsdbError('WEFT_NOT_FOUND', `State table ${table} has no owner: no ${types.join(' or ')} ${id}`);
 }

@@ -26,7 +26,7 @@ import {
 } from './objects/transaction.ts';
 import { FIRST_TUNNEL_KEY, LAST_TUNNEL_KEY, type TunnelKeyRange } from './objects/tunnel-keys.ts';
 import { TransactionRunner } from './run-transaction.ts';
-import { type SessionOptions, Sessions } from './sessions.ts';
+import { type HostSessions, type SessionOptions, Sessions } from './sessions.ts';
 import { winners } from './tables.ts';
 
 export interface StoreNsdbOptions extends SessionOptions {
@@ -42,12 +42,13 @@ export interface StoreNsdbOptions extends SessionOptions {
 
 export class StoreNsdb implements Nsdb {
   readonly store: NodeStore;
-  readonly sessions: Sessions;
+  readonly sessions: HostSessions;
   readonly allocations: Allocations;
   readonly #context: TransactionContext;
   readonly #runner: TransactionRunner;
 
-  private constructor(store: NodeStore, sessions: Sessions, allocations: Allocations, options: StoreNsdbOptions) {
+  /** `sessions` and `allocations` of a store that several processes write; otherwise see `over`. */
+  constructor(store: NodeStore, sessions: HostSessions, allocations: Allocations, options: StoreNsdbOptions) {
     this.store = store;
     this.sessions = sessions;
     this.allocations = allocations;

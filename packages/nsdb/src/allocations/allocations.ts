@@ -63,22 +63,31 @@ export interface AllocationsOptions {
 export class Allocations {
   readonly #store: NodeStore;
   readonly #random: () => number;
-  readonly #quarantine: Quarantine;
+  readonly #grace: number;
+  #quarantine: Promise<Quarantine> | undefined;
   readonly #cleaner: PoolCleaner;
   /** Last call of each host: one at a time, so that what a broken link left under way is in the next answer of `held`. */
   readonly #turns = new Map<string, Promise<unknown>>();
 
-  private constructor(store: NodeStore, quarantine: Quarantine, { random }: AllocationsOptions) {
+  /** Of a store that may be away still: nothing is read before it is needed. */
+  constructor(store: NodeStore, { random, grace }: AllocationsOptions) {
     this.#store = store;
     this.#random = random;
-    this.#quarantine = quarantine;
+    this.#grace = grace;
     this.#cleaner = new PoolCleaner(store, random);
   }
 
+  /** Of a store that only this process writes: goes on with what its earlier life has left. */
   static async load(store: NodeStore, options: AllocationsOptions): Promise<Allocations> {
-    const allocations = new Allocations(store, await Quarantine.load(store, options.grace), options);
-    await allocations.#cleaner.resume();
+    const allocations = new Allocations(store, options);
+    await allocations.#restored();
+    await allocations.resume();
     return allocations;
+  }
+
+  /** Goes on clearing away the pools of owners that were deleted. */
+  resume(): Promise<void> {
+    return this.#cleaner.resume();
   }
 
   /** See `HostSession.allocate`. WEFT_SESSION_LOST unless this incarnation is the host's newest and was not given up. */
@@ -117,8 +126,10 @@ export class Allocations {
         await this.#commit(async (reads) => {
           await this.#requireAlive(reads, hostId, incarnation);
           const ops: NodeOp[] = [];
-          for (const { pool, index, token } of allocations.slice(at, at + CHUNK)) {
-            const node = await reads.get(numberPath(pool, index));
+          const portion = allocations.slice(at, at + CHUNK);
+          const nodes = await Promise.all(portion.map(({ pool, index }) => reads.get(numberPath(pool, index))));
+          for (const [i, { pool, index, token }] of portion.entries()) {
+            const node = nodes[i];
             const number = node && parseNumber(node);
             if (number?.host !== hostId || number.token !== token || number.released !== null) continue;
             ops.push(...(await this.#released(hostId, pool, index, number)));
@@ -135,9 +146,10 @@ export class Allocations {
         await this.#requireAlive(reads, hostId, incarnation);
         const owned = new Map<string, boolean>();
         const result: Claim[] = [];
-        for (const { path } of await this.#store.children(holdingsPath(hostId))) {
-          const { pool, index } = holdingOf(path);
-          const node = await this.#store.get(numberPath(pool, index));
+        const holdings = (await this.#store.children(holdingsPath(hostId))).map(({ path }) => holdingOf(path));
+        const nodes = await Promise.all(holdings.map(({ pool, index }) => this.#store.get(numberPath(pool, index))));
+        for (const [i, { pool, index }] of holdings.entries()) {
+          const node = nodes[i];
           const number = node && parseNumber(node);
           if (number?.host !== hostId || number.released !== null) continue;
           const { kind, id } = poolOwner(pool);
@@ -193,12 +205,13 @@ export class Allocations {
     const { kind, id } = poolOwner(pool);
     const usage: PoolNumberUsage[] = [];
     const lives = new Map<string, StoreNode | undefined>();
+    const quarantine = await this.#restored();
     const now = await this.#store.now();
     const nodes = (await this.#isOwned(kind, id)) ? await this.#store.children(numbersPath(pool)) : [];
     for (const node of nodes) {
       const number = parseNumber(node);
       const since = cooledSince(number, await this.#life(number.host, lives));
-      const coolsFor = since === undefined ? null : this.#quarantine.freeAt(since + number.cool, number.cool) - now;
+      const coolsFor = since === undefined ? null : quarantine.freeAt(since + number.cool, number.cool) - now;
       if (coolsFor === null || coolsFor > 0)
         usage.push({ index: Number(lastPart(node.path)), token: number.token, hostId: number.host, coolsFor });
     }
@@ -219,6 +232,17 @@ export class Allocations {
 
   // ---- parts ----
 
+  #restored(): Promise<Quarantine> {
+    if (this.#quarantine === undefined) {
+      const loading = Quarantine.load(this.#store, this.#grace);
+      this.#quarantine = loading;
+      loading.catch(() => {
+        this.#quarantine = undefined;
+      });
+    }
+    return this.#quarantine;
+  }
+
   /** Every number that the host can have. The nodes that stand behind it have not been checked yet. */
   async #candidates(
     pool: string,
@@ -231,6 +255,7 @@ export class Allocations {
     const nodes = new Map<number, StoreNode>();
     for (const node of await this.#store.children(numbersPath(pool))) nodes.set(Number(lastPart(node.path)), node);
     const lives = new Map<string, StoreNode | undefined>();
+    const quarantine = await this.#restored();
     const now = await this.#store.now();
     const own: Candidate[] = [];
     const free: Candidate[] = [];
@@ -245,13 +270,13 @@ export class Allocations {
         life = await this.#life(number.host, lives);
         const since = cooledSince(number, life);
         if (since === undefined) continue;
-        if (number.host === hostId && this.#quarantine.knows(since)) {
+        if (number.host === hostId && quarantine.knows(since)) {
           own.push({ index, token, node, life: undefined, deadHolder: undefined });
           continue;
         }
         freed = since + number.cool;
       }
-      if (now < this.#quarantine.freeAt(freed, Math.max(coolMs, number?.cool ?? 0))) continue;
+      if (now < quarantine.freeAt(freed, Math.max(coolMs, number?.cool ?? 0))) continue;
       const dead = number?.released === null ? number.host : undefined;
       free.push({ index, token, node, life: dead === undefined ? undefined : lives.get(dead), deadHolder: dead });
     }

@@ -2,7 +2,7 @@
  * Whether the hosts live, as nodes: who takes a number from a dead host checks that the host is still dead, and a host that
  * comes back rewrites its node first. So the two collide, and a number has one holder.
  */
-import { Conflict, type NodeStore } from '../backend.ts';
+import { Conflict, type NodeOp, type NodeStore } from '../backend.ts';
 import { LIVES_PATH, lastPart, lifePath } from '../objects/paths.ts';
 import { type HostLife, parseLife } from './number.ts';
 
@@ -22,13 +22,20 @@ export class HostLives {
     });
   }
 
-  /** The host was given up: from now on its numbers cool. Not when it has come back with a later incarnation meanwhile. */
-  async end(hostId: string, incarnation: number): Promise<void> {
+  /**
+   * The host was given up: from now on its numbers cool. Not when it has come back with a later incarnation meanwhile.
+   * `expected`: checks that must hold beside; if they do not, nothing is done.
+   */
+  async end(hostId: string, incarnation: number, expected: readonly NodeOp[] = []): Promise<void> {
     const died = await this.#store.now();
-    await this.#rewrite(hostId, (life) => {
-      if (life === undefined || life.incarnation > incarnation || life.died !== null) return undefined;
-      return { incarnation, died };
-    });
+    await this.#rewrite(
+      hostId,
+      (life) => {
+        if (life === undefined || life.incarnation > incarnation || life.died !== null) return undefined;
+        return { incarnation, died };
+      },
+      expected,
+    );
   }
 
   /** After a start of the store: what the sessions remember counts. Ends what a crash has cut in two. */
@@ -41,7 +48,11 @@ export class HostLives {
     }
   }
 
-  async #rewrite(hostId: string, change: (life: HostLife | undefined) => HostLife | undefined): Promise<void> {
+  async #rewrite(
+    hostId: string,
+    change: (life: HostLife | undefined) => HostLife | undefined,
+    expected: readonly NodeOp[] = [],
+  ): Promise<void> {
     const path = lifePath(hostId);
     for (;;) {
       const node = await this.#store.get(path);
@@ -49,13 +60,26 @@ export class HostLives {
       if (life === undefined) return;
       try {
         await this.#store.commit([
+          ...expected,
           { op: 'check', path, version: node?.version ?? 'absent' },
           { op: 'put', path, json: JSON.stringify(life) },
         ]);
         return;
       } catch (error) {
         if (!(error instanceof Conflict)) throw error;
+        const held = expected.length === 0 || (await this.#holds(expected));
+        if (!held) return;
       }
+    }
+  }
+
+  async #holds(expected: readonly NodeOp[]): Promise<boolean> {
+    try {
+      await this.#store.commit(expected);
+      return true;
+    } catch (error) {
+      if (error instanceof Conflict) return false;
+      throw error;
     }
   }
 }

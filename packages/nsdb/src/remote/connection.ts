@@ -303,11 +303,13 @@ export class Connection {
     return incarnation;
   }
 
-  #attach(hostId: string, incarnation: number): AttachResult {
+  async #attach(hostId: string, incarnation: number): Promise<AttachResult> {
     const holder = () => this.#sessions.delete(hostId);
-    if (this.#nsdb.sessions.superseded(hostId, incarnation)) return 'superseded';
-    if (!this.#nsdb.sessions.attach(hostId, incarnation, holder)) return 'expired';
-    this.#sessions.set(hostId, { incarnation, holder });
+    const { sessions } = this.#nsdb;
+    if (await sessions.superseded(hostId, incarnation)) return 'superseded';
+    if (!(await sessions.attach(hostId, incarnation, holder))) return 'expired';
+    if (this.#closed) sessions.detach(hostId, incarnation, holder);
+    else this.#sessions.set(hostId, { incarnation, holder });
     return 'ok';
   }
 

@@ -19,7 +19,17 @@ interface Waiting {
   readonly lost: 'WEFT_STORE_AWAY' | 'WEFT_OUTCOME_UNKNOWN';
 }
 
-export class Link {
+/** What a host's session needs of a link. */
+export interface SessionLink {
+  /** Of the store at its other end. */
+  readonly generation: string;
+  /** Asks, and waits for the answer; `lost`: what the caller is told if the link ends first. */
+  request(method: string, parameters: readonly unknown[], lost?: Waiting['lost']): Promise<unknown>;
+  /** Says what needs no answer. */
+  note(method: string, ...parameters: readonly unknown[]): void;
+}
+
+export class Link implements SessionLink {
   readonly generation: string;
   readonly #socket: Socket;
   readonly #waiting = new Map<number, Waiting>();

@@ -11,7 +11,7 @@ import { EntryWriter } from '../entry-writer.ts';
 import { isNsdbError, NsdbError } from '../errors.ts';
 import type { OwnEntry } from '../sessions.ts';
 import { KnownAllocations } from './known-allocations.ts';
-import type { Link } from './link.ts';
+import type { SessionLink } from './link.ts';
 import { type AttachResult, fromWire, type WireError } from './protocol.ts';
 
 export interface RemoteSessionOptions {
@@ -30,7 +30,7 @@ export class RemoteSession implements HostSession {
   readonly #own = new Map<string, OwnEntry>();
   readonly #known = new KnownAllocations();
   #incarnation: number;
-  #link: Link | undefined;
+  #link: SessionLink | undefined;
   #linkWaiters: (() => void)[] = [];
   #applied: { generation: string; revision: Revision } | undefined;
   #lost: NsdbError | undefined;
@@ -119,12 +119,12 @@ export class RemoteSession implements HostSession {
   }
 
   /** The link on which the session was opened. */
-  opened(link: Link): void {
+  opened(link: SessionLink): void {
     this.#use(link);
   }
 
   /** A new link: take the session up again. */
-  async linkUp(link: Link): Promise<void> {
+  async linkUp(link: SessionLink): Promise<void> {
     const result = (await link.request('session.attach', [this.hostId, this.#incarnation])) as AttachResult;
     if (result === 'superseded') {
       this.#options.onClose();
@@ -150,12 +150,12 @@ export class RemoteSession implements HostSession {
     this.#link = undefined;
   }
 
-  #use(link: Link): void {
+  #use(link: SessionLink): void {
     this.#link = link;
     for (const wake of this.#linkWaiters.splice(0)) wake();
   }
 
-  #up(): Link {
+  #up(): SessionLink {
     if (this.#link === undefined) throw this.#lost ?? new NsdbError('WEFT_STORE_AWAY');
     return this.#link;
   }

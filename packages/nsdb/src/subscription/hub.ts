@@ -21,6 +21,8 @@ export interface HubChange {
   readonly key: string;
   /** Called at most once, and only if somebody listens. */
   load(): StoredObject | TableEntry | true | null;
+  /** Bytes that it took to learn of it. Default 0. */
+  readonly bytes?: number;
 }
 
 /** The state at the revision that the hub was last told of. */
@@ -32,8 +34,12 @@ interface HubView {
 
 export interface HubOptions {
   readonly view: HubView;
-  /** Runs `task` as soon as the view stands exactly at the published revision; at once if it does. */
-  quiet(task: () => void): void;
+  /** Runs `task` as soon as the view stands exactly at the published revision and has the content of these; at once if so. */
+  quiet(task: () => void, interests: readonly Interest[]): void;
+  /** Nobody wants to hear of the interest any longer. */
+  unwanted?(interest: Interest): void;
+  /** Bytes that it takes to give the content of an interest. Default 0. */
+  cost?(interest: Interest): number;
   /** Milliseconds after which a quiet subscriber is told that the store has moved on. */
   readonly markInterval: number;
 }
@@ -41,7 +47,7 @@ export interface HubOptions {
 class Subscriber implements Subscription {
   readonly interests = new Set<Interest>();
   readonly delivery: Delivery;
-  readonly bytesReceived = 0;
+  bytesReceived = 0;
   closed = false;
   /** Additions whose content is still to come: a mark before it would claim too much. */
   loading = 0;
@@ -92,11 +98,37 @@ export class Hub {
       const merged = toChange(change);
       for (const subscriber of subscribers) {
         subscriber.delivery.merge(merged);
+        subscriber.bytesReceived += change.bytes ?? 0;
         touched.add(subscriber);
       }
     }
     for (const subscriber of touched) subscriber.delivery.advance(view.generation, view.revision, false);
     this.#scheduleMarks();
+  }
+
+  /** Tells the whole content of these interests anew: what was told may have gaps. */
+  resend(interests: Iterable<Interest>): void {
+    const { view } = this.#options;
+    const touched = new Set<Subscriber>();
+    for (const interest of interests) {
+      const subscribers = this.#byInterest.get(interest);
+      if (subscribers === undefined) continue;
+      const content = view.content(interest);
+      for (const subscriber of subscribers) {
+        this.#give(subscriber, content);
+        touched.add(subscriber);
+      }
+    }
+    for (const { delivery } of touched) delivery.advance(view.generation, view.revision, false);
+  }
+
+  /** Whether somebody is told of the interest. */
+  listens(interest: Interest): boolean {
+    return this.#byInterest.has(interest);
+  }
+
+  get subscribers(): number {
+    return this.#subscribers.size;
   }
 
   /** Tells every subscriber that is behind that the store has moved on. */
@@ -127,10 +159,10 @@ export class Hub {
         if (set === undefined) this.#byInterest.set(interest, (set = new Set()));
         if (set.has(subscriber)) continue; // removed and added again meanwhile: the other task did it
         set.add(subscriber);
-        subscriber.delivery.merge(view.content(interest));
+        this.#give(subscriber, view.content(interest));
       }
       subscriber.delivery.advance(view.generation, view.revision, false);
-    });
+    }, fresh);
   }
 
   remove(subscriber: Subscriber, interests: Iterable<Interest>): void {
@@ -154,9 +186,16 @@ export class Hub {
     for (const subscriber of [...this.#subscribers]) this.close(subscriber);
   }
 
+  #give(subscriber: Subscriber, content: Change): void {
+    subscriber.delivery.merge(content);
+    subscriber.bytesReceived += this.#options.cost?.(content.interest) ?? 0;
+  }
+
   #unlist(subscriber: Subscriber, interest: Interest): void {
     const set = this.#byInterest.get(interest);
-    if (set?.delete(subscriber) && set.size === 0) this.#byInterest.delete(interest);
+    if (!set?.delete(subscriber) || set.size > 0) return;
+    this.#byInterest.delete(interest);
+    this.#options.unwanted?.(interest);
   }
 
   #scheduleMarks(): void {
