@@ -20,6 +20,7 @@ const RATE = 4_000;
 const HOSTS = ['h1', 'h2'] as const;
 const MAP_TYPE_HASH = 1;
 const MAP_TYPE_ARRAY = 2;
+const COUNTER_SIZE = 16;
 
 interface WorkerMemory {
   readonly bytes: number;
@@ -89,11 +90,13 @@ async function look(lab: BenchLab): Promise<Look> {
   const maps = await mapsOf(lab.lab.state.processes.agents.h1.pid);
   const flows = maps.find(({ type, keySize }) => type === MAP_TYPE_HASH && keySize === KEY_SIZE);
   require(flows !== undefined, () => 'the agent of h1 has no table of flows');
-  // A counter of each flow and CPU.
-  const counters = maps.filter(
-    ({ type, valueSize, maxEntries }) => type === MAP_TYPE_ARRAY && valueSize === 16 && maxEntries >= flows.maxEntries,
+  // A counter of each flow and CPU, and the first key of each flow.
+  const arrays = maps.filter(
+    ({ type, valueSize, maxEntries }) =>
+      type === MAP_TYPE_ARRAY && [COUNTER_SIZE, KEY_SIZE].includes(valueSize) && maxEntries >= flows.maxEntries,
   );
-  const fixed = [flows, ...counters].reduce((sum, { bytes }) => sum + bytes, 0) / flows.maxEntries;
+  require(arrays.length === 2, () => `${arrays.length} arrays of the agent of h1 have a place for each flow`);
+  const fixed = [flows, ...arrays].reduce((sum, { bytes }) => sum + bytes, 0) / flows.maxEntries;
   return { resident, slab: await slabBytes(), fixed };
 }
 

@@ -19,13 +19,13 @@ static __always_inline int owned(const struct weft_action *a, __u32 in_port, __u
 #endif
 }
 
-static __always_inline void copy_action(struct weft_action *to, const struct weft_flow *from)
+static __always_inline void copy_action(struct weft_action *to, const struct weft_action *from)
 {
-	__builtin_memcpy(to, &from->action, sizeof(*to));
+	__builtin_memcpy(to, from, sizeof(*to));
 	barrier(); /* what is checked below is the copy */
 }
 
-static __always_inline int take(const struct weft_key *masked, const struct weft_flow *found, struct weft_action *a)
+static __always_inline int take(const struct weft_key *masked, const struct weft_action *found, struct weft_action *a)
 {
 	copy_action(a, found);
 	if (owned(a, masked->in_port, masked->mask_class))
@@ -62,7 +62,7 @@ static __always_inline int filter_has(const struct weft_filter *f, const int cla
 static __noinline int weft_lookup(const struct weft_pkt *p, struct weft_action *a)
 {
 	struct weft_key masked __attribute__((aligned(8)));
-	const struct weft_flow *found = 0;
+	const struct weft_action *found = 0;
 	__u32 row = p->key.in_port % FILTER_ROWS, sum = 0;
 	const struct weft_filter *f = bpf_map_lookup_elem(&weft_filters, &row);
 	if (!f)

@@ -145,8 +145,9 @@ struct weft_exec {
 		__uint(map_flags, flags_);                                                                         \
 	} name_ SEC(".maps")
 
-/* The loader replaces entries of weft_flows and weft_counters, and the size of weft_ring. */
-PIN_NAME(BPF_MAP_TYPE_HASH, struct weft_key, struct weft_flow, 65536, weft_flows, BPF_F_NO_PREALLOC);
+/* The loader replaces entries of weft_flows, weft_first_keys and weft_counters, and the size of weft_ring. An element of weft_flows,
+ * with the kernel's own words, is to stay within 256 bytes: the next size that it is rounded up to is 512. */
+PIN_NAME(BPF_MAP_TYPE_HASH, struct weft_key, struct weft_action, 65536, weft_flows, BPF_F_NO_PREALLOC);
 PIN_NAME(BPF_MAP_TYPE_ARRAY, __u32, struct weft_counter, 1, weft_counters, BPF_F_MMAPABLE);
 PIN_NAME(BPF_MAP_TYPE_ARRAY, __u32, struct weft_filter, FILTER_ROWS, weft_filters, BPF_F_MMAPABLE);
 PIN_NAME(BPF_MAP_TYPE_HASH, __u32, struct weft_port, 4096, weft_ports, BPF_F_NO_PREALLOC);
@@ -169,6 +170,8 @@ struct {
 } weft_ring SEC(".maps");
 
 /* User space only: what adoption needs to know and programs do not. */
+/* By counter slot, the key of the packet that made the flow. */
+PIN_NAME(BPF_MAP_TYPE_ARRAY, __u32, struct weft_key, 1, weft_first_keys, BPF_F_MMAPABLE);
 struct weft_port_info {
 	char name[16];
 	char port_id[48];

@@ -53,7 +53,10 @@ export interface ListSpec {
   readonly remotes: readonly { readonly peer: number; readonly key: number }[];
 }
 
-/** Flows to install, packed: `keys` n × KEY_SIZE (masked, with class byte), `values` n × FLOW_VALUE_SIZE. */
+/**
+ * Flows to install, packed: `keys` n × KEY_SIZE (masked, with class byte), `values` n × FLOW_VALUE_SIZE. The counter slot in an action
+ * is below `maxFlows`, and no other flow's: a driver may keep the first packet's key by it.
+ */
 export interface FlowBatch {
   readonly keys: Uint8Array;
   readonly values: Uint8Array;
@@ -95,7 +98,10 @@ export interface Adopted {
   readonly tunnels: readonly TunnelSpec[];
   readonly egress: readonly EgressSpec[];
   readonly lists: readonly ListSpec[];
-  /** Calls `visit` for every flow: views into a scratch buffer, valid inside the call. Exact only while nothing changes. */
+  /**
+   * Calls `visit` for every flow: views into a scratch buffer, valid inside the call. Exact only while nothing changes. The first packet's
+   * key is to be compared with the flow's: after a kill in the middle of `putFlows` it may be another flow's.
+   */
   forEachFlow(visit: (key: Uint8Array, value: Uint8Array) => void): void;
 }
 
@@ -145,6 +151,11 @@ export interface Datapath {
   putFlows(batch: FlowBatch): number;
   /** `keys`: n × KEY_SIZE, masked, with class byte. Absent ones are skipped. */
   deleteFlows(keys: Uint8Array, count: number): void;
+  /**
+   * Memory of the datapath for the first packets' keys, KEY_SIZE bytes for each counter slot: `putFlows` writes them there, and the caller
+   * may, for a flow that it is about to put. Absent: the driver has none to share. Empty once the datapath is closed.
+   */
+  readonly firstKeys?: Uint8Array;
   /** Adds each slot's packets and bytes since creation of the table into `packets` and `bytes` (indexed by counter slot). */
   readCounters(packets: Float64Array, bytes: Float64Array): void;
   /** Sets entry `slot` of both arrays to that one slot's counters, as they are now. No system call. */

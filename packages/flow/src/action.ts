@@ -3,8 +3,8 @@
  * generated header. Hash elements in the kernel are recycled without a grace period, so the first and the last word carry
  * the same flow id, and the action repeats its owner; a program copies the action once and checks all three.
  *
- * The map's value is the action followed by the flow's first packet key (user space only): what a restarted agent
- * simulates again before it trusts an adopted flow.
+ * A flow's value is the action followed by the flow's first packet key: what a restarted agent simulates again before it
+ * trusts an adopted flow. Programs need the action alone; the eBPF driver keeps the key beside the table, by counter slot.
  */
 
 /** Name, offset, size. Multi-byte numbers are little endian except those marked `be` in ACTION_BE. */
@@ -42,7 +42,7 @@ export const ACTION_BE: readonly string[] = ['tpSrc', 'tpDst', 'icmpId'];
 export const ACTION_SIZE = 112;
 /** Offset of the first packet's key behind the action. */
 export const FLOW_FIRST_KEY = 112;
-/** Size of a flow's value in the table: the action and the first packet's key. */
+/** Size of a flow's value: the action and the first packet's key. */
 export const FLOW_VALUE_SIZE = 176;
 
 export const A_ID_HEAD = 0;

@@ -1,6 +1,6 @@
 /** The C header of the flow key, the action and their constants, derived from the tables in this package. */
 import * as action from './action.ts';
-import { ACTION_BE, ACTION_FIELDS, ACTION_SIZE, DROP_REASONS, FLOW_VALUE_SIZE } from './action.ts';
+import { ACTION_BE, ACTION_FIELDS, ACTION_SIZE, DROP_REASONS } from './action.ts';
 import * as key from './key.ts';
 import { KEY_FIELDS, KEY_SIZE } from './key.ts';
 import { MASK_BYTES, MASK_CLASSES } from './mask.ts';
@@ -49,18 +49,11 @@ export function generateHeader(): string {
 
 #define WEFT_KEY_SIZE ${KEY_SIZE}
 #define WEFT_ACTION_SIZE ${ACTION_SIZE}
-#define WEFT_FLOW_VALUE_SIZE ${FLOW_VALUE_SIZE}
 #define WEFT_MASK_CLASSES ${MASK_CLASSES.length}
 
 ${cStruct('weft_key', KEY_FIELDS, KEY_SIZE, (n) => n !== 'inPort')}
 
 ${cStruct('weft_action', ACTION_FIELDS, ACTION_SIZE, (n) => ACTION_BE.includes(n))}
-
-struct weft_flow {
-	struct weft_action action;
-	__u8 first_key[WEFT_KEY_SIZE]; /* user space only */
-};
-_Static_assert(sizeof(struct weft_flow) == ${FLOW_VALUE_SIZE}, "weft_flow");
 
 ${defines(key, ['VLAN_', 'FRAG_'])}
 ${defines(action, ['OUT_', 'AF_', 'RW_', 'UPCALL_', 'FLOW_STATE_KEY'])}

@@ -7,6 +7,7 @@ import {
   K_MASK_CLASS,
   KEY_FIELDS,
   KEY_SIZE,
+  keyFits,
   MASK_BYTES,
   MASK_CLASS_COUNT,
   MASK_CLASSES,
@@ -60,6 +61,9 @@ test('two keys are the same under a mask exactly when the class’s fields agree
         const compared = (MASK_CLASSES[c].fields & (1 << field)) !== 0;
         assert.equal(Buffer.compare(a, b) !== 0, compared);
         assert.equal(a[K_MASK_CLASS], c);
+        assert.ok(keyFits(key, 0, a, 0));
+        assert.equal(keyFits(other, 0, a, 0), !compared);
+        assert.ok(!keyFits(key, 0, Uint8Array.from(a).fill(c + MASK_CLASS_COUNT, K_MASK_CLASS), 0));
       },
     ),
   );

@@ -69,3 +69,14 @@ export function maskKey(key: Uint8Array, keyBase: number, c: number, out: Uint8A
   for (let i = 0; i < KEY_SIZE; i++) out[outBase + i] = key[keyBase + i] & MASK_BYTES[m + i];
   out[outBase + K_MASK_CLASS] = c;
 }
+
+/** Whether a packet with this key is one of the flow that is stored under `masked` (with class byte; of an unknown class none is). */
+export function keyFits(key: Uint8Array, keyBase: number, masked: Uint8Array, maskedBase: number): boolean {
+  const c = masked[maskedBase + K_MASK_CLASS];
+  if (c >= MASK_CLASS_COUNT) return false;
+  const m = c * KEY_SIZE;
+  for (let i = 0; i < K_MASK_CLASS; i++) {
+    if ((key[keyBase + i] & MASK_BYTES[m + i]) !== masked[maskedBase + i]) return false;
+  }
+  return true;
+}

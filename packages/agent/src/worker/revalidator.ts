@@ -2,7 +2,17 @@
  * Simulates flows anew whose ground has changed, a batch per turn. A flow goes on forwarding until its turn comes; the
  * revision counts as applied only when none is left.
  */
-import { A_COUNTER_SLOT, actionId, FLOW_FIRST_KEY, KEY_SIZE, keyInPort, readU32le, TAG_INGRESS, tag } from '@weft/flow';
+import {
+  A_COUNTER_SLOT,
+  actionId,
+  FLOW_FIRST_KEY,
+  KEY_SIZE,
+  keyFits,
+  keyInPort,
+  readU32le,
+  TAG_INGRESS,
+  tag,
+} from '@weft/flow';
 import type { Core } from './core.ts';
 import { FLOW_STALE, FLOW_STANDS, FLOW_UNKNOWN, type FlowVerdict, type PacketPath } from './packet-path.ts';
 
@@ -37,15 +47,14 @@ export class Revalidator {
     const { core } = this;
     const orphans: Uint8Array[] = [];
     core.datapath.adopted().forEachFlow((key, value) => {
-      const firstPort = keyInPort(value, FLOW_FIRST_KEY);
-      const slot =
-        firstPort === keyInPort(key)
-          ? core.installer.adopt(key, value, readU32le(value, A_COUNTER_SLOT), actionId(value), now)
-          : -1;
+      // A first packet of another flow says nothing of this one: the earlier process was killed while it wrote.
+      const slot = keyFits(value, FLOW_FIRST_KEY, key, 0)
+        ? core.installer.adopt(key, value, readU32le(value, A_COUNTER_SLOT), actionId(value), now)
+        : -1;
       if (slot < 0) orphans.push(key.slice(0, KEY_SIZE));
       else {
         this.adopted.add(slot);
-        core.installer.tags.assign(slot, [tag(TAG_INGRESS, firstPort)]);
+        core.installer.tags.assign(slot, [tag(TAG_INGRESS, keyInPort(key))]);
       }
     });
     for (const key of orphans) core.datapath.deleteFlows(key, 1);

@@ -4,7 +4,6 @@
 
 #define WEFT_KEY_SIZE 64
 #define WEFT_ACTION_SIZE 112
-#define WEFT_FLOW_VALUE_SIZE 176
 #define WEFT_MASK_CLASSES 8
 
 struct weft_key {
@@ -55,12 +54,6 @@ struct weft_action {
 	__u64 id_tail; /* 104 */
 };
 _Static_assert(sizeof(struct weft_action) == 112, "weft_action");
-
-struct weft_flow {
-	struct weft_action action;
-	__u8 first_key[WEFT_KEY_SIZE]; /* user space only */
-};
-_Static_assert(sizeof(struct weft_flow) == 176, "weft_flow");
 
 #define FRAG_FIRST 1
 #define FRAG_LATER 2

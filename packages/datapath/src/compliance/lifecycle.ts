@@ -1,7 +1,7 @@
 /** Binding and unbinding interfaces, the host's own stack kept out, what a process leaves behind. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { FLOW_VALUE_SIZE, OUT_PORT } from '@weft/flow';
+import { FLOW_FIRST_KEY, FLOW_VALUE_SIZE, OUT_PORT } from '@weft/flow';
 import { arpRequest, icmpEcho } from '@weft/packet';
 import { Bench, hex } from './bench.ts';
 import { udp, VM1 } from './frames.ts';
@@ -113,9 +113,11 @@ export function lifecycleTests(factory: DriverFactory): void {
         testbed.driver = testbed.create();
         const adopted = testbed.driver.adopted();
         const flows: string[] = [];
+        const firstKeys: string[] = [];
         adopted.forEachFlow((key, value) => {
           assert.equal(value.length, FLOW_VALUE_SIZE);
           flows.push(hex(key));
+          firstKeys.push(hex(value.subarray(FLOW_FIRST_KEY)));
         });
         if (!factory.adopts) {
           assert.deepEqual(
@@ -133,6 +135,7 @@ export function lifecycleTests(factory: DriverFactory): void {
         assert.deepEqual(adopted.egress, [{ key: 77, ports: [p1.ifindex, p2.ifindex] }]);
         assert.deepEqual(adopted.lists, [{ id: 5, ports: [p1.ifindex], remotes: [{ peer: 1, key: 9 }] }]);
         assert.deepEqual(flows, [hex(flow.key)]);
+        assert.deepEqual(firstKeys, [hex(bench.key(request.frame, p1.ifindex))]);
         testbed.vms[0].send(udp());
         after.expect(new Map([[testbed.vms[1], [udp()]]]));
         testbed.driver.deleteFlows(flow.key, 1);

@@ -158,7 +158,7 @@ export class EbpfDatapath implements Datapath {
       const { map, program, directory } = this.#object;
       this.#links = new Links(options.stateDir, directory, this.#nl, options.clsact ?? false);
       undo.push(() => this.#links.close());
-      this.#flows = new Flows(map.weft_flows, new ClassFilters(this.#object.filters));
+      this.#flows = new Flows(map.weft_flows, new ClassFilters(this.#object.filters), this.#object.firstKeys.bytes);
       this.#lists = new Lists(map.weft_lists, map.weft_replicas);
       this.#tunnels = new Tunnels(map);
       this.#adopted = this.#adopt();
@@ -184,6 +184,10 @@ export class EbpfDatapath implements Datapath {
   /** What this kernel's helpers know. */
   get features(): Features {
     return this.#object.features;
+  }
+
+  get firstKeys(): Uint8Array {
+    return this.#object.firstKeys.bytes;
   }
 
   /** The tables and programs themselves, for tests and diagnosis. */

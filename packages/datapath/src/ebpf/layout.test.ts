@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { ACTION_SIZE, KEY_SIZE } from '@weft/flow';
 import { ipParse } from '@weft/packet';
 import { Btf } from '@weft/sys';
 import * as layout from './layout.ts';
@@ -34,6 +35,7 @@ describe('tables as C and TypeScript lay them out', { skip }, () => {
     );
     assert.deepEqual(['weft_hops', 'weft_filters'].map(size), [layout.HOP_SIZE, layout.FILTER_SIZE]);
     assert.equal(size('weft_fragments'), layout.FRAGMENT_SIZE);
+    assert.deepEqual(['weft_flows', 'weft_first_keys', 'weft_counters'].map(size), [ACTION_SIZE, KEY_SIZE, 16]);
     const fragment = offsets(maps.get('weft_fragments')!);
     assert.deepEqual(
       [fragment.get('time'), fragment.get('time_tail')],

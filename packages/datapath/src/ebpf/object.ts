@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { KEY_SIZE } from '@weft/flow';
 import {
   BpfMap,
   Btf,
@@ -20,6 +21,7 @@ export const OBJECT_DIRECTORY = join(import.meta.dirname, '../../bpf/build');
 
 const MAPS = [
   'weft_flows',
+  'weft_first_keys',
   'weft_counters',
   'weft_filters',
   'weft_ports',
@@ -121,6 +123,8 @@ export type EbpfObject = {
   readonly map: Readonly<Record<MapName, BpfMap>>;
   readonly program: Readonly<Record<ProgramName, number>>;
   readonly counters: NativeBuffer;
+  /** First packet's key of each counter slot. */
+  readonly firstKeys: NativeBuffer;
   /** Rows of weft_filters, shared with the kernel. */
   readonly filters: NativeBuffer;
   close(): void;
@@ -140,7 +144,12 @@ export function openObject(
   const features = { ...probeKernel(objects), ...without };
   const file = objectFile(objects, objectName);
   const loaded = loadObject(`weft_${options.instance}`, file, MAPS, PROGRAMS, {
-    maxEntries: { weft_flows: options.maxFlows, weft_counters: cpus * options.maxFlows, weft_ring: RING_BYTES },
+    maxEntries: {
+      weft_flows: options.maxFlows,
+      weft_first_keys: options.maxFlows,
+      weft_counters: cpus * options.maxFlows,
+      weft_ring: RING_BYTES,
+    },
     pin: { directory, maps: MAPS },
     rodata: rodata(file, {
       encap: options.encap === 'vxlan' ? 1 : 0,
@@ -155,6 +164,7 @@ export function openObject(
   for (const name of MAPS) map[name] = new BpfMap(loaded.maps.get(name)!, cpus);
   const program = Object.fromEntries(loaded.programs) as Record<ProgramName, number>;
   const counters = NativeBuffer.mapFd(map.weft_counters.fd, cpus * options.maxFlows * 16, { writable: false });
+  const firstKeys = NativeBuffer.mapFd(map.weft_first_keys.fd, options.maxFlows * KEY_SIZE);
   const filters = NativeBuffer.mapFd(map.weft_filters.fd, FILTER_ROWS * FILTER_SIZE);
   return {
     directory,
@@ -163,9 +173,11 @@ export function openObject(
     map,
     program,
     counters,
+    firstKeys,
     filters,
     close() {
       counters.close();
+      firstKeys.close();
       filters.close();
       for (const m of Object.values(map)) m.close();
       for (const fd of Object.values(program)) closeFd(fd);
