@@ -102,6 +102,16 @@ test('any bytes are refused with the error, or are a stream', async () => {
   );
 });
 
+test('a frame that is missing is noticed', async () => {
+  const frames: Uint8Array[] = [];
+  for await (const piece of serve(archiveOf(some), PORT)) frames.push(piece);
+  assert.equal(frames.length, 4);
+  for (let left = 0; left < frames.length; left++) {
+    const rest = Buffer.concat(frames.filter((_, i) => i !== left));
+    assert.ok((await received(pieces(rest))).error, `without frame ${left}`);
+  }
+});
+
 test('records of other ports, too many of them, and other ports altogether are refused', async () => {
   const stray = await received(pieces(await sent([some[0]!, newRecord({ ingress: OTHER, egress: OTHER })])));
   assert.match(String(stray.error), /none of this port/);

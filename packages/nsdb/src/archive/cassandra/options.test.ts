@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import cassandra from 'cassandra-driver';
 import fc from 'fast-check';
 import { isNsdbError } from '../../errors.ts';
 import { compareVersions } from '../contract.ts';
 import { openCassandraArchive } from './index.ts';
-import { type CassandraArchiveOptions, checkOptions } from './options.ts';
+import { type CassandraArchiveOptions, checkOptions, driverOptions } from './options.ts';
 import { timestampOf } from './statements.ts';
 
 const credentials = { username: 'weft', password: 'secret' };
@@ -56,6 +57,21 @@ test('options that would not mean what they say are refused by name', () => {
       JSON.stringify(fields),
     );
   }
+});
+
+test('without TLS no other machine is spoken to, whatever the first node says of the others', () => {
+  const { policies, types } = cassandra;
+  const distance = (one: CassandraArchiveOptions, address: string): number => {
+    const { loadBalancing } = driverOptions(one, checkOptions(one), policies).policies!;
+    return loadBalancing!.getDistance({ address, datacenter: 'dc1' } as cassandra.Host);
+  };
+  const local = options({ contactPoints: ['localhost', '127.0.0.2:9043'] });
+  for (const address of ['10.0.0.1:9042', '127.0.0.3:9042', '127.0.0.1:9043'])
+    assert.equal(distance(local, address), types.distance.ignored, address);
+  for (const address of ['127.0.0.1:9042', '::1:9042', '127.0.0.2:9043'])
+    assert.notEqual(distance(local, address), types.distance.ignored, address);
+  const secure = options({ contactPoints: ['10.0.0.1'], credentials, tls: {} });
+  assert.notEqual(distance(secure, '10.0.0.2:9042'), types.distance.ignored);
 });
 
 test('timestamps order as versions do, and fit', () => {
