@@ -5,7 +5,8 @@
  * holds them}}.
  *
  * Memory is that of all typed arrays that the engine holds, found by walking its objects, and what the JavaScript heap has grown by; tables
- * have exactly the capacity that is used. What a small engine holds as well (buffers of frames, …) is subtracted.
+ * have exactly the capacity that is used. What a small engine holds as well (buffers of frames, …) is subtracted. The datapath's memory is
+ * its own, also where the engine keeps first keys in it.
  */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -109,7 +110,7 @@ function run(connections: number, answers: boolean): Run {
     throw new Error(`${connections} connections made ${status.connections}, and ${status.flows} flows`);
   }
   collect();
-  const parts = arraysOf(host.engine, [host.datapath, state, world]);
+  const parts = arraysOf(host.engine, [host.datapath, state, world, state.firstKeys, state.firstKeys.buffer]);
   return { opening, answer, memory: { heap: process.memoryUsage().heapUsed - heap, parts } };
 }
 

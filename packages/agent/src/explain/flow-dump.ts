@@ -1,14 +1,5 @@
 /** Installed flows in words, filtered, and on demand with the explanation that made them. */
-import {
-  FLOW_FIRST_KEY,
-  FLOW_VALUE_SIZE,
-  K_ETH_DST,
-  K_ETH_SRC,
-  K_IP_DST,
-  K_IP_SRC,
-  KEY_SIZE,
-  readU32le,
-} from '@weft/flow';
+import { ACTION_SIZE, K_ETH_DST, K_ETH_SRC, K_IP_DST, K_IP_SRC, KEY_SIZE, readU32le } from '@weft/flow';
 import { ipFormat, macFormat } from '@weft/packet';
 import type { Explanation } from '@weft/simulator';
 import type { Core } from '../worker/core.ts';
@@ -79,16 +70,17 @@ export function dumpFlows(core: Core, tracer: Tracer, query: FlowQuery, now: num
   const interfaces = new Map(bindings.list().map(({ portId, interfaceName }) => [portId, interfaceName]));
   const peers = peersOf(core, query.host);
   const until = clock() + EXPLAIN_MS;
+  const key = new Uint8Array(KEY_SIZE);
   let matching = 0;
   let unexplained = 0;
   installer.table.forEach((slot) => {
-    const { keys, values } = installer.table;
-    const key = keys.subarray(slot * KEY_SIZE, (slot + 1) * KEY_SIZE);
-    const value = values.subarray(slot * FLOW_VALUE_SIZE, (slot + 1) * FLOW_VALUE_SIZE);
+    const { actions, firstKeys } = installer.table;
+    const value = actions.subarray(slot * ACTION_SIZE, (slot + 1) * ACTION_SIZE);
     const port = bindings.portAt(readU32le(value, 8));
     const name = interfaces.get(port) ?? '';
     if (query.port !== undefined && name !== query.port && !port.startsWith(query.port)) return;
-    if (query.address !== undefined && !has(value.subarray(FLOW_FIRST_KEY), query.address)) return;
+    const first = firstKeys.subarray(slot * KEY_SIZE, (slot + 1) * KEY_SIZE);
+    if (query.address !== undefined && !has(first, query.address)) return;
     if (peers === undefined && matching >= query.limit) {
       matching++;
       return;
@@ -99,10 +91,11 @@ export function dumpFlows(core: Core, tracer: Tracer, query: FlowQuery, now: num
     if (++matching > query.limit) return;
     const late = query.explain === true && clock() > until;
     if (late) unexplained++;
+    installer.table.maskedKey(slot, key);
     const explained = query.explain === true && !late ? tracer.explainFlow(slot, now) : null;
     flows.push({
       id: readU32le(value, 0) + readU32le(value, 4) * 2 ** 32,
-      match: words.match(key, key[KEY_SIZE - 1]),
+      match: words.match(key, installer.table.classOf(slot)),
       action,
       port,
       interface: name,

@@ -10,8 +10,6 @@ import {
   ACTION_SIZE,
   DROP_REASONS,
   extractKey,
-  FLOW_FIRST_KEY,
-  FLOW_VALUE_SIZE,
   KEY_SIZE,
   maskKey,
   newFrameLayout,
@@ -363,10 +361,11 @@ export class Tracer {
     const { installer } = this.core;
     const slot = installer.table.match(key);
     if (slot < 0) return null;
-    const { keys, values } = installer.table;
-    const masked = keys.subarray(slot * KEY_SIZE, (slot + 1) * KEY_SIZE);
-    const value = values.subarray(slot * FLOW_VALUE_SIZE, slot * FLOW_VALUE_SIZE + ACTION_SIZE);
-    const cls = masked[KEY_SIZE - 1];
+    const { table } = installer;
+    const masked = new Uint8Array(KEY_SIZE);
+    table.maskedKey(slot, masked);
+    const value = table.actions.subarray(slot * ACTION_SIZE, (slot + 1) * ACTION_SIZE);
+    const cls = table.classOf(slot);
     const match = this.words.match(masked, cls);
     const action = this.words.action(value, this.words.installedList(value));
     return {
@@ -383,8 +382,7 @@ export class Tracer {
   /** Simulates an installed flow again from the key of its first packet. */
   explainFlow(slot: number, now: number): Explained | null {
     const { core, view } = this;
-    const at = slot * FLOW_VALUE_SIZE + FLOW_FIRST_KEY;
-    const key = core.installer.table.values.slice(at, at + KEY_SIZE);
+    const key = core.installer.table.firstKeys.slice(slot * KEY_SIZE, (slot + 1) * KEY_SIZE);
     const inPort = readU32le(key, 0);
     const portId = core.bindings.portAt(inPort);
     if (portId === '') return null;

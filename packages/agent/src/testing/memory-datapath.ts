@@ -31,10 +31,10 @@ import {
   UPCALL_TCP_FLAGS,
 } from '@weft/flow';
 import { TCP_FIN, TCP_RST } from '@weft/packet';
-import { FlowTable } from '../flows/flow-table.ts';
 import type { NatBlock } from '../worker/connections/nat-pools.ts';
 import { tcpFlagsOf } from '../worker/opening-segment.ts';
 import type { StateIdentity } from '../worker/protocol.ts';
+import { MemoryFlows } from './memory-flows.ts';
 
 /** What survives the engine, as pinned maps and files survive an agent. */
 export class MemoryState {
@@ -42,7 +42,9 @@ export class MemoryState {
   readonly tunnels = new Map<number, TunnelSpec>();
   readonly egress = new Map<number, EgressSpec>();
   readonly lists = new Map<number, ListSpec>();
-  flows: FlowTable;
+  readonly flows: MemoryFlows;
+  /** By counter slot: what the agent keeps first keys in. */
+  readonly firstKeys: Uint8Array;
   /** Per counter slot, as the kernel counts. */
   readonly packets: Float64Array;
   readonly bytes: Float64Array;
@@ -56,7 +58,8 @@ export class MemoryState {
   natBlocks: { readonly blocks: readonly NatBlock[]; readonly at: number } | null = null;
 
   constructor(maxFlows: number) {
-    this.flows = new FlowTable(maxFlows);
+    this.flows = new MemoryFlows(maxFlows);
+    this.firstKeys = new Uint8Array(maxFlows * KEY_SIZE);
     this.packets = new Float64Array(maxFlows);
     this.bytes = new Float64Array(maxFlows);
   }
@@ -69,9 +72,7 @@ export class MemoryState {
     }
     if (flows) {
       this.flows.forEach((slot) => {
-        const to = copy.flows.add(this.flows.keys, slot * KEY_SIZE);
-        const value = this.flows.values.subarray(slot * FLOW_VALUE_SIZE, (slot + 1) * FLOW_VALUE_SIZE);
-        copy.flows.values.set(value, to * FLOW_VALUE_SIZE);
+        copy.flows.put(this.flows.keyOf(slot), 0, this.flows.valueOf(slot), 0);
       });
     }
     copy.packets.set(this.packets);
@@ -89,6 +90,7 @@ export class MemoryDatapath implements Datapath {
   readonly options: DatapathOptions;
   readonly wakeFd = -1;
   readonly state: MemoryState;
+  readonly firstKeys: Uint8Array;
   /** Executed frames with their actions, oldest first. */
   readonly executed: { frame: Uint8Array; action: Uint8Array }[] = [];
   /** In which order: `put` once per flow written, `send` once per frame. */
@@ -103,6 +105,7 @@ export class MemoryDatapath implements Datapath {
 
   constructor(state: MemoryState, options: Partial<DatapathOptions> = {}) {
     this.state = state;
+    this.firstKeys = state.firstKeys;
     this.options = {
       instance: 'test',
       encap: 'vxlan',
@@ -121,7 +124,7 @@ export class MemoryDatapath implements Datapath {
     if (!extractKey(frame, frame.length, ifindex, 0, key, 0, this.layout)) return null;
     const slot = this.state.flows.match(key);
     if (slot >= 0) {
-      const value = this.state.flows.values.slice(slot * FLOW_VALUE_SIZE, (slot + 1) * FLOW_VALUE_SIZE);
+      const value = this.state.flows.valueOf(slot).slice();
       const counter = readU32le(value, A_COUNTER_SLOT);
       this.state.packets[counter]++;
       this.state.bytes[counter] += frame.length;
@@ -166,10 +169,7 @@ export class MemoryDatapath implements Datapath {
       lists: [...lists.values()],
       forEachFlow(visit) {
         flows.forEach((slot) => {
-          visit(
-            flows.keys.subarray(slot * KEY_SIZE, (slot + 1) * KEY_SIZE),
-            flows.values.subarray(slot * FLOW_VALUE_SIZE, (slot + 1) * FLOW_VALUE_SIZE),
-          );
+          visit(flows.keyOf(slot), flows.valueOf(slot));
         });
       },
     };
@@ -208,20 +208,14 @@ export class MemoryDatapath implements Datapath {
   putFlows(batch: FlowBatch): number {
     const { flows } = this.state;
     for (let i = 0; i < batch.count; i++) {
-      let slot = flows.find(batch.keys, i * KEY_SIZE);
-      if (slot < 0) slot = flows.add(batch.keys, i * KEY_SIZE);
-      if (slot < 0) return i;
-      flows.values.set(batch.values.subarray(i * FLOW_VALUE_SIZE, (i + 1) * FLOW_VALUE_SIZE), slot * FLOW_VALUE_SIZE);
+      if (!flows.put(batch.keys, i * KEY_SIZE, batch.values, i * FLOW_VALUE_SIZE)) return i;
       this.order.push('put');
     }
     return batch.count;
   }
 
   deleteFlows(keys: Uint8Array, count: number): void {
-    for (let i = 0; i < count; i++) {
-      const slot = this.state.flows.find(keys, i * KEY_SIZE);
-      if (slot >= 0) this.state.flows.remove(slot);
-    }
+    for (let i = 0; i < count; i++) this.state.flows.delete(keys, i * KEY_SIZE);
   }
 
   readCounters(packets: Float64Array, bytes: Float64Array): void {

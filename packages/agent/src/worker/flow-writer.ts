@@ -12,7 +12,6 @@ import {
   F_IP_SRC,
   F_TP_DST,
   F_TP_SRC,
-  FLOW_VALUE_SIZE,
   KEY_SIZE,
   maskKey,
   TAG_INGRESS,
@@ -60,7 +59,7 @@ export class FlowWriter {
     let slot = installer.table.find(masked);
     if (slot < 0) {
       const full = installer.flowsOfPort(inPort) >= core.limits.maxFlowsPerPort;
-      slot = full ? -1 : installer.allocate(masked, now, core.packets, core.bytes);
+      slot = full ? -1 : installer.allocate(key, cls, now, core.packets, core.bytes);
       if (slot < 0) {
         countDrop(core.counters, 'cap_flows');
         return -1;
@@ -91,7 +90,7 @@ export class FlowWriter {
     const before = installer.expiresAt[slot];
     const expires = lifetime === 0 ? 0 : before > 0 ? before : now + lifetime;
     const cls = this.compile(sim, output, key, inPort);
-    if (cls !== installer.table.keys[(slot + 1) * KEY_SIZE - 1]) {
+    if (cls !== installer.table.classOf(slot)) {
       // Another mask is another key in the table: the old flow goes, the new one comes with the same flush.
       installer.remove(slot, now);
       return this.install(sim, output, key, inPort, mac, expires > 0 ? expires - now : 0, rules, now);
@@ -144,9 +143,9 @@ export class FlowWriter {
 
   /** True if the compiled action equals the installed one but for the flow id at both ends. */
   private sameAction(slot: number): boolean {
-    const { values } = this.core.installer.table;
-    const at = slot * FLOW_VALUE_SIZE;
-    for (let i = 8; i < ACTION_SIZE - 8; i++) if (values[at + i] !== this.action[i]) return false;
+    const { actions } = this.core.installer.table;
+    const at = slot * ACTION_SIZE;
+    for (let i = 8; i < ACTION_SIZE - 8; i++) if (actions[at + i] !== this.action[i]) return false;
     return true;
   }
 

@@ -10,6 +10,7 @@ import {
   ACTION_SIZE,
   FLOW_FIRST_KEY,
   FLOW_VALUE_SIZE,
+  K_MASK_CLASS,
   KEY_SIZE,
   keyInPort,
   OUT_LIST,
@@ -65,7 +66,7 @@ export class Installer {
     this.lists = lists;
     this.rules = rules;
     this.states = states;
-    this.table = new FlowTable(capacity);
+    this.table = new FlowTable(capacity, datapath.firstKeys);
     this.tags = new TagIndex(capacity);
     this.createdAt = new Float64Array(capacity);
     this.activeAt = rules.activeAt;
@@ -84,15 +85,16 @@ export class Installer {
   }
 
   /**
-   * Takes over a flow that is in the datapath already; its tags are unknown until it has been simulated again.
+   * Takes over a flow that is in the datapath already, and whose first packet is one of it; its tags are unknown until it has been
+   * simulated again.
    * @returns the slot, or -1: no room, or its counter slot is taken (the caller deletes it from the datapath).
    */
   adopt(masked: Uint8Array, value: Uint8Array, counterSlot: number, id: number, now: number): number {
-    const slot = this.table.add(masked, 0, counterSlot);
+    const slot = this.table.add(value, FLOW_FIRST_KEY, masked[K_MASK_CLASS], counterSlot);
     if (slot < 0) return -1;
-    this.table.values.set(value.subarray(0, FLOW_VALUE_SIZE), slot * FLOW_VALUE_SIZE);
+    this.table.actions.set(value.subarray(0, ACTION_SIZE), slot * ACTION_SIZE);
     this.nextId = Math.max(this.nextId, id + 1);
-    this.countPort(masked, 1);
+    this.countPort(keyInPort(masked), 1);
     this.holdList(slot);
     this.createdAt[slot] = now;
     this.activeAt[slot] = now;
@@ -102,16 +104,16 @@ export class Installer {
     return slot;
   }
 
-  /** Slot for a new flow, or -1 if the table is full. Its value is to be written by `write` at once. */
-  allocate(masked: Uint8Array, now: number, packets: Float64Array, bytes: Float64Array): number {
-    let slot = this.table.add(masked);
+  /** Slot for a new flow of class `cls`, or -1 if the table is full. Its value is to be written by `write` at once. */
+  allocate(firstKey: Uint8Array, cls: number, now: number, packets: Float64Array, bytes: Float64Array): number {
+    let slot = this.table.add(firstKey, 0, cls);
     if (slot < 0 && this.deleteCount > 0) {
       // Slots of flows that wait to be deleted are free once they are.
       this.flush();
-      slot = this.table.add(masked);
+      slot = this.table.add(firstKey, 0, cls);
     }
     if (slot < 0) return -1;
-    this.countPort(masked, 1);
+    this.countPort(keyInPort(firstKey), 1);
     this.createdAt[slot] = now;
     this.activeAt[slot] = now;
     this.datapath.readCounter(slot, packets, bytes);
@@ -134,11 +136,10 @@ export class Installer {
     tags: readonly number[],
     rules: number,
   ): void {
-    const at = slot * FLOW_VALUE_SIZE;
     this.releaseList(slot);
     setActionId(action, this.takeId());
-    this.table.values.set(action.subarray(0, ACTION_SIZE), at);
-    this.table.values.set(firstKey.subarray(0, KEY_SIZE), at + FLOW_FIRST_KEY);
+    this.table.actions.set(action.subarray(0, ACTION_SIZE), slot * ACTION_SIZE);
+    this.table.firstKeys.set(firstKey.subarray(0, KEY_SIZE), slot * KEY_SIZE);
     this.holdList(slot);
     this.expiresAt[slot] = expiresAt;
     this.reference(slot, mac, tags);
@@ -166,12 +167,11 @@ export class Installer {
   /** Takes a flow out; the datapath follows with the next flush. */
   remove(slot: number, now: number): void {
     if (this.deleteCount === BATCH) this.flush();
-    const at = slot * KEY_SIZE;
-    this.deleteKeys.set(this.table.keys.subarray(at, at + KEY_SIZE), this.deleteCount * KEY_SIZE);
+    this.table.maskedKey(slot, this.deleteKeys, this.deleteCount * KEY_SIZE);
     this.deleteSlots[this.deleteCount++] = slot;
     // A put of the same slot that still waits must not come after the deletion.
     for (let i = 0; i < this.putCount; i++) if (this.putSlots[i] === slot) this.cancelPut(i--);
-    this.countPort(this.table.keys.subarray(at, at + KEY_SIZE), -1);
+    this.countPort(keyInPort(this.table.firstKeys, slot * KEY_SIZE), -1);
     this.tags.drop(slot);
     this.states.drop(slot);
     if (this.macOf[slot] >= 0) this.macs.release(this.macOf[slot], now);
@@ -196,11 +196,11 @@ export class Installer {
     this.putSlots[i] = slot;
     this.putRules[i] = rules;
     this.rules.hold(rules);
-    this.putKeys.set(this.table.keys.subarray(slot * KEY_SIZE, (slot + 1) * KEY_SIZE), i * KEY_SIZE);
-    this.putValues.set(
-      this.table.values.subarray(slot * FLOW_VALUE_SIZE, (slot + 1) * FLOW_VALUE_SIZE),
-      i * FLOW_VALUE_SIZE,
-    );
+    const { actions, firstKeys } = this.table;
+    this.table.maskedKey(slot, this.putKeys, i * KEY_SIZE);
+    const at = i * FLOW_VALUE_SIZE;
+    this.putValues.set(actions.subarray(slot * ACTION_SIZE, (slot + 1) * ACTION_SIZE), at);
+    this.putValues.set(firstKeys.subarray(slot * KEY_SIZE, (slot + 1) * KEY_SIZE), at + FLOW_FIRST_KEY);
   }
 
   /** Sends what is queued. */
@@ -230,20 +230,19 @@ export class Installer {
   }
 
   private holdList(slot: number): void {
-    const at = slot * FLOW_VALUE_SIZE;
-    if (this.table.values[at + A_OUTPUT] === OUT_LIST)
-      this.lists.reference(readU32le(this.table.values, at + A_OUT_PORT));
+    const { actions } = this.table;
+    const at = slot * ACTION_SIZE;
+    if (actions[at + A_OUTPUT] === OUT_LIST) this.lists.reference(readU32le(actions, at + A_OUT_PORT));
   }
 
   private releaseList(slot: number): void {
-    const at = slot * FLOW_VALUE_SIZE;
-    if (this.table.values[at + A_OUTPUT] === OUT_LIST)
-      this.lists.release(readU32le(this.table.values, at + A_OUT_PORT));
-    this.table.values[at + A_OUTPUT] = 0;
+    const { actions } = this.table;
+    const at = slot * ACTION_SIZE;
+    if (actions[at + A_OUTPUT] === OUT_LIST) this.lists.release(readU32le(actions, at + A_OUT_PORT));
+    actions[at + A_OUTPUT] = 0;
   }
 
-  private countPort(masked: Uint8Array, by: number): void {
-    const port = keyInPort(masked);
+  private countPort(port: number, by: number): void {
     const n = (this.perPort.get(port) ?? 0) + by;
     if (n === 0) this.perPort.delete(port);
     else this.perPort.set(port, n);

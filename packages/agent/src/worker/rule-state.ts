@@ -4,7 +4,7 @@
  * The file is in the run directory, in memory: it is gone when the flows are.
  */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { actionId, FLOW_VALUE_SIZE } from '@weft/flow';
+import { ACTION_SIZE, actionId } from '@weft/flow';
 import type { VirtualTopologyView } from '@weft/simulator';
 import type { RuleCounts } from '../flows/rule-counts.ts';
 import type { Installer } from './installer.ts';
@@ -64,7 +64,7 @@ export function encodeRuleState(
   let at = 0;
   counts.forEachFlow((slot, packets, bytes) => {
     numbers[at++] = slot;
-    numbers[at++] = actionId(table.values, slot * FLOW_VALUE_SIZE);
+    numbers[at++] = actionId(table.actions, slot * ACTION_SIZE);
     numbers[at++] = packets;
     numbers[at++] = bytes;
   });
@@ -97,7 +97,7 @@ export function restoreRuleState(
   for (let i = 0; i < numbers.length; i += FLOW_NUMBERS) {
     const slot = numbers[i];
     if (!Number.isInteger(slot) || slot < 0 || slot >= table.capacity || !table.isUsed(slot)) continue;
-    if (actionId(table.values, slot * FLOW_VALUE_SIZE) !== numbers[i + 1]) continue;
+    if (actionId(table.actions, slot * ACTION_SIZE) !== numbers[i + 1]) continue;
     counts.restore(slot, numbers[i + 2], numbers[i + 3]);
   }
 }
