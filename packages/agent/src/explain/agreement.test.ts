@@ -44,6 +44,8 @@ function traceless(host: Harness, state: MemoryState): string {
     waiting,
     upcalls,
     executed,
+    connections,
+    connectionsCreated,
   } = host.engine.status();
   const counts = {
     flowsInstalled,
@@ -53,6 +55,8 @@ function traceless(host: Harness, state: MemoryState): string {
     neighboursPublished,
     waiting,
     upcalls,
+    connections,
+    connectionsCreated,
   };
   const tables = [...host.world.tables].map(([name, entries]) => [name, [...entries]]);
   return JSON.stringify({
@@ -81,18 +85,22 @@ function copies(actions: readonly string[]): number {
 }
 
 test('trace, installed flow and the frame sent say the same', () => {
-  const seen = { forward: 0, drop: 0, postpone: 0, flows: 0 };
+  const seen = { forward: 0, drop: 0, postpone: 0, flows: 0, connections: 0 };
   fc.assert(
     fc.property(fc.nat(2 ** 31), (seed) => {
       const random = randomOf(seed);
       const net = new RandomNetwork(random);
       const state = new MemoryState(2048);
       const host = new Harness(net.world, state);
+      if (random() < 0.6) net.equip();
       host.settle();
+      let heard = 0;
       for (let i = 0; i < 12; i++) {
         for (let n = Math.floor(random() * 3); n > 0; n--) net.change();
         host.settle();
-        const { ifindex, frame } = net.frame();
+        for (const one of host.datapath.executed.slice(heard)) net.hear(one.frame, one.action);
+        heard = host.datapath.executed.length;
+        const { ifindex, frame } = (random() < 0.5 ? net.answer() : undefined) ?? net.frame();
         const interfaceName = `vm${ifindex - 10}`;
         const bound = (host.engine.status().ports as { interfaceName: string; live: boolean }[]).some(
           (port) => port.interfaceName === interfaceName && port.live,
@@ -129,11 +137,13 @@ test('trace, installed flow and the frame sent say the same', () => {
         assert.equal(slot?.[1], told.flow.action, JSON.stringify(told.explanation.summary));
         seen.flows++;
       }
+      seen.connections += host.engine.status().connectionsCreated as number;
       assert.deepEqual(host.complaints, []);
     }),
     { numRuns: Number(process.env.WEFT_PROPERTY_RUNS ?? 120) },
   );
   assert.ok(seen.forward > 50 && seen.drop > 50 && seen.postpone > 10 && seen.flows > 100, JSON.stringify(seen));
+  assert.ok(seen.connections > 50, JSON.stringify(seen));
 });
 
 function* installed(state: MemoryState): Generator<[string, string]> {

@@ -3,15 +3,11 @@
  * rules. Packets of VMs pass it at once; datagrams of flow state are lost, repeated, delayed and so overtake each other as told, by a
  * seeded generator. Time moves by `run` only.
  */
-import { applyRewrite, WorkFrame } from '@weft/datapath/oracle';
 import {
   A_OUT_PORT,
   A_OUTPUT,
   A_TUNNEL_KEY,
-  extractKey,
   FLOW_STATE_KEY,
-  KEY_SIZE,
-  newFrameLayout,
   OUT_LIST,
   OUT_PORT,
   OUT_TUNNEL,
@@ -21,6 +17,7 @@ import type { Timeouts } from '@weft/flowstate';
 import { ipFormat } from '@weft/packet';
 import { packetWords, uuid, type World } from '@weft/simulator/testing';
 import { BlockBank } from './block-bank.ts';
+import { carriedOut } from './carry-out.ts';
 import { Harness } from './harness.ts';
 import { type MemoryDatapath, MemoryState } from './memory-datapath.ts';
 import { randomOf } from './random-network.ts';
@@ -102,8 +99,6 @@ export class Fleet {
   private readonly options: FleetOptions;
   private readonly flying: { readonly at: number; readonly order: number; readonly datagram: Datagram }[] = [];
   private order = 0;
-  private readonly work = new WorkFrame();
-  private readonly layout = newFrameLayout();
 
   /** Hosts are put into the tunnel zone here; their ports are the test's to make. */
   constructor(world: World, count: number, options: FleetOptions = {}) {
@@ -217,7 +212,6 @@ export class Fleet {
   }
 
   private perform(host: FleetHost, inPort: number, frame: Uint8Array, action: Uint8Array): void {
-    const key = new Uint8Array(KEY_SIZE);
     const output = action[A_OUTPUT];
     if (output !== OUT_PORT && output !== OUT_TUNNEL && output !== OUT_LIST) return;
     const target = readU32le(action, A_OUT_PORT);
@@ -227,10 +221,7 @@ export class Fleet {
       this.sendState(host, target, frame);
       return;
     }
-    if (!extractKey(frame, frame.length, inPort, 0, key, 0, this.layout)) throw new Error('a malformed frame leaves');
-    this.work.load(frame, 0, frame.length);
-    if (!applyRewrite(this.work, key, this.layout, action)) throw new Error('a frame cannot be rewritten');
-    const bytes = this.work.bytes.slice(this.work.start, this.work.end);
+    const bytes = carriedOut(frame, action);
     this.departures.push(`${host.index} packet`);
     if (output === OUT_PORT) this.deliver(host, target, bytes);
     else if (output === OUT_TUNNEL) this.tunnel(host, target, tunnelKey, bytes);

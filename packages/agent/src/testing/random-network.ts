@@ -1,9 +1,15 @@
 /** Random topologies, changes and packets for the engine's property tests. All choices come from one generator of numbers. */
-import { arpRequest, icmpEcho, macFormat, tcpFrame, udpFrame } from '@weft/packet';
-import { uuid, World } from '@weft/simulator/testing';
+import { A_OUT_PORT, A_OUTPUT, OUT_PORT, readU32le } from '@weft/flow';
+import { arpRequest, icmpEcho, macFormat, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, tcpFrame, udpFrame } from '@weft/packet';
+import { answerTo, uuid, World } from '@weft/simulator/testing';
+import { carriedOut } from './carry-out.ts';
 import { LOCAL_HOST } from './harness.ts';
 
 export const REMOTE_HOST = '00000000-0000-4000-8000-00000000bbbb';
+
+const FLAGS = [TCP_SYN, TCP_SYN, TCP_ACK, TCP_SYN | TCP_ACK, TCP_FIN | TCP_ACK, TCP_RST];
+/** Packets that were heard last: what may be answered. */
+const HEARD = 16;
 
 /** mulberry32: a small generator with a 32-bit seed; the same seed gives the same run. */
 export function randomOf(seed: number): () => number {
@@ -37,6 +43,7 @@ export class RandomNetwork {
   private readonly chains: string[] = [];
   private readonly addressGroups: string[] = [];
   private readonly portGroups: string[] = [];
+  private readonly heard: { readonly ifindex: number; readonly frame: Uint8Array }[] = [];
 
   constructor(random: () => number) {
     this.random = random;
@@ -106,14 +113,15 @@ export class RandomNetwork {
     const v6 = this.random() < 0.3;
     const same = to.net === from.net && this.random() < 0.7;
     const ethDst = same ? to.mac : macFormat(this.routerMac(from.net), 0);
-    const dst = this.random() < 0.1 ? (v6 ? 'fd99::1' : '198.51.100.7') : v6 ? to.ip6 : to.ip4;
+    const elsewhere = v6 ? 'fd99::1' : this.pick(['198.51.100.7', '10.9.0.3', '10.9.0.4', '10.9.0.1']);
+    const dst = this.random() < 0.2 ? elsewhere : v6 ? to.ip6 : to.ip4;
     const base = { ethSrc: from.mac, ethDst, src: v6 ? from.ip6 : from.ip4, dst };
     const ports = { srcPort: 1000 + this.below(3), dstPort: this.pick([22, 53, 80]) };
     const ifindex = 10 + from.index;
     const payload = new Uint8Array(4);
     switch (this.below(5)) {
       case 0:
-        return { ifindex, frame: tcpFrame({ ...base, ...ports, payload }) };
+        return { ifindex, frame: tcpFrame({ ...base, ...ports, payload, flags: this.pick(FLAGS) }) };
       case 1:
         return { ifindex, frame: icmpEcho({ ...base, id: 7, payload }) };
       case 2:
@@ -121,6 +129,22 @@ export class RandomNetwork {
       default:
         return { ifindex, frame: udpFrame({ ...base, ...ports, payload }) };
     }
+  }
+
+  /** A frame has left by an action: what comes to a VM of this host may be answered. */
+  hear(frame: Uint8Array, action: Uint8Array): void {
+    if (action[A_OUTPUT] !== OUT_PORT) return;
+    const type = (frame[12] << 8) | frame[13];
+    if (type !== 0x0800 && type !== 0x86dd) return;
+    this.heard.push({ ifindex: readU32le(action, A_OUT_PORT), frame: carriedOut(frame, action) });
+    if (this.heard.length > HEARD) this.heard.shift();
+  }
+
+  /** The answer of a local VM to something that it has heard; undefined: it has heard nothing. */
+  answer(): { ifindex: number; frame: Uint8Array } | undefined {
+    if (this.heard.length === 0) return undefined;
+    const { ifindex, frame } = this.pick(this.heard);
+    return { ifindex, frame: answerTo(frame) };
   }
 
   private routerMac(net: number): Uint8Array {
@@ -143,13 +167,85 @@ export class RandomNetwork {
       { outPortGroup: this.pick(this.portGroups), invOutPortGroup: inverted },
       { traversedDevice: this.pick([this.router, ...this.bridges]), invTraversedDevice: inverted },
       { icmpDataDstIp: '10.0.0.0/16' },
+      { matchReturnFlow: true },
+      { matchForwardFlow: true },
       {},
     ]);
+    if (this.random() < 0.25) return this.translation(vm);
     const type = this.pick(['accept', 'drop', 'reject', 'return', 'continue', 'jump']);
+    if (type === 'accept' || type === 'return') return { type, ...condition, onChange: this.onChange() };
     if (type !== 'jump') return { type, ...condition };
     return this.chains.length > 0
       ? { type, jumpChainId: this.pick(this.chains), ...condition }
       : { type: 'accept', ...condition };
+  }
+
+  private onChange(): string {
+    return this.random() < 0.4 ? 'finish' : 'reevaluate';
+  }
+
+  /** A rule that translates. VMs are shown as 10.9.0.1 and .2, and called by .3 and .4. */
+  private translation(vm: Vm): Record<string, unknown> {
+    const flowAction = this.pick(['accept', 'continue']);
+    const changes = { flowAction, onChange: this.onChange() };
+    const outPorts = [this.pick(this.routerPorts)];
+    const dynamic = [{ addressFrom: '10.9.0.1', portFrom: 1024, portTo: 1279 }];
+    return this.pick([
+      { type: 'snat', natTargets: dynamic, outPorts, ...changes },
+      { type: 'snat', natTargets: dynamic, nwProto: 17, ...changes },
+      { type: 'snat', natTargets: [{ addressFrom: '10.9.0.2' }], nwSrc: `${vm.ip4}/32`, flowAction },
+      { type: 'masquerade', outPorts, ...changes },
+      { type: 'dnat', natTargets: [{ addressFrom: vm.ip4, portFrom: 80 }], nwDst: '10.9.0.3/32', ...changes },
+      { type: 'dnat', natTargets: [{ addressFrom: vm.ip4 }], nwDst: '10.9.0.4/32', flowAction },
+      { type: 'rev_snat', flowAction },
+      { type: 'rev_dnat', flowAction },
+    ]);
+  }
+
+  /** Filters of the router that translate what passes, and back. */
+  private translate(vm: Vm): string {
+    const { world, router } = this;
+    const changes = { onChange: this.onChange() };
+    const source = this.pick([
+      { type: 'snat', natTargets: [{ addressFrom: '10.9.0.1', portFrom: 1024, portTo: 1279 }], ...changes },
+      { type: 'masquerade', ...changes },
+    ]);
+    const natTargets = [{ addressFrom: vm.ip4, portFrom: 80 }];
+    const tracks = this.random() < 0.5 ? [{ type: 'continue', matchForwardFlow: true }] : [];
+    world.patch('Router', router, {
+      inboundFilterId: world.chain([
+        ...tracks,
+        { type: 'rev_snat', flowAction: 'continue' },
+        { type: 'dnat', nwDst: '10.9.0.3/32', natTargets, ...changes },
+      ]),
+      outboundFilterId: world.chain([
+        { type: 'rev_dnat' },
+        {
+          ...source,
+          outPorts: [this.pick(this.routerPorts)],
+          matchForwardFlow: this.random() < 0.5 ? true : undefined,
+        },
+      ]),
+    });
+    return `translations for ${vm.ip4}`;
+  }
+
+  /** A VM is called by nobody, unless it has called. */
+  private guard(vm: Vm): string {
+    const chain = this.world.chain([
+      { type: 'accept', dlType: 0x0806 },
+      { type: 'accept', matchReturnFlow: true },
+      { type: 'drop' },
+    ]);
+    const from = this.world.chain([{ type: 'accept', matchForwardFlow: true, onChange: this.onChange() }]);
+    this.world.patch('Port', vm.port, { outboundFilterId: chain, inboundFilterId: from });
+    return `guard of ${vm.ip4}`;
+  }
+
+  /** Rules with memory, so that there are connections from the beginning. */
+  equip(): string[] {
+    const some = this.vms.filter(() => this.random() < 0.5);
+    return [...some.map((vm) => this.guard(vm)), ...(this.random() < 0.7 ? [this.translate(this.pick(this.vms))] : [])];
   }
 
   /** One random change of the topology or the tables. @returns what it was */
@@ -159,7 +255,7 @@ export class RandomNetwork {
     const net = this.below(this.bridges.length);
     const flip = (type: 'Port' | 'Bridge' | 'Router', id: string): void =>
       world.patch(type, id, { adminStateUp: !world.get(type, id)?.adminStateUp });
-    switch (this.below(17)) {
+    switch (this.below(20)) {
       case 0:
         flip('Port', vm.port);
         return 'port admin state';
@@ -248,6 +344,15 @@ export class RandomNetwork {
         return 'rule removed';
       }
       case 15:
+        return this.translate(vm);
+      case 16:
+        return this.guard(vm);
+      case 17: {
+        const group = this.pick(this.portGroups);
+        world.patch('PortGroup', group, { stateful: !world.get('PortGroup', group)?.stateful });
+        return 'stateful group';
+      }
+      case 18:
         if (world.get('TunnelZoneHost', `${uuid(0x700)}:${REMOTE_HOST}`))
           world.remove('TunnelZoneHost', `${uuid(0x700)}:${REMOTE_HOST}`);
         else this.member(REMOTE_HOST, this.pick(['192.0.2.2', '192.0.2.3']));
