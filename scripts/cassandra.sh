@@ -1,26 +1,37 @@
 #!/usr/bin/env bash
-# A Cassandra of one node on 127.0.0.1, for tests and for trying things out. Debian has no package of it; Maven Central has its jars.
+# A Cassandra of one node on 127.0.0.1, for tests and for trying things out. Debian has no package of it, Maven Central has its jars.
 #
-#   cassandra.sh install                   jars into .tools/cassandra: versions of cassandra/pom.xml, sums of cassandra/jars.sha256
-#   cassandra.sh check                     whether that has been done (exit status)
-#   cassandra.sh run DIR PORT [PEM]    in the foreground, data below DIR; CQL on PORT, the port of nodes among each other is PORT + 1
+#   cassandra.sh install               jars into .tools/cassandra: versions of cassandra/pom.xml, sums of cassandra/jars.sha256
+#   cassandra.sh check                 whether that has been done (exit status)
+#   cassandra.sh lock                  writes cassandra/jars.sha256 anew, after a change of cassandra/pom.xml
+#   cassandra.sh run DIR PORT [PEM]    in the foreground, data below DIR; CQL on PORT, nodes among each other on PORT + 1
 #   cassandra.sh start DIR PORT [PEM]  in the background, until it takes CQL; DIR/pid, DIR/log
-#   cassandra.sh stop DIR                  ends that one
+#   cassandra.sh stop DIR              ends that one
 #
 # Users log in (cassandra/cassandra). PEM: a certificate with its PKCS#8 key; connections may then use TLS.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
-jars=$here/../.tools/cassandra
+jars=$(readlink -m "$here/../.tools/cassandra")
 case $(uname -m) in aarch64) arch=arm64 ;; *) arch=amd64 ;; esac
 java=/usr/lib/jvm/java-17-openjdk-$arch/bin/java
 plugin=org.apache.maven.plugins:maven-dependency-plugin:3.8.1
 stamp=$jars/weft-$(cat "$here/cassandra/pom.xml" "$here/cassandra/jars.sha256" | sha256sum | cut -c1-16)
 
+# All jars, into $jars.new.
+fetch() {
+  rm -rf "$jars.new"
+  mvn -B -q -f "$here/cassandra/pom.xml" "$plugin:copy-dependencies" -DincludeScope=runtime "-DoutputDirectory=$jars.new"
+}
+
+lock() {
+  fetch
+  (cd "$jars.new" && sha256sum -- *.jar | LC_ALL=C sort -k2) > "$here/cassandra/jars.sha256"
+  rm -rf "$jars.new"
+}
+
 install() {
   [[ ! -e $stamp ]] || return 0
-  rm -rf "$jars.new"
-  mvn -B -q -f "$here/cassandra/pom.xml" "$plugin:copy-dependencies" \
-    -DincludeScope=runtime "-DoutputDirectory=$(readlink -f "$here/..")/.tools/cassandra.new"
+  fetch
   (cd "$jars.new" && sha256sum --quiet --strict -c "$here/cassandra/jars.sha256")
   local found wanted
   found=$(find "$jars.new" -name '*.jar' | wc -l)
@@ -126,9 +137,9 @@ stop() {
 }
 
 case ${1:-} in
-  install) install ;;
+  install | lock) "$1" ;;
   check) [[ -e $stamp ]] ;;
   run | start) [[ $# -ge 3 ]] && "$@" ;;
   stop) [[ $# -eq 2 ]] && "$@" ;;
-  *) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

@@ -1,11 +1,14 @@
 /** The log of one port: appended to, read as a whole, and replaced by what still matters of it. */
 import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { encodeBody } from '../codec.ts';
 import { compareVersions, GRACE, MAX_REMAINING } from '../contract.ts';
 import { type ArchiveClock, elapsedSince, type Stamp, stampNow } from './clock.ts';
 import { decodeEntry, type Entry, encodeEntry, entryBytes, MAX_ENTRY } from './entry.ts';
 
 const BLOCK = 256 * 1024;
+/** Entries that are dealt with before others get their turn. */
+const AT_ONCE = 512;
 /** A log shorter than this is not worth replacing. */
 const MIN_TAIL = 64 * 1024;
 
@@ -127,7 +130,9 @@ export class PortLog {
     const live: Buffer[] = [];
     const ended: Buffer[] = [];
     let deadAt = 0;
+    let count = 0;
     for (const entry of newest.values()) {
+      if (++count % AT_ONCE === 0) await nextTurn();
       const remaining = remainingOf(entry, now);
       if (remaining <= -GRACE) continue;
       deadAt = Math.max(deadAt, now.steady + remaining + GRACE);
