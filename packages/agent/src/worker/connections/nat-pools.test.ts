@@ -44,6 +44,8 @@ class Bench {
   readonly released: NatBlock[][] = [];
   readonly woken: string[] = [];
   readonly events: string[] = [];
+  /** Fields of the last event. */
+  fields: Readonly<Record<string, unknown>> | undefined;
   readonly pools: NatPools;
   now = 1_000;
   private source = 0;
@@ -64,7 +66,10 @@ class Bench {
       effects: {
         allocateBlocks: (pool, first, last, count) => this.asked.push({ pool, first, last, count }),
         releaseBlocks: (blocks) => this.released.push([...blocks]),
-        log: (event) => this.events.push(event),
+        log: (event, fields) => {
+          this.events.push(event);
+          this.fields = fields;
+        },
       },
       wake: (need) => this.woken.push(need),
       now: this.now,
@@ -206,6 +211,7 @@ test('a range that no block is left of is exhausted at once: nothing is waited f
   bench.connect(range);
   bench.pools.granted(POOL, []);
   assert.deepEqual(bench.events, ['nat.low']);
+  assert.equal(bench.fields?.addresses, '203.0.113.1 ports 1024-2047');
   assert.equal(bench.connect(range), -NAT_EXHAUSTED);
   assert.equal(bench.pools.exhausted, 1);
   bench.tick();

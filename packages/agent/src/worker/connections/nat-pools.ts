@@ -181,7 +181,7 @@ export class NatPools {
   private tellLow(pool: Pool): void {
     pool.toldLow = true;
     this.options.effects.log('nat.low', {
-      addresses: pool.target.key,
+      addresses: inWords(pool.target),
       device: this.options.table.uuids.text(pool.device),
       idlePorts: pool.snat.idlePorts(),
     });
@@ -329,6 +329,12 @@ function endsOf(pool: string): Pick<Held, 'device' | 'address'> | null {
   const address = new Int32Array(4);
   addressToWords(ipParse(parts[2]), 0, address, 0);
   return { device: uuidBytes(parts[1]), address };
+}
+
+/** A range as people write it. */
+function inWords({ from, to, portFrom, portTo }: NatTarget): string {
+  const [first, last] = [ipFormat(from), ipFormat(to)];
+  return `${first}${first === last ? '' : `-${last}`} ports ${portFrom}-${portTo}`;
 }
 
 /** The addresses of a range, the first ones of a large one. */
