@@ -3,7 +3,8 @@ import { CliError } from '../errors.ts';
 import type { ValueType } from './types.ts';
 import { isUuid, protocol, quoteWord } from './values.ts';
 
-const RULES = 'rules, comma separated: "ingress tcp 80-443 from 10.0.0.0/8, egress ipv6, ingress icmp"';
+const RULES =
+  'rules, comma separated: "ingress tcp 80-443 from 10.0.0.0/8, egress ipv6, ingress icmp"; from and to take a prefix or the id of a group';
 
 interface SecurityRule {
   readonly direction: string;
