@@ -39,7 +39,7 @@ export const securityGroup = defineKind({
     const end = endOf(context, guarded);
     return withFirewall(context, async (firewall) => {
       const found: string[] = [];
-      const must = (holds: boolean, otherwise: string) => holds || found.push(otherwise);
+      const must = (isSo: boolean, otherwise: string) => isSo || found.push(otherwise);
       const tries = () => attempts(end, endOf(context, stranger), ownPort(context) + 2);
       const before = await send(context, guarded, stranger, tries());
       must(
@@ -147,7 +147,7 @@ async function calls(
   context: CheckContext,
   firewall: Firewall,
   [guarded, member, stranger]: readonly [VmPlan, VmPlan, VmPlan],
-  must: (holds: boolean, otherwise: string) => unknown,
+  must: (isSo: boolean, otherwise: string) => unknown,
 ): Promise<void> {
   const port = ownPort(context);
   const [own4, own6] = [context.address(guarded, 4), context.address(guarded, 6)];

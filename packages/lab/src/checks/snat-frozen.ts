@@ -23,7 +23,7 @@ const FIRST = 400;
 const AFTERWARDS = 50;
 /** Until the store gives up a host that nobody vouches for, s. Its peers do so for some seconds more. */
 const GRACE_S = 3;
-const GIVEN_UP_MS = 30_000;
+const PATIENCE_MS = 30_000;
 
 interface Fields {
   readonly frozen: string;
@@ -127,9 +127,9 @@ async function drain(
   const holds: Held[] = [];
   const talks: Talk[] = [];
   const found: string[] = [];
-  const must = (holds: boolean, otherwise: string) => holds || found.push(otherwise);
-  const open = async (which: 0 | 1, count: number) => {
-    const held = await holdConnections(vms[which], address, port + which, count, true);
+  const must = (isSo: boolean, otherwise: string) => isSo || found.push(otherwise);
+  const open = async (which: 0 | 1, count: number, untilRefused = false) => {
+    const held = await holdConnections(vms[which], address, port + which, count, untilRefused);
     holds.push(held);
     return held.open;
   };
@@ -147,7 +147,7 @@ async function drain(
     await freeze(context, cold);
     const said = talks[0]!.answers();
     const exhausted = await exhaustedAt(context, warm);
-    const drained = await open(1, RANGE);
+    const drained = await open(1, RANGE, true);
     must((await exhaustedAt(context, warm)) > exhausted, `${warm.name} has not counted that its ports ran out`);
     const idle = await warnedWith(context, warm, from);
     must(idle > 0, `${warm.name} was ${idle === 0 ? 'warned too late' : 'not warned'} that ports would run out`);
@@ -160,7 +160,7 @@ async function drain(
     );
 
     thawAgent(context.lab, cold);
-    await awaitSessions(context.lab, [cold]);
+    await awaitAlive(context, cold, true);
     const afterwards = await open(0, AFTERWARDS);
     must(
       afterwards === AFTERWARDS,
@@ -208,8 +208,13 @@ async function freeze(context: CheckContext, host: HostPlan): Promise<void> {
     context.lab,
     context.plan.hosts.filter((one) => one !== host),
   );
-  await awaitValue(`${host.name} given up by the store`, GIVEN_UP_MS, async () =>
-    (await context.api.get<{ alive: boolean }>(`/hosts/${host.id}`)).alive ? undefined : true,
+  await awaitAlive(context, host, false);
+}
+
+/** Waits until the store has given up a host, or has it again. */
+async function awaitAlive({ api }: CheckContext, host: HostPlan, wanted: boolean): Promise<void> {
+  await awaitValue(`${host.name} ${wanted ? 'back at' : 'given up by'} the store`, PATIENCE_MS, async () =>
+    (await api.get<{ alive: boolean }>(`/hosts/${host.id}`)).alive === wanted ? true : undefined,
   );
 }
 
