@@ -68,3 +68,13 @@ test('what the system refuses is said in its words, under a code and without a s
   assert.equal(status, 1);
   assert.match(stderr, /^weft: WEFT_CLI_SYSTEM: E[A-Z]+: .*mkdir '\/dev\/null'\n$/);
 });
+
+test('a time for which no host could be away is refused before anything is opened', () => {
+  for (const given of ['0', 'long', '1e9']) {
+    const { status, stderr } = spawnSync(weft, ['api', '--store', '/dev/null/store', '--host-grace', given], {
+      encoding: 'utf8',
+    });
+    assert.equal(status, 2);
+    assert.match(stderr, /^weft: WEFT_CLI_USAGE: --host-grace takes a number of seconds from 1 to 1000000, not "/);
+  }
+});
