@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 const SCRIPT = resolve(import.meta.dirname, '../../../../scripts/cassandra.sh');
 const OPENSSL: string = 'openssl';
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 const STARTED = 'Starting listening for CQL clients';
 /** Only ends a test that has failed already. */
 const START_MS = 120_000;
@@ -45,13 +46,18 @@ export class TestCassandra {
   readonly #pem = join(this.dir, 'server.pem');
   port = 0;
   #process: ChildProcess | undefined;
-  readonly #onExit = (): void => void this.#process?.kill('SIGKILL');
+  readonly #onExit = (): void => {
+    this.#process?.kill('SIGKILL');
+    rmSync(this.dir, { recursive: true, force: true, maxRetries: 5 });
+  };
+  readonly #onSignal = (): void => process.exit(1);
 
   static async start(): Promise<TestCassandra> {
     const cassandra = new TestCassandra();
     cassandra.port = await freePorts();
     cassandra.#makeCertificate();
     process.once('exit', cassandra.#onExit);
+    for (const signal of SIGNALS) process.once(signal, cassandra.#onSignal);
     await cassandra.launch();
     return cassandra;
   }
@@ -100,6 +106,7 @@ export class TestCassandra {
   async close(): Promise<void> {
     await this.kill();
     process.off('exit', this.#onExit);
+    for (const signal of SIGNALS) process.off(signal, this.#onSignal);
     rmSync(this.dir, { recursive: true, force: true });
   }
 }
