@@ -54,8 +54,18 @@ import {
   type SimChain,
   TEST_STRIDE,
 } from '../view/chain.ts';
+import type { SimNat } from '../view/nat.ts';
 import { inAddressGroup, inPortGroup } from './groups.ts';
-import { concernsError, keepTranslation, NAT_DONE, NAT_NOTHING, NAT_POSTPONED, translate } from './nat.ts';
+import {
+  assumeQuotedSource,
+  concernsError,
+  keepTranslation,
+  NAT_DONE,
+  NAT_NOTHING,
+  NAT_POSTPONED,
+  restoreSource,
+  translate,
+} from './nat.ts';
 import { STEP_CHAIN, STEP_FILTER, STEP_JUMP, STEP_KEPT, STEP_PASSED, STEP_RULE } from './steps.ts';
 import { RETURN } from './track.ts';
 import type { Walk } from './walk.ts';
@@ -134,7 +144,9 @@ function run(w: Walk, handle: number, inPort: number, outPort: number, depth: nu
   for (let r = 0; r < rules.length; r += RULE_STRIDE) {
     let action = rules[r];
     if (!matches(w, chain, r, inPort, outPort)) {
-      if (action < ACTION_SNAT || !concernsError(w, nats[rules[r + 9]])) continue;
+      if (action < ACTION_SNAT) continue;
+      const nat = nats[rules[r + 9]];
+      if (!concernsError(w, nat) && !matchesQuoted(w, chain, r, nat, inPort, outPort)) continue;
     }
     if (action >= ACTION_SNAT) {
       action = translateBy(w, chain, r, outPort);
@@ -160,6 +172,16 @@ function run(w: Walk, handle: number, inPort: number, outPort: number, depth: nu
   }
   if (w.rec !== null) w.rec.step(STEP_CHAIN, handle, ACTION_CONTINUE, 0, w.key);
   return ACTION_CONTINUE;
+}
+
+/** Whether a 1:1 rule matches the machine whose packet an ICMP error quotes: then the error counts as that machine's. */
+function matchesQuoted(w: Walk, chain: SimChain, r: number, nat: SimNat, inPort: number, outPort: number): boolean {
+  if (!assumeQuotedSource(w, nat)) return false;
+  beginEvaluation();
+  if (matches(w, chain, r, inPort, outPort)) return true;
+  restoreSource(w);
+  beginEvaluation();
+  return false;
 }
 
 /** Carries out a rule that translates. @returns what follows: ACTION_CONTINUE also when it had nothing to translate */

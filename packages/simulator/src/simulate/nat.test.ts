@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { K_IP_SRC, KEY_SIZE } from '@weft/flow';
 import { FLAG_KEEP, KIND_DNAT, KIND_SNAT, stateTag, tupleKind } from '@weft/flowstate';
-import { icmpEcho, tcpFrame, udpFrame } from '@weft/packet';
+import { icmpEcho, icmpError, tcpFrame, udpFrame } from '@weft/packet';
 import { VERDICT_FORWARD, VERDICT_POSTPONE } from '../contract.ts';
 import { Edge, type Passage } from '../testing/edge.ts';
 import { answerTo, packetWords } from '../testing/leaving.ts';
@@ -109,6 +109,21 @@ describe('source translation', () => {
     }
     const tcp = packets(net).tcp;
     assert.match(net.send(tcp, net.a).text, /192\.0\.2\.10:1000/, 'the port stays');
+  });
+
+  it('one to one translates what a router before the machine says of its packets', () => {
+    const net = new Edge().rules({
+      in: [{ type: 'dnat', nwDst: '192.0.2.20/32', natTargets: [target('10.0.1.10')] }],
+      out: [{ type: 'snat', nwSrc: '10.0.1.10/32', natTargets: [target('192.0.2.20')] }],
+    });
+    // B is a router on the way to 10.0.1.10, and tells of what came for it, and of what came for 10.0.1.99.
+    const about = (dst: string) => {
+      const quoted = tcpFrame({ ...net.fromOutside, src: X, dst, srcPort: 5000, dstPort: 80 });
+      return icmpError({ ...net.fromB, type: 11, code: 0, packet: quoted, ip: 14 });
+    };
+    const told = (from: string, quoted: string) => `icmp ${from} > ${X} 11/0 [tcp ${X}:5000 > ${quoted}:80]`;
+    assert.equal(net.send(about('10.0.1.10'), net.b).text, told('192.0.2.20', '192.0.2.20'));
+    assert.equal(net.send(about('10.0.1.99'), net.b).text, told('10.0.1.11', '10.0.1.99'));
   });
 
   it('two who ping one target with one identifier get different ones', () => {

@@ -49,7 +49,7 @@ import {
 } from '@weft/flowstate';
 import { IPPROTO_ICMP, IPPROTO_ICMPV6, icmpIsError, icmpv6IsError } from '@weft/packet';
 import { masqueradeTarget, type NatTarget, type SimNat } from '../view/nat.ts';
-import { quotes, rewriteQuote } from './rewrite-packet.ts';
+import { quotedAddress, quotes, rewriteQuote } from './rewrite-packet.ts';
 import { STEP_STATE_CREATE, STEP_TRANSLATE } from './steps.ts';
 import { quotedTuple, readTuple } from './track.ts';
 import { ERROR_DROP_MS, type Walk } from './walk.ts';
@@ -68,6 +68,7 @@ const FRAGMENT = dropReason('nat_fragment');
 const tuple = new Int32Array(TUPLE_WORDS);
 const address = new Uint8Array(16);
 const oldAddress = new Uint8Array(16);
+const ownSource = new Uint8Array(16);
 
 /** Carries a NAT rule out that matched. @param outPort by which the packet leaves the device, 0: not known */
 export function translate(w: Walk, nat: SimNat, outPort: number): number {
@@ -98,6 +99,25 @@ export function concernsError(w: Walk, { source: ofSource, reverse, isStatic }: 
   w.track.capture(w);
   const match = find(w, ofSource ? KIND_SNAT : KIND_DNAT);
   return match >= 0 && (match & 1) === (reverse ? DIR_RETURN : DIR_FORWARD);
+}
+
+/**
+ * Whether a 1:1 source rule may concern the packet as an ICMP error from a router before the machine that it translates. Then the packet's
+ * source becomes that machine's address, whose packets the rule's conditions are about; `restoreSource` takes that back.
+ */
+export function assumeQuotedSource(w: Walk, { source: ofSource, isStatic }: SimNat): boolean {
+  if (!isStatic || !ofSource || !isError(w) || !quotedAddress(w, false, address)) return false;
+  for (let i = 0; i < 16; i++) {
+    ownSource[i] = w.key[K_IP_SRC + i];
+    w.key[K_IP_SRC + i] = address[i];
+  }
+  w.groupMemo.forget();
+  return true;
+}
+
+export function restoreSource(w: Walk): void {
+  for (let i = 0; i < 16; i++) w.key[K_IP_SRC + i] = ownSource[i];
+  w.groupMemo.forget();
 }
 
 /** Both directions of a 1:1 translation are rules of their own: neither needs to know of the other's packets. */

@@ -19,6 +19,7 @@ import {
   IPV4_SRC,
   IPV6_DST,
   IPV6_SRC,
+  ip4ReadWire,
   Layers,
   l4ChecksumField,
   setU16,
@@ -91,6 +92,17 @@ export function rewriteQuote(w: Walk, source: boolean, address: Uint8Array, at: 
   const delta = rewriteEnd(frame, w.quoted, end, source, address, at, port);
   setU16(frame, l4 + ICMP_CHECKSUM, checksumApply(u16(frame, l4 + ICMP_CHECKSUM), delta));
   w.frame = frame;
+}
+
+/** Writes source (or destination) of the packet quoted in the ICMP error at hand as 16 bytes; false if it cannot be told. */
+export function quotedAddress(w: Walk, source: boolean, out: Uint8Array): boolean {
+  if (!w.headers() || w.layout.l4 === 0) return false;
+  const { l3, l3Length, l4 } = w.layout;
+  if (dissectIp(w.frame, l4 + QUOTE, Math.min(w.have, l3 + l3Length), w.quoted, true) !== 0) return false;
+  const at = w.quoted.l3;
+  if (w.quoted.ethertype === ETHERTYPE_IPV4) ip4ReadWire(w.frame, at + (source ? IPV4_SRC : IPV4_DST), out, 0);
+  else for (let i = 0; i < 16; i++) out[i] = w.frame[at + (source ? IPV6_SRC : IPV6_DST) + i];
+  return true;
 }
 
 /** Whether source (or destination) of the packet quoted in the ICMP error at hand is this address. */
