@@ -84,16 +84,14 @@ export class StoreNsdb implements Nsdb {
   async get<T = Record<string, unknown>>(type: string, id: string): Promise<StoredObject<T> | undefined> {
     this.#checkType(type);
     checkId(id);
-    const node = await this.store.get(objectPath(type, id));
-    await this.#durable();
+    const node = await this.#durable(this.store.get(objectPath(type, id)));
     return node && { type, id, version: node.version, value: JSON.parse(node.json) as T };
   }
 
   async list<T = Record<string, unknown>>(type: string): Promise<StoredObject<T>[]> {
     this.#checkType(type);
     const prefix = typePath(type).length + 1;
-    const nodes = await this.store.children(typePath(type));
-    await this.#durable();
+    const nodes = await this.#durable(this.store.children(typePath(type)));
     return nodes.map(({ path, version, json }) => ({
       type,
       id: path.slice(prefix),
@@ -108,15 +106,13 @@ export class StoreNsdb implements Nsdb {
       throw new NsdbError('WEFT_UNKNOWN_TYPE', `${type}.${field} is not a reference`);
     checkId(id);
     const stamp = stampPath(type, field, id);
-    const nodes = await this.store.children(stamp);
-    await this.#durable();
+    const nodes = await this.#durable(this.store.children(stamp));
     return nodes.map(({ path }) => path.slice(stamp.length + 1));
   }
 
   async entries(table: string): Promise<TableEntry[]> {
     checkTable(table);
-    const raw = await this.store.rawEntries(table);
-    await this.#durable();
+    const raw = await this.#durable(this.store.rawEntries(table));
     return [...winners(raw).values()];
   }
 
@@ -187,8 +183,9 @@ export class StoreNsdb implements Nsdb {
   }
 
   /** What was read may have been accepted a moment ago; it must not be told before it is on disk. */
-  async #durable(): Promise<void> {
-    await this.store.commit([]);
+  async #durable<T>(read: T | Promise<T>): Promise<T> {
+    const [result] = await Promise.all([read, this.store.commit([])]);
+    return result;
   }
 
   #checkType(type: string): void {

@@ -102,9 +102,12 @@ export class Allocations {
     checkRequest(pool, range, count, coolMs);
     return this.#inTurn(hostId, () =>
       this.#commit(async (reads) => {
-        await this.#requireAlive(reads, hostId, incarnation);
-        const ops = await this.#requireOwner(reads, pool);
-        const chosen = this.#choose(await this.#candidates(pool, range, hostId, coolMs), count);
+        const [, ops, candidates] = await Promise.all([
+          this.#requireAlive(reads, hostId, incarnation),
+          this.#requireOwner(reads, pool),
+          this.#candidates(pool, range, hostId, coolMs),
+        ]);
+        const chosen = this.#choose(candidates, count);
         for (const { index, token, node, life, deadHolder } of chosen) {
           reads.expect(numberPath(pool, index), node);
           if (deadHolder !== undefined) {
@@ -204,13 +207,13 @@ export class Allocations {
     checkPool(pool);
     const { kind, id } = poolOwner(pool);
     const usage: PoolNumberUsage[] = [];
-    const lives = new Map<string, StoreNode | undefined>();
     const quarantine = await this.#restored();
     const now = await this.#store.now();
     const nodes = (await this.#isOwned(kind, id)) ? await this.#store.children(numbersPath(pool)) : [];
+    const lives = await this.#livesOf(nodes);
     for (const node of nodes) {
       const number = parseNumber(node);
-      const since = cooledSince(number, await this.#life(number.host, lives));
+      const since = cooledSince(number, lifeOf(number.host, lives));
       const coolsFor = since === undefined ? null : quarantine.freeAt(since + number.cool, number.cool) - now;
       if (coolsFor === null || coolsFor > 0)
         usage.push({ index: Number(lastPart(node.path)), token: number.token, hostId: number.host, coolsFor });
@@ -250,13 +253,16 @@ export class Allocations {
     hostId: string,
     coolMs: number,
   ): Promise<{ own: Candidate[]; free: Candidate[] }> {
-    const floorNode = await this.#store.get(TOKEN_FLOOR_PATH);
+    const [floorNode, known, quarantine, now] = await Promise.all([
+      this.#store.get(TOKEN_FLOOR_PATH),
+      this.#store.children(numbersPath(pool)),
+      this.#restored(),
+      this.#store.now(),
+    ]);
     const floor = floorNode === undefined ? 0 : Number(floorNode.json);
     const nodes = new Map<number, StoreNode>();
-    for (const node of await this.#store.children(numbersPath(pool))) nodes.set(Number(lastPart(node.path)), node);
-    const lives = new Map<string, StoreNode | undefined>();
-    const quarantine = await this.#restored();
-    const now = await this.#store.now();
+    for (const node of known) nodes.set(Number(lastPart(node.path)), node);
+    const lives = await this.#livesOf(known);
     const own: Candidate[] = [];
     const free: Candidate[] = [];
     for (let index = first; index <= last; index++) {
@@ -267,7 +273,7 @@ export class Allocations {
       let freed = 0;
       let life: HostLife | undefined;
       if (number !== undefined) {
-        life = await this.#life(number.host, lives);
+        life = lifeOf(number.host, lives);
         const since = cooledSince(number, life);
         if (since === undefined) continue;
         if (number.host === hostId && quarantine.knows(since)) {
@@ -312,10 +318,13 @@ export class Allocations {
 
   /** Whether the pools' owner is there. If so, it may not even change until the commit: it could be another of the same id. */
   async #findOwner(reads: CheckedReads, kind: string, id: string): Promise<boolean> {
-    let found = false;
-    for (const type of POOL_OWNERS[kind]) found = (await reads.get(objectPath(type, id))) !== undefined || found;
+    const [dropped, ...owners] = await Promise.all([
+      reads.get(droppedOwnerPath(kind, id)),
+      ...POOL_OWNERS[kind].map((type) => reads.get(objectPath(type, id))),
+    ]);
+    const found = owners.some((owner) => owner !== undefined);
     // What an earlier owner of this id had must be gone before anything is given anew.
-    if (found && (await reads.get(droppedOwnerPath(kind, id))) !== undefined) {
+    if (found && dropped !== undefined) {
       await this.#cleaner.clean(kind, id);
       reads.expect(droppedOwnerPath(kind, id), undefined);
     }
@@ -359,10 +368,11 @@ export class Allocations {
     return [...ops, ...holding(hostId, pool, index, { host: hostId, token, cool: coolMs, released: null })];
   }
 
-  async #life(hostId: string, lives: Map<string, StoreNode | undefined>): Promise<HostLife | undefined> {
-    if (!lives.has(hostId)) lives.set(hostId, await this.#store.get(lifePath(hostId)));
-    const node = lives.get(hostId);
-    return node && parseLife(node);
+  /** The lives of the hosts that these numbers name. */
+  async #livesOf(numbers: readonly StoreNode[]): Promise<Map<string, StoreNode | undefined>> {
+    const hosts = [...new Set(numbers.map((node) => parseNumber(node).host))];
+    const nodes = await Promise.all(hosts.map((hostId) => this.#store.get(lifePath(hostId))));
+    return new Map(hosts.map((hostId, i) => [hostId, nodes[i]]));
   }
 
   #commit<R>(
@@ -381,6 +391,11 @@ export class Allocations {
     result.then(leave, leave);
     return result;
   }
+}
+
+function lifeOf(hostId: string, lives: ReadonlyMap<string, StoreNode | undefined>): HostLife | undefined {
+  const node = lives.get(hostId);
+  return node && parseLife(node);
 }
 
 function holding(hostId: string, pool: string, index: number, number: PoolNumber): NodeOp[] {

@@ -285,9 +285,12 @@ export class ObjectTransaction implements Transaction {
       this.#drops.push({ op: 'put', path: droppedOwnerPath(kind, id), json: '' });
       this.#droppedOwners.push({ kind, id });
     }
-    for (const reference of this.#context.incoming.get(type) ?? []) {
-      if (reference.onTargetDelete === 'refuse') continue;
-      for (const referrer of await this.referrers(reference.type, reference.field, id)) {
+    const followed = (this.#context.incoming.get(type) ?? []).filter(
+      ({ onTargetDelete }) => onTargetDelete !== 'refuse',
+    );
+    const sets = await Promise.all(followed.map((reference) => this.referrers(reference.type, reference.field, id)));
+    for (const [i, reference] of followed.entries()) {
+      for (const referrer of sets[i]) {
         const held = await this.#current(reference.type, referrer, undefined).catch(absent);
         if (held === undefined || held.value === null) continue;
         if (reference.onTargetDelete === 'cascade') await this.#remove(held);
@@ -315,11 +318,12 @@ export class ObjectTransaction implements Transaction {
   async #compile(): Promise<NodeOp[]> {
     const claims = new Map<string, { staged: Staged; code: string; message: string | undefined }>();
     const releases = new Set<string>();
-    for (const staged of this.#staged.values()) {
-      if (staged.value === null) await this.#checkUnused(staged);
-      else await this.#checkReferences(staged);
-      this.#collectUnique(staged, claims, releases);
-    }
+    const all = [...this.#staged.values()];
+    await Promise.all(
+      all.map((staged) => (staged.value === null ? this.#checkUnused(staged) : this.#checkReferences(staged))),
+    );
+    for (const staged of all) this.#collectUnique(staged, claims, releases);
+    await Promise.all([...claims.keys()].map((path) => this.#read(path)));
     for (const [path, { staged, code, message }] of claims) {
       const node = await this.#read(path);
       if (node !== undefined && !releases.has(path)) {
@@ -385,9 +389,12 @@ export class ObjectTransaction implements Transaction {
 
   async #checkUnused({ type, id, before }: Staged): Promise<void> {
     if (before === undefined) return;
-    for (const reference of this.#context.incoming.get(type) ?? []) {
-      if (reference.onTargetDelete !== 'refuse') continue;
-      const [referrer] = await this.referrers(reference.type, reference.field, id);
+    const refusing = (this.#context.incoming.get(type) ?? []).filter(
+      ({ onTargetDelete }) => onTargetDelete === 'refuse',
+    );
+    const sets = await Promise.all(refusing.map((reference) => this.referrers(reference.type, reference.field, id)));
+    for (const [i, reference] of refusing.entries()) {
+      const [referrer] = sets[i];
       if (referrer !== undefined)
         throw new NsdbError('WEFT_IN_USE', `${type} ${id} is ${reference.field} of ${reference.type} ${referrer}`);
     }

@@ -14,6 +14,8 @@ export class ServerClock {
   readonly #use: () => ZooKeeper;
   readonly #clock: Clock | undefined;
   #last = 0;
+  /** Version of the znode after this process has touched it last; undefined: to be read. */
+  #known: number | undefined;
   #asked: { readonly at: number; readonly time: Promise<number> } | undefined;
 
   /** `clock`: its wall time counts instead of the leader's. */
@@ -39,21 +41,23 @@ export class ServerClock {
   async #ask(): Promise<number> {
     const zk = this.#use();
     for (let attempt = 0; ; attempt++) {
-      const { data, stat } = await zk.getData(CLOCK_PATH);
-      const floor = Math.max(Number(Buffer.from(data).toString() || 0), this.#last);
+      if (this.#known === undefined) {
+        const { data, stat } = await zk.getData(CLOCK_PATH);
+        const shown = Number(Buffer.from(data).toString() || 0);
+        this.#last = Math.max(this.#last, shown, this.#clock === undefined ? stat.mtime : 0);
+        this.#known = stat.version;
+      }
+      const version = this.#known;
       try {
         // The time of this change is known only from its answer; what it writes is the highest one before it.
         const wall = this.#clock?.wall();
-        const { mtime } = await zk.setData(
-          CLOCK_PATH,
-          String(Math.max(floor, wall ?? 0, stat.mtime * +(wall === undefined))),
-          {
-            version: stat.version,
-          },
-        );
-        this.#last = Math.max(floor, wall ?? mtime);
+        this.#last = Math.max(this.#last, wall ?? 0);
+        const stat = await zk.setData(CLOCK_PATH, String(this.#last), { version });
+        if (this.#known === version) this.#known = stat.version;
+        this.#last = Math.max(this.#last, wall ?? stat.mtime);
         return this.#last;
       } catch (error) {
+        this.#known = undefined;
         if (!isZooKeeperError(error, 'WEFT_ZK_BAD_VERSION') || attempt >= MAX_ATTEMPTS) throw error;
       }
     }

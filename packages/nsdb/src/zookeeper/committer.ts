@@ -172,6 +172,8 @@ export class Committer {
   ): Promise<void> {
     const roots = new Map<string, TableRoot | undefined>();
     const wanted = new Set([...drops, ...entries.map(({ table }) => tablePlace(table).root)]);
+    if (wanted.size === 0) return;
+    this.#reader.fresh();
     await Promise.all(
       [...wanted].map(async (root) => {
         roots.set(root, toRoot(await this.#reader.data(root)));
@@ -259,19 +261,32 @@ export class Committer {
     return rivals.some((rival) => rival !== undefined && rival.stat.mzxid > own.stat.mzxid);
   }
 
-  /** What the nodes are: remembered, where that will do, or read. What is written unchecked is always read. */
+  /**
+   * What the nodes are: remembered, where that will do, or read. What is written unchecked is always read, but for markers: those
+   * that come are not there, and those that go are; if not, the multi fails, and they are looked at.
+   */
   async #look(
     checks: ReadonlyMap<string, unknown>,
-    writes: ReadonlyMap<string, unknown>,
+    writes: ReadonlyMap<string, string | null>,
     fresh: boolean,
   ): Promise<Map<string, Seen>> {
     const seen = new Map<string, Seen>();
     const unknown: string[] = [];
     for (const path of new Set([...checks.keys(), ...writes.keys()])) {
-      const known = fresh || !checks.has(path) ? undefined : this.#seen.get(path);
+      const isUnchecked = !checks.has(path);
+      const assumed = writes.get(path) === null ? { mzxid: 0n, version: -1, live: true } : null;
+      const known = fresh
+        ? undefined
+        : isUnchecked && isMarker(path)
+          ? assumed
+          : isUnchecked
+            ? undefined
+            : this.#seen.get(path);
       if (known === undefined) unknown.push(path);
       else seen.set(path, known);
     }
+    // To remove what seems not to be there is to do nothing: that must be so.
+    if (unknown.some((path) => writes.get(path) === null)) this.#reader.fresh();
     await Promise.all(
       unknown.map(async (path) => {
         this.note(path, await this.#reader.data(nodeZnode(path)));

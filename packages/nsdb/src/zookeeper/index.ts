@@ -53,6 +53,7 @@ export class ZookeeperNsdb implements Nsdb {
   readonly inner: StoreNsdb;
   readonly #own: ZookeeperSessions;
   readonly #sessions = new Set<RemoteSession>();
+  readonly #held = new Map<string, number>();
   readonly #janitor: Janitor | undefined;
   #link: LocalSessionLink | undefined;
   #renewal: NodeJS.Timeout | undefined;
@@ -143,7 +144,7 @@ export class ZookeeperNsdb implements Nsdb {
   }
 
   #up(): void {
-    const link: LocalSessionLink = new LocalSessionLink(this.inner, this.#own, () => {
+    const link: LocalSessionLink = new LocalSessionLink(this.inner, this.#own, this.#held, () => {
       if (this.#link !== link || this.#renewal !== undefined) return;
       this.#renewal = setTimeout(() => {
         this.#renewal = undefined;

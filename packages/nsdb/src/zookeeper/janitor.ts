@@ -118,7 +118,7 @@ export class Janitor {
 
   async #isFirst(): Promise<boolean> {
     const zk = this.#store.link.use();
-    const names = await this.#store.reader.children(JANITOR_PATH);
+    const names = await this.#store.reader.fresh().children(JANITOR_PATH);
     if (this.#candidate === undefined || !names.includes(this.#candidate)) {
       const path = `${JANITOR_PATH}/`;
       const made = await zk.create(path, undefined, {

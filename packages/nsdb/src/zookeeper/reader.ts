@@ -1,6 +1,6 @@
 /**
- * Reads znodes. What is asked for in one turn goes to the server in as few requests as possible, behind one `sync`: what was
- * acknowledged to anybody before a read is asked for is seen by it.
+ * Reads znodes. What is asked for in one turn goes to the server in as few requests as possible. A server may be behind what others
+ * were told already, never behind what this session has seen; who needs more asks for `fresh`.
  */
 import { isZooKeeperError, type ReadOp, type ReadResult, type ZooKeeper } from '@weft/zookeeper';
 import type { Znode } from './layout.ts';
@@ -18,9 +18,16 @@ interface Asked {
 export class Reader {
   readonly #link: ZookeeperLink;
   #asked: Asked[] = [];
+  #isFresh = false;
 
   constructor(link: ZookeeperLink) {
     this.#link = link;
+  }
+
+  /** What is asked for in this turn of the event loop, and all that comes later, sees whatever anybody was told before. */
+  fresh(): this {
+    this.#isFresh = true;
+    return this;
   }
 
   /** The znode, or undefined if there is none. */
@@ -41,7 +48,9 @@ export class Reader {
 
   #flush(): void {
     const asked = this.#asked;
+    const isFresh = this.#isFresh;
     this.#asked = [];
+    this.#isFresh = false;
     let zk: ZooKeeper;
     try {
       zk = this.#link.use();
@@ -50,7 +59,7 @@ export class Reader {
       return;
     }
     // Answers come in order: the reads wait for the sync at the server, not here.
-    const synced = zk.sync();
+    const synced = isFresh ? zk.sync() : Promise.resolve();
     synced.catch(() => {});
     for (let at = 0; at < asked.length; at += PORTION) void read(zk, synced, asked.slice(at, at + PORTION));
   }

@@ -8,18 +8,23 @@ import type { OwnEntry } from '../sessions.ts';
 import type { StoreNsdb } from '../store-nsdb.ts';
 import type { ZookeeperSessions } from './sessions.ts';
 
+/** Who is overtaken by a later incarnation finds out by what it asks for. */
+const HOLDER = (): void => {};
+
 /** Good for as long as the store can be reached without a break. */
 export class LocalSessionLink implements SessionLink {
   readonly generation: string;
   readonly #nsdb: StoreNsdb;
   readonly #sessions: ZookeeperSessions;
-  readonly #holders = new Map<string, { readonly incarnation: number; readonly holder: () => void }>();
+  /** Incarnations that this process holds, by host: the same over all links. */
+  readonly #held: Map<string, number>;
   readonly #onTrouble: () => void;
   #ended = false;
 
   /** `onTrouble`: an answer was lost although the link stands; whoever waits for another link is to be given one. */
-  constructor(nsdb: StoreNsdb, sessions: ZookeeperSessions, onTrouble: () => void) {
+  constructor(nsdb: StoreNsdb, sessions: ZookeeperSessions, held: Map<string, number>, onTrouble: () => void) {
     this.#nsdb = nsdb;
+    this.#held = held;
     this.#sessions = sessions;
     this.#onTrouble = onTrouble;
     this.generation = nsdb.generation;
@@ -38,6 +43,10 @@ export class LocalSessionLink implements SessionLink {
     try {
       return await this.#answer(method, parameters);
     } catch (error) {
+      if (isNsdbError(error, 'WEFT_SESSION_LOST') && (await this.#isGivenUp(parameters))) {
+        this.#onTrouble();
+        throw new NsdbError('WEFT_STORE_AWAY', undefined, [], { cause: error });
+      }
       const isUnknown = isNsdbError(error, 'WEFT_OUTCOME_UNKNOWN');
       if (!this.#ended && (isUnknown || isNsdbError(error, 'WEFT_STORE_AWAY'))) this.#onTrouble();
       if (isUnknown) throw new NsdbError(lost, undefined, [], { cause: error });
@@ -50,9 +59,9 @@ export class LocalSessionLink implements SessionLink {
     const [hostId, ...rest] = parameters;
     if (method === 'session.vouch') this.#sessions.vouch(rest[0] as string);
     else if (method === 'session.applied') {
-      const held = this.#holders.get(hostId as string);
-      if (held !== undefined)
-        this.#sessions.applied(hostId as string, held.incarnation, rest[0] as string, rest[1] as Revision);
+      const incarnation = this.#held.get(hostId as string);
+      if (incarnation !== undefined)
+        this.#sessions.applied(hostId as string, incarnation, rest[0] as string, rest[1] as Revision);
     }
   }
 
@@ -93,29 +102,31 @@ export class LocalSessionLink implements SessionLink {
   }
 
   async #open(hostId: string, floor: number | undefined): Promise<number> {
-    const holder = () => this.#holders.delete(hostId);
-    const incarnation = await this.#sessions.open(hostId, holder, floor);
-    this.#holders.set(hostId, { incarnation, holder });
+    const incarnation = await this.#sessions.open(hostId, HOLDER, floor);
+    this.#held.set(hostId, incarnation);
     return incarnation;
   }
 
   async #attach(hostId: string, incarnation: number): Promise<'ok' | 'superseded' | 'expired'> {
-    const holder = () => this.#holders.delete(hostId);
     if (await this.#sessions.superseded(hostId, incarnation)) return 'superseded';
-    if (!(await this.#sessions.attach(hostId, incarnation, holder))) return 'expired';
-    this.#holders.set(hostId, { incarnation, holder });
-    return 'ok';
+    return (await this.#sessions.attach(hostId, incarnation, HOLDER)) ? 'ok' : 'expired';
   }
 
   async #close(hostId: string, leave: boolean): Promise<void> {
-    const held = this.#holders.get(hostId);
-    if (held === undefined) return;
-    this.#holders.delete(hostId);
-    if (leave) await this.#sessions.leave(hostId, held.incarnation);
-    else await this.#sessions.left(hostId, held.incarnation, held.holder);
+    const incarnation = this.#held.get(hostId);
+    if (incarnation === undefined) return;
+    this.#held.delete(hostId);
+    if (leave) await this.#sessions.leave(hostId, incarnation);
+    else await this.#sessions.left(hostId, incarnation, HOLDER);
+  }
+
+  /** The host was given up while this process thought that it was well: nobody else has it, so it is to begin anew. */
+  async #isGivenUp([hostId, incarnation]: readonly unknown[]): Promise<boolean> {
+    if (this.#held.get(hostId as string) !== incarnation) return false;
+    return !(await this.#sessions.superseded(hostId as string, incarnation as number));
   }
 
   #own(hostId: string, incarnation: unknown): void {
-    if (this.#holders.get(hostId)?.incarnation !== incarnation) throw new NsdbError('WEFT_SESSION_LOST');
+    if (this.#held.get(hostId) !== incarnation) throw new NsdbError('WEFT_SESSION_LOST');
   }
 }

@@ -8,7 +8,7 @@ import { HostLives } from '../allocations/host-lives.ts';
 import { parseLife } from '../allocations/number.ts';
 import { Conflict, type StoreNode } from '../backend.ts';
 import type { HostConvergence, Revision } from '../contract.ts';
-import { NsdbError } from '../errors.ts';
+import { isNsdbError, NsdbError } from '../errors.ts';
 import { checkId } from '../interests.ts';
 import { lifePath, objectPath, typePath } from '../objects/paths.ts';
 import { ALIVE_TABLE, type HostSessions, type OwnEntry, ownEntryOps, type SessionOptions } from '../sessions.ts';
@@ -77,8 +77,13 @@ export class ZookeeperSessions implements HostSessions {
         throw error;
       }
       if (!(await this.attach(hostId, incarnation, onSuperseded))) continue;
-      await this.write(hostId, incarnation, [{ table: ALIVE_TABLE, key: hostId, value: String(incarnation) }]);
-      return incarnation;
+      try {
+        await this.write(hostId, incarnation, [{ table: ALIVE_TABLE, key: hostId, value: String(incarnation) }]);
+        return incarnation;
+      } catch (error) {
+        // Given up already: it must have taken long. Another one began: that one has it.
+        if (!isNsdbError(error, 'WEFT_SESSION_LOST') || (await this.superseded(hostId, incarnation))) throw error;
+      }
     }
   }
 

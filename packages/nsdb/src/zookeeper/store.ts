@@ -136,8 +136,9 @@ export class ZookeeperStore implements NodeStore {
   // ---- the link ----
 
   async #prepare(zk: ZooKeeper): Promise<void> {
-    const isNew = this.#generation === '';
-    if (isNew || (await zk.exists(FORMAT_PATH)) === undefined) await this.#found(zk);
+    // Behind this, whatever was asked for over an earlier connection has happened, or never does.
+    await zk.sync();
+    if (this.#generation === '' || (await zk.exists(FORMAT_PATH)) === undefined) await this.#found(zk);
     const format = Buffer.from((await zk.getData(FORMAT_PATH)).data).toString();
     if (format !== FORMAT) throw new NsdbError('WEFT_STORE_FORMAT', `The store has format ${format.slice(0, 20)}`);
     const generation = Buffer.from((await zk.getData(GENERATION_PATH)).data).toString();
@@ -230,7 +231,7 @@ export class ZookeeperStore implements NodeStore {
           return revision;
         }
       }
-      const revision = Number((await this.reader.data(REVISION_PATH))!.stat.mzxid);
+      const revision = Number((await this.reader.fresh().data(REVISION_PATH))!.stat.mzxid);
       this.#known = Math.max(this.#known, revision);
       return revision;
     } catch (error) {
@@ -261,7 +262,7 @@ export class ZookeeperStore implements NodeStore {
 
   async ownedBy(hostId: string): Promise<{ table: string; entry: RawEntry }[]> {
     return guarded(async () => {
-      const tables = await tablesOf(this.reader, hostId);
+      const tables = await tablesOf(this.reader.fresh(), hostId);
       const owned = await Promise.all(
         tables.map(async (table) => {
           const { entries } = await readTable(this.reader, table, hostId);
@@ -335,7 +336,7 @@ export class ZookeeperStore implements NodeStore {
   // ---- meta, life ----
 
   async getMeta(key: string): Promise<string | undefined> {
-    const znode = await guarded(() => this.reader.data(metaZnode(key)));
+    const znode = await guarded(() => this.reader.fresh().data(metaZnode(key)));
     return znode && Buffer.from(znode.data).toString();
   }
 
