@@ -17,7 +17,7 @@ import { type RecordInWords, recordsOf } from './records.ts';
 
 export const OUTSIDE = '198.51.100.7';
 export const PUBLIC = '203.0.113.1';
-const GATEWAY_MAC = 'ac:ca:ba:00:00:01';
+export const GATEWAY_MAC = 'ac:ca:ba:00:00:01';
 const UPLINK_MACS = ['ac:ca:ba:00:00:11', 'ac:ca:ba:00:00:12'];
 const OUTSIDE_MACS = ['02:00:00:00:00:f1', '02:00:00:00:00:f2'];
 /** Hosts by what they are. */

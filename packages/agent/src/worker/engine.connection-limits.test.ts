@@ -173,6 +173,25 @@ describe('other hosts', () => {
     }
   });
 
+  it('what a gateway saw and could not tell the other one, the owner tells with the next packets', () => {
+    const net = new Gateways({ timeouts: { udpUnreplied: 10_000, udpReplied: 100_000 } });
+    net.leave(2000);
+    net.fleet.lose = ({ from, to }) => from === RIGHT && to === LEFT;
+    net.receive(RIGHT, net.answer(RIGHT));
+    net.fleet.run(50);
+    assert.equal(net.records(LEFT, 2000)[0].bits, 0);
+    // Its next life has forgotten what it had sent.
+    net.fleet.restart(RIGHT);
+    net.fleet.lose = () => false;
+    net.fleet.send(INNER, 0, net.udp(0, 2000));
+    net.fleet.run(1_200);
+    assert.deepEqual(
+      net.records(LEFT, 2000).map(({ bits }) => bits),
+      net.records(INNER, 2000).map(({ bits }) => bits),
+    );
+    assert.notEqual(net.records(LEFT, 2000)[0].bits, 0);
+  });
+
   it('a gateway that neither says anything nor answers is passed over while there is another; alone it is used', () => {
     const net = new Gateways();
     const ways = (): Set<string> => {

@@ -28,20 +28,25 @@ export class AudienceKeeper {
   private readonly needs: string[] = [];
   /** Of peers' records that were seen here before it was known whom to tell. */
   private readonly untold = new Set<number>();
-  /** Place of the table to look at next, and how many there are to look at: round and round, so that none waits for ever. */
+  /** Place of the table to look at next, and at which to end: round and round, so that none waits for ever. */
   private hand = 0;
-  private left: number;
+  private end = 0;
+  /** Audiences may be wrong; and the hand has come round to the beginning of the table since. */
+  private stale: boolean;
+  private wrapped = false;
 
   constructor(options: AudienceKeeperOptions) {
     this.options = options;
     // What this process inherited has no audience yet.
-    this.left = options.table.size > 0 ? options.table.places : 0;
+    this.stale = options.table.size > 0;
   }
 
   /** Ports, groups or their members have changed: all is worked out anew. */
   changed(): void {
     this.known.clear();
-    this.left = this.options.table.places;
+    this.stale = true;
+    this.wrapped = false;
+    this.end = this.hand;
   }
 
   /** Forgets numbers of sets of hosts, before they are reclaimed. */
@@ -61,12 +66,15 @@ export class AudienceKeeper {
   /** Works a step of records out anew. */
   renew(): void {
     const { table } = this.options;
-    for (let n = 0; n < STEP && this.left > 0; ) {
+    for (let n = 0; n < STEP && this.stale; ) {
       const record = table.nextRecord(this.hand);
-      const passed = record < 0 ? table.places - this.hand : record + 1 - this.hand;
-      this.left -= passed;
-      this.hand = record < 0 ? 0 : record + 1;
-      if (record < 0) continue;
+      if (record < 0 || (this.wrapped && record >= this.end)) {
+        this.stale = !this.wrapped;
+        this.wrapped = true;
+        this.hand = 0;
+        continue;
+      }
+      this.hand = record + 1;
       this.renewOne(record);
       n++;
     }

@@ -11,6 +11,7 @@ import {
   Exchange,
   FLAG_KEEP,
   type FlowStateTable,
+  GONE_REPLACED,
   KIND_CONNTRACK,
   R_RETURN,
   R_RULE,
@@ -24,6 +25,7 @@ import type { Effects } from '../effects.ts';
 import { HEARTBEAT_MS } from '../liveness.ts';
 import type { Tunnels } from '../tunnels.ts';
 import { AudienceKeeper } from './audience-keeper.ts';
+import { FirstPackets } from './first-packets.ts';
 import type { FlowStates } from './flow-states.ts';
 import { NatPools } from './nat-pools.ts';
 import { Numbers } from './numbers.ts';
@@ -97,9 +99,10 @@ export class Connections implements StateView {
   private readonly reversed = new Int32Array(TUPLE_WORDS);
   private readonly gone: number[] = [];
   private readonly needs: string[] = [];
-  /** Per record that this process has begun: the key of its first packet, and the generation of the record's place. */
-  private readonly firstKeys: Uint8Array;
-  private readonly keyOf: Int32Array;
+  private readonly firsts: FirstPackets;
+  private readonly firstKey = new Uint8Array(KEY_SIZE);
+  /** Per record: a peer has seen more of it. It tells the others, and with the next packet here so does the owner, for who has missed it. */
+  private readonly retell: Uint8Array;
   /** Record from which on connections are to be looked at again because filters have changed; -1: none. */
   private lookAgainHand = -1;
   private nextVouch = 0;
@@ -110,8 +113,8 @@ export class Connections implements StateView {
     this.table = table;
     this.clockOffset = options.clockOffset;
     this.flows = options.flows;
-    this.firstKeys = new Uint8Array(table.capacity * KEY_SIZE);
-    this.keyOf = new Int32Array(table.capacity).fill(-1);
+    this.firsts = new FirstPackets(table.words, table.capacity);
+    this.retell = new Uint8Array(table.capacity);
     this.numbers = new Numbers(table, options.view);
     this.pools = new NatPools({ table, effects, wake, now: options.now });
     this.exchange = new Exchange({
@@ -123,7 +126,7 @@ export class Connections implements StateView {
       onPeer: (peer, event) => effects.log('peer.state', { host: this.hostOf(peer), event }),
       settings: { heartbeat: HEARTBEAT_MS },
     });
-    table.onGone = (record) => this.forget(record);
+    table.onGone = (record, reason) => this.forget(record, reason);
     table.onFence = () => this.fenced();
     const { numbers, exchange } = this;
     this.audiences = new AudienceKeeper({ table, numbers, exchange, view: options.view, want: options.want });
@@ -182,8 +185,9 @@ export class Connections implements StateView {
     for (let i = 0; i < sim.createdCount; i++) {
       const record = this.entered[i];
       table.touch(record, false, key[K_IP_PROTO] === 6 ? tcpFlags : 0, at);
-      this.firstKeys.set(key.subarray(0, KEY_SIZE), record * KEY_SIZE);
-      this.keyOf[record] = table.generation(record);
+      if (tupleKind(table.words[record * RECORD_WORDS]) === KIND_CONNTRACK) {
+        this.firsts.keep(record, table.generation(record), key);
+      }
       this.invalidate(record);
       this.exchange.publish(record);
       table.markTold(record, at);
@@ -220,7 +224,8 @@ export class Connections implements StateView {
     const record = entry >>> 1;
     if (!table.isVisible(record)) return;
     const at = this.stateNow(now);
-    if (table.touch(record, (entry & 1) === DIR_RETURN, tcpFlags, at) === 0) return;
+    if (table.touch(record, (entry & 1) === DIR_RETURN, tcpFlags, at) + this.retell[record] === 0) return;
+    this.retell[record] = 0;
     if (table.audience(record) === 0) this.audiences.renewOne(record, true);
     this.exchange.publish(record);
     table.markTold(record, at);
@@ -399,15 +404,22 @@ export class Connections implements StateView {
 
   /** A peer's record came, or more is known of one. */
   private applied(record: number, result: number): void {
-    if (this.table.isVisible(record) && result >= APPLY_NEWER_OR_NEW) {
+    const { table } = this;
+    if (result < APPLY_NEWER_OR_NEW) {
+      // No verdict hangs on what was seen.
+      if (table.owner(record) === table.self) this.retell[record] = 1;
+      return;
+    }
+    if (table.isVisible(record)) {
       this.countKept(record, 1);
       this.audiences.renewOne(record);
-    }
+    } else this.firsts.drop(record);
     this.invalidate(record);
   }
 
   /** A record that lookups could find is about to go. */
-  private forget(record: number): void {
+  private forget(record: number, reason: number): void {
+    if (reason !== GONE_REPLACED) this.firsts.drop(record);
     this.countKept(record, -1);
     this.invalidate(record);
   }
@@ -484,8 +496,9 @@ export class Connections implements StateView {
     for (let n = 0; n < max && record >= 0; n++) {
       record = table.nextRecord(record);
       if (record < 0) break;
-      if (this.keyOf[record] === table.generation(record) && this.isOwnTracked(record)) {
-        look(this.firstKeys.subarray(record * KEY_SIZE, (record + 1) * KEY_SIZE));
+      if (this.firsts.has(record, table.generation(record)) && this.isOwnTracked(record)) {
+        this.firsts.read(record, this.firstKey);
+        look(this.firstKey);
       }
       record++;
     }
@@ -504,6 +517,7 @@ export class Connections implements StateView {
     const owner = table.owner(record);
     // From now on this host is the owner: the one before is to hear of it, also where it is not known yet who else is.
     const audience = table.audiences.members(table.audience(record));
+    this.firsts.drop(record);
     if (owner !== table.self && !audience.includes(owner)) {
       table.setAudience(record, table.audiences.of([...audience, owner]));
     }
