@@ -149,7 +149,7 @@ async function drain(
     const exhausted = await exhaustedAt(context, warm);
     const drained = await open(1, RANGE, true);
     must((await exhaustedAt(context, warm)) > exhausted, `${warm.name} has not counted that its ports ran out`);
-    const idle = await warnedWith(context, warm, from);
+    const idle = await warnedWith(context, warm, as, from);
     must(idle > 0, `${warm.name} was ${idle === 0 ? 'warned too late' : 'not warned'} that ports would run out`);
     const ends = await takenNumbers(context.plan, pool);
     const lost = [...blocks].filter((index) => !ends.some((one) => one.index === index && one.hostId === cold.id));
@@ -222,9 +222,11 @@ async function exhaustedAt({ plan }: CheckContext, host: HostPlan): Promise<numb
   return (await agentCounters(plan, host)).get('natExhausted')!;
 }
 
-/** Idle ports when a host was first warned that no more blocks of the range from `from` on are to be had; -1: it was not. */
-async function warnedWith({ plan }: CheckContext, host: HostPlan, from: number): Promise<number> {
+/** Idle ports when a host was first warned that no more blocks are to be had of `as` from port `from` on; -1: it was not. */
+async function warnedWith({ plan }: CheckContext, host: HostPlan, as: string, from: number): Promise<number> {
   const lines = (await readFile(plan.paths.host(host.name).log, 'utf8')).split('\n');
-  const warning = lines.find((line) => line.includes('"nat.low"') && line.includes(`:${from}-${from + RANGE - 1}"`));
+  const warning = lines.find(
+    (line) => line.includes('"nat.low"') && line.includes(`"${as} ports ${from}-${from + RANGE - 1}"`),
+  );
   return warning === undefined ? -1 : (JSON.parse(warning) as { idlePorts: number }).idlePorts;
 }
