@@ -156,8 +156,8 @@ export interface Datapath {
    * may, for a flow that it is about to put. Absent: the driver has none to share. Empty once the datapath is closed.
    */
   readonly firstKeys?: Uint8Array;
-  /** Adds each slot's packets and bytes since creation of the table into `packets` and `bytes` (indexed by counter slot). */
-  readCounters(packets: Float64Array, bytes: Float64Array): void;
+  /** Adds the packets and bytes of counter slots `first` (default 0), `first` + 1, … since creation of the table to entries 0, 1, … of both. */
+  readCounters(packets: Float64Array, bytes: Float64Array, first?: number): void;
   /** Sets entry `slot` of both arrays to that one slot's counters, as they are now. No system call. */
   readCounter(slot: number, packets: Float64Array, bytes: Float64Array): void;
 

@@ -62,10 +62,8 @@ export interface FlowList {
 }
 
 export function dumpFlows(core: Core, tracer: Tracer, query: FlowQuery, now: number, clock: () => number): FlowList {
-  const { installer, bindings, packets, bytes } = core;
-  packets.fill(0);
-  bytes.fill(0);
-  core.datapath.readCounters(packets, bytes);
+  const { installer, bindings } = core;
+  const [packets, bytes] = [new Float64Array(1), new Float64Array(1)];
   const flows: FlowDump[] = [];
   const interfaces = new Map(bindings.list().map(({ portId, interfaceName }) => [portId, interfaceName]));
   const peers = peersOf(core, query.host);
@@ -92,6 +90,9 @@ export function dumpFlows(core: Core, tracer: Tracer, query: FlowQuery, now: num
     const late = query.explain === true && clock() > until;
     if (late) unexplained++;
     installer.table.maskedKey(slot, key);
+    packets[0] = 0;
+    bytes[0] = 0;
+    core.datapath.readCounters(packets, bytes, slot);
     const explained = query.explain === true && !late ? tracer.explainFlow(slot, now) : null;
     flows.push({
       id: readU32le(value, 0) + readU32le(value, 4) * 2 ** 32,
@@ -99,8 +100,8 @@ export function dumpFlows(core: Core, tracer: Tracer, query: FlowQuery, now: num
       action,
       port,
       interface: name,
-      packets: packets[slot] - installer.basePackets[slot],
-      bytes: bytes[slot] - installer.baseBytes[slot],
+      packets: packets[0] - installer.basePackets[slot],
+      bytes: bytes[0] - installer.baseBytes[slot],
       ageMs: now - installer.createdAt[slot],
       idleMs: now - installer.activeAt[slot],
       tags: installer.tags.tagsOf(slot).length,

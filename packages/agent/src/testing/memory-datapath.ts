@@ -218,11 +218,12 @@ export class MemoryDatapath implements Datapath {
     for (let i = 0; i < count; i++) this.state.flows.delete(keys, i * KEY_SIZE);
   }
 
-  readCounters(packets: Float64Array, bytes: Float64Array): void {
+  readCounters(packets: Float64Array, bytes: Float64Array, first = 0): void {
     const { state } = this;
-    for (let slot = 0; slot < state.packets.length; slot++) {
-      packets[slot] += state.packets[slot];
-      bytes[slot] += state.bytes[slot];
+    const n = Math.min(packets.length, bytes.length, state.packets.length - first);
+    for (let i = 0; i < n; i++) {
+      packets[i] += state.packets[first + i];
+      bytes[i] += state.bytes[first + i];
     }
   }
 

@@ -40,7 +40,7 @@ export interface Core {
   /** Frames that leave once their flows are installed: segments that open a TCP connection (see `opening-segment.ts`). */
   readonly openings: ExecutionQueue;
   readonly counters: WorkerCounters;
-  /** Per counter slot, as last read from the datapath. */
+  /** Scratch: counters of consecutive slots, as many as are read at a time. */
   readonly packets: Float64Array;
   readonly bytes: Float64Array;
   /** Interests that this worker asked for and has not given back. */

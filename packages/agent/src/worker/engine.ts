@@ -62,6 +62,8 @@ const BATCH = 256;
 const DRAIN_ROUNDS = 8;
 /** Segments that open connections are short, but for what TCP Fast Open puts into them. */
 const OPENINGS_ARENA = 512 << 10;
+/** Flows whose counters are read at a time. */
+const COUNTERS_READ = 4_096;
 /** Flow-state datagrams of a turn. */
 const STATES_ARENA = 1 << 20;
 const TICK_MS = 50;
@@ -250,15 +252,14 @@ export class Engine {
       queue: new ExecutionQueue(datapath, undefined, sendStates),
       openings: new ExecutionQueue(datapath, OPENINGS_ARENA, sendStates),
       counters,
-      packets: new Float64Array(datapath.options.maxFlows),
-      bytes: new Float64Array(datapath.options.maxFlows),
+      packets: new Float64Array(COUNTERS_READ),
+      bytes: new Float64Array(COUNTERS_READ),
       interests: new Set(),
     };
     this.path = new PacketPath(this.core);
     this.revalidator = new Revalidator(this.core, this.path);
     this.feed = new TopologyFeed(this.core, (ifindex) => this.dropFlowsOf(ifindex));
     this.tracer = new Tracer(this.core, view, () => this.revision);
-    datapath.readCounters(this.core.packets, this.core.bytes);
     this.revalidator.adopt(this.clock());
     this.ruleKeeper = new RuleKeeper(this.core, view, options.ruleStore, this.clock);
     this.ruleKeeper.restore();

@@ -59,7 +59,7 @@ export class FlowWriter {
     let slot = installer.table.find(masked);
     if (slot < 0) {
       const full = installer.flowsOfPort(inPort) >= core.limits.maxFlowsPerPort;
-      slot = full ? -1 : installer.allocate(key, cls, now, core.packets, core.bytes);
+      slot = full ? -1 : installer.allocate(key, cls, now);
       if (slot < 0) {
         countDrop(core.counters, 'cap_flows');
         return -1;

@@ -105,7 +105,7 @@ export class Installer {
   }
 
   /** Slot for a new flow of class `cls`, or -1 if the table is full. Its value is to be written by `write` at once. */
-  allocate(firstKey: Uint8Array, cls: number, now: number, packets: Float64Array, bytes: Float64Array): number {
+  allocate(firstKey: Uint8Array, cls: number, now: number): number {
     let slot = this.table.add(firstKey, 0, cls);
     if (slot < 0 && this.deleteCount > 0) {
       // Slots of flows that wait to be deleted are free once they are.
@@ -116,9 +116,7 @@ export class Installer {
     this.countPort(keyInPort(firstKey), 1);
     this.createdAt[slot] = now;
     this.activeAt[slot] = now;
-    this.datapath.readCounter(slot, packets, bytes);
-    this.basePackets[slot] = packets[slot];
-    this.baseBytes[slot] = bytes[slot];
+    this.datapath.readCounter(slot, this.basePackets, this.baseBytes);
     this.macOf[slot] = -1;
     return slot;
   }

@@ -9,13 +9,14 @@ const EVICT_ABOVE = 0.9;
 const EVICT_TO = 0.8;
 
 /** Reads the counters of all flows; what they have counted goes to the rules that they passed. */
-export function readFlows({ installer, rules, packets, bytes, datapath }: Core, now: number): void {
-  packets.fill(0);
-  bytes.fill(0);
-  datapath.readCounters(packets, bytes);
-  installer.table.forEach((slot) => {
-    rules.take(slot, packets[slot], bytes[slot], now);
-  });
+export function readFlows({ installer: { table }, rules, packets, bytes, datapath }: Core, now: number): void {
+  for (let first = 0; first < table.capacity; first += packets.length) {
+    packets.fill(0);
+    bytes.fill(0);
+    datapath.readCounters(packets, bytes, first);
+    const n = Math.min(packets.length, table.capacity - first);
+    for (let i = 0; i < n; i++) if (table.isUsed(first + i)) rules.take(first + i, packets[i], bytes[i], now);
+  }
 }
 
 /** Counters, idle and overdue flows, eviction; about once a second. */

@@ -241,6 +241,14 @@ export class Bench {
     const [all, allBytes] = [packets[flow.slot], bytes[flow.slot]];
     this.driver.readCounter(flow.slot, packets, bytes);
     assert.deepEqual([packets[flow.slot], bytes[flow.slot]], [all, allBytes], 'one slot read alone');
+    const [few, fewBytes] = [new Float64Array(2), new Float64Array(2)];
+    this.driver.readCounters(few, fewBytes, flow.slot);
+    assert.deepEqual([few[0], fewBytes[0]], [all, allBytes], 'slots read from one on');
+    assert.deepEqual(
+      [few[1], fewBytes[1]],
+      [packets[flow.slot + 1] ?? 0, bytes[flow.slot + 1] ?? 0],
+      'and the one behind',
+    );
     return { packets: packets[flow.slot], bytes: bytes[flow.slot] };
   }
 }

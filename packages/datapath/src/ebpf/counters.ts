@@ -3,20 +3,21 @@ import type { BpfMap } from '@weft/sys';
 import { u32Key } from './layout.ts';
 import type { EbpfObject } from './object.ts';
 
-/** Adds packets and bytes of the first `slots` slots over all CPUs. Numbers are exact up to 2^53. */
+/** Adds packets and bytes of the slots from `first` on, over all CPUs, as many as fit. Numbers are exact up to 2^53. @param slots in all */
 export function addFlowCounters(
   { counters, cpus }: EbpfObject,
   slots: number,
   packets: Float64Array,
   bytes: Float64Array,
+  first: number,
 ): void {
   const words = new Uint32Array(counters.buffer);
-  const n = Math.min(slots, packets.length, bytes.length);
+  const n = Math.min(slots - first, packets.length, bytes.length);
   for (let cpu = 0; cpu < cpus; cpu++) {
-    let at = cpu * slots * 4;
-    for (let slot = 0; slot < n; slot++, at += 4) {
-      packets[slot] += words[at] + words[at + 1] * 0x1_0000_0000;
-      bytes[slot] += words[at + 2] + words[at + 3] * 0x1_0000_0000;
+    let at = (cpu * slots + first) * 4;
+    for (let i = 0; i < n; i++, at += 4) {
+      packets[i] += words[at] + words[at + 1] * 0x1_0000_0000;
+      bytes[i] += words[at + 2] + words[at + 3] * 0x1_0000_0000;
     }
   }
 }

@@ -343,8 +343,8 @@ export class EbpfDatapath implements Datapath {
     this.#flows.delete(keys, count);
   }
 
-  readCounters(packets: Float64Array, bytes: Float64Array): void {
-    addFlowCounters(this.#object, this.options.maxFlows, packets, bytes);
+  readCounters(packets: Float64Array, bytes: Float64Array, first = 0): void {
+    addFlowCounters(this.#object, this.options.maxFlows, packets, bytes, first);
   }
 
   readCounter(slot: number, packets: Float64Array, bytes: Float64Array): void {

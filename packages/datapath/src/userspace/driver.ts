@@ -245,12 +245,12 @@ export class UserspaceDatapath implements Datapath {
     for (let i = 0; i < count; i++) this.#engine.flows.delete(keys, i * KEY_SIZE);
   }
 
-  readCounters(packets: Float64Array, bytes: Float64Array): void {
+  readCounters(packets: Float64Array, bytes: Float64Array, first = 0): void {
     const from = this.#engine;
-    const n = Math.min(packets.length, bytes.length, from.packets.length);
+    const n = Math.min(packets.length, bytes.length, from.packets.length - first);
     for (let i = 0; i < n; i++) {
-      packets[i] += from.packets[i];
-      bytes[i] += from.bytes[i];
+      packets[i] += from.packets[first + i];
+      bytes[i] += from.bytes[first + i];
     }
   }
 
