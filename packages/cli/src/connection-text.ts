@@ -75,8 +75,7 @@ export function connectionTable(
 
 /** All that is known of one. */
 export function connectionLines(one: ConnectionDump | SharedConnection, hosts: readonly KnownHost[]): string[] {
-  const rule =
-    one.rule === null ? '' : `, by ${one.rule.name}${one.keeps ? ', finishes although rules change' : ''}`;
+  const rule = one.rule === null ? '' : `, by ${one.rule.name}${one.keeps ? ', finishes although rules change' : ''}`;
   const lines = [
     `${one.text} (${KINDS[one.kind]} at ${one.device.name}): ${one.state}${rule}`,
     ...(one.translation === '' ? [] : [`  ${one.translation}`]),
