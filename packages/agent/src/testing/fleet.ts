@@ -50,6 +50,7 @@ export interface FleetOptions {
   readonly seed?: number;
   readonly limits?: Record<string, number>;
   readonly timeouts?: Partial<Timeouts>;
+  readonly uuids?: number;
   readonly maxFlows?: number;
   readonly bank?: BlockBank;
 }
@@ -115,12 +116,13 @@ export class Fleet {
   }
 
   private start(i: number, state: MemoryState): Harness {
-    const { limits = {}, timeouts = {} } = this.options;
+    const { limits = {}, timeouts = {}, uuids = 4_096 } = this.options;
     return new Harness(this.world, state, {
       now: this.now,
       hostId: fleetHost(i),
       limits,
       timeouts,
+      uuids,
       bank: this.storeAway ? null : this.bank,
       onPublish: () => this.changed(),
       pinger: {

@@ -53,6 +53,8 @@ export interface HarnessOptions<D extends Datapath> {
   readonly publish?: boolean;
   readonly limits?: Record<string, number>;
   readonly timeouts?: Partial<Timeouts>;
+  /** Names that the table of connections has room for. */
+  readonly uuids?: number;
   readonly datapath?: D;
   readonly underlay?: UnderlayView;
   readonly hostId?: string;
@@ -103,7 +105,8 @@ export class Harness<D extends Datapath = MemoryDatapath> {
     const keys = state.identity ?? newHostKeys();
     const identity = { ...keys, incarnation: (state.identity?.incarnation ?? 0) + 1 };
     state.identity = identity;
-    const shape = { ...TABLE, capacity: options.limits?.maxConnections ?? TABLE.capacity };
+    const { uuids = TABLE.uuids } = options;
+    const shape = { ...TABLE, uuids, capacity: options.limits?.maxConnections ?? TABLE.capacity };
     state.connections ??= new ArrayBuffer(regionBytes(shape));
     this.table = new FlowStateTable({
       ...shape,

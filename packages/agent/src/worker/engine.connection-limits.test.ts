@@ -42,6 +42,36 @@ describe('caps', () => {
   });
 });
 
+describe('names', () => {
+  it('of rules, ports and filters that are gone are given back, and none is taken for another', () => {
+    const net = new Gateways({ uuids: 40, timeouts: { udpUnreplied: 3_000, udpReplied: 3_000 } });
+    const stays = net.leave(2000);
+    const out = net.lastOut();
+    for (let i = 0; i < 40; i++) {
+      // A filter with rules of its own, each with a name in the table as long as connections live that they let begin.
+      const chain = net.world.chain([{ type: 'accept', matchReturnFlow: true }, { type: 'accept' }]);
+      net.world.patch('Port', net.vms[1].port, { inboundFilterId: chain });
+      net.fleet.settle();
+      const sent = net.call(1, net.udp(1, 3000 + i));
+      assert.equal(sent.length, 1, `${i}: ${JSON.stringify(net.drops(INNER))}`);
+      const [text] = net.receive(LEFT, net.answer(LEFT));
+      assert.equal(text, `0/vm1 udp 198.51.100.7:53 > 10.0.1.11:${3000 + i}`);
+      assert.equal(net.leave(2000), stays);
+      assert.deepEqual(net.receive(RIGHT, net.answer(RIGHT, out)), answered(2000));
+      net.fleet.run(1_000);
+      const { uuids } = net.fleet.hosts[INNER].table;
+      assert.ok(uuids.size < uuids.capacity, `${i}: ${uuids.size}`);
+    }
+    for (const host of [INNER, LEFT, RIGHT]) {
+      assert.equal(net.status(host).errors, 0);
+      for (const { audience, owner } of net.records(host, 2000)) {
+        assert.equal(owner, fleetHost(INNER));
+        assert.equal(audience.length, 2);
+      }
+    }
+  });
+});
+
 describe('ports for source NAT', () => {
   it('run out after it was told, and come back with what ends', () => {
     const bank = new BlockBank(1);
