@@ -13,8 +13,10 @@ export interface AgentConfig {
   readonly stateDir: string;
   /** Sockets and locks. Mode 0700. */
   readonly runDir: string;
-  /** Unix socket of the store. */
+  /** Unix socket of the store, or `zookeeper://host1:port1,host2:port2/root`. */
   readonly store: string;
+  /** Credentials, TLS and limits for ZooKeeper (mode 0600). */
+  readonly storeConfig: string | null;
   readonly encap: 'gre' | 'vxlan';
   readonly vxlanPort: number;
   readonly datapath: 'ebpf' | 'userspace';
@@ -117,7 +119,8 @@ export function parseConfig(raw: unknown, where = 'configuration'): AgentConfig 
     name: read.string('name', hostname(), /^.{1,255}$/, '1 to 255 characters'),
     stateDir,
     runDir,
-    store: read.path('store', '/run/weft/store.sock'),
+    store: read.string('store', '/run/weft/store.sock', /^(\/|zookeeper:\/\/.)/, 'an absolute path, or zookeeper://…'),
+    storeConfig: read.string('storeConfig', '', /^$|^\//, 'an absolute path') || null,
     encap: read.choice('encap', 'vxlan', ['gre', 'vxlan']),
     vxlanPort: read.integer('vxlanPort', 4789, 1, 65535),
     datapath: read.choice('datapath', 'ebpf', ['ebpf', 'userspace']),

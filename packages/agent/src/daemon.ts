@@ -1,7 +1,7 @@
 /** The agent: host identity, state database, packet worker, control socket, and their orderly start and end. */
 import { mkdirSync, openSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { type Batch, connect, type Nsdb, type Subscription } from '@weft/nsdb/client';
+import { type Batch, connect, type Nsdb, type Subscription, storeAddress } from '@weft/nsdb/client';
 import { tryLock } from '@weft/sys';
 import { destination, pino } from 'pino';
 import type { AgentConfig } from './config.ts';
@@ -48,7 +48,10 @@ export async function startAgent(config: AgentConfig): Promise<Agent> {
   const identity = stateIdentity(config.stateDir);
   const log = openLog(config, hostId);
   log('agent.start', { name: config.name, encap: config.encap, datapath: config.datapath });
-  const nsdb = await connect({ socket: config.store, snapshotDir: join(config.stateDir, 'topology') });
+  const nsdb = await connect({
+    ...storeAddress(config.store, config.storeConfig),
+    snapshotDir: join(config.stateDir, 'topology'),
+  });
   return new RunningAgent(config, hostId, identity, log, nsdb).start();
 }
 

@@ -12,6 +12,8 @@ export const ERRORS = {
     'ZooKeeper does not let this process do that. Check the credentials and the role in its configuration against the access control lists of the store.',
   WEFT_STORE_INSECURE:
     'A ZooKeeper that is not on this machine is used only with credentials and TLS. Configure both, or name a loopback address.',
+  WEFT_STORE_CONFIG:
+    'The place of the store, or the file with the settings of an ensemble, cannot be used; the message names what is wrong.',
   WEFT_STORE_CLOSED: 'The database handle was closed. Open a new one.',
   WEFT_OUTCOME_UNKNOWN:
     'The link broke while a transaction or an allocation was being committed: it happened wholly or not at all. Read again what it concerns before repeating it.',

@@ -1,3 +1,4 @@
+export { isStoreAddress, type StoreAddress, storeAddress } from './address.ts';
 export { type ConnectOptions, connect } from './connect.ts';
 export type * from './contract.ts';
 export { type EmbeddedOptions, openEmbedded } from './embedded/index.ts';
@@ -9,3 +10,4 @@ export { type ServeOptions, type StoreServer, serve } from './remote/server.ts';
 export { ALIVE_TABLE } from './sessions.ts';
 export { type SnapshotOptions, withSnapshot } from './snapshot/with-snapshot.ts';
 export { StoreNsdb } from './store-nsdb.ts';
+export { openZookeeper, type ZookeeperNsdb, type ZookeeperOptions } from './zookeeper/index.ts';

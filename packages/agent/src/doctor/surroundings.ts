@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { connect, type HostConvergence, type Nsdb } from '@weft/nsdb/client';
+import { connect, type HostConvergence, type Nsdb, storeAddress } from '@weft/nsdb/client';
 import { ipFormat } from '@weft/packet';
 import {
   addressList,
@@ -167,7 +167,7 @@ async function askStore(config: AgentConfig, hostId: string | null): Promise<Sto
     timer = setTimeout(() => reject(new Error(`no answer on ${config.store} within ${STORE_MS} ms`)), STORE_MS);
   });
   const read = async (): Promise<StoreFacts> => {
-    nsdb = await connect({ socket: config.store });
+    nsdb = await connect(storeAddress(config.store, config.storeConfig));
     await nsdb.revision();
     const start = performance.now();
     const revision = await nsdb.revision();

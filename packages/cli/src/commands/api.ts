@@ -1,12 +1,15 @@
 /** `weft api`: the state database and the REST API over it, in one process. */
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
+import type { Nsdb } from '@weft/nsdb';
 import { Command } from 'commander';
 import { CliError } from '../errors.ts';
 import { untilTerminated } from '../signals.ts';
 
 interface Options {
-  readonly store: string;
+  readonly store?: string;
+  readonly zookeeper?: string;
+  readonly zookeeperConfig?: string;
   readonly socket: string;
   readonly apiSocket: string;
   readonly port?: string;
@@ -26,7 +29,12 @@ const MOST_HOST_GRACE = 1_000_000;
 export function apiCommand(): Command {
   return new Command('api')
     .description('run the state database and the REST API over it')
-    .requiredOption('--store <directory>', 'directory of the embedded store (made with mode 0700)')
+    .option('--store <directory>', 'directory of the embedded store (made with mode 0700)')
+    .option(
+      '--zookeeper <servers>',
+      'instead: host1:port1,host2:port2/root of an ensemble, which agents reach by themselves',
+    )
+    .option('--zookeeper-config <path>', 'credentials, TLS and limits for it (JSON, mode 0600; see docs/STORE.md)')
     .option('--socket <path>', 'Unix socket on which agents reach the store', '/run/weft/store.sock')
     .option('--api-socket <path>', 'Unix socket of the REST API', '/run/weft/api.sock')
     .option('--port <port>', 'serve the REST API by TCP too; clients need a token')
@@ -43,6 +51,7 @@ export function apiCommand(): Command {
       `
 Examples:
   weft api --store /var/lib/weft/store
+  weft api --zookeeper zk1,zk2,zk3 --zookeeper-config /etc/weft/zookeeper.json
   weft api --store /var/lib/weft/store --port 8181 --token-file /var/lib/weft/token
   weft api --store /var/lib/weft/store --host 0.0.0.0 --port 8443 \\
            --tls-cert /etc/weft/api.pem --tls-key /etc/weft/api.key --audit-log /var/log/weft/audit.log
@@ -64,19 +73,20 @@ async function runApi(options: Options): Promise<void> {
   if ((options.tlsCert === undefined) !== (options.tlsKey === undefined)) {
     throw new CliError('WEFT_CLI_USAGE', '--tls-cert and --tls-key belong together');
   }
+  if ((options.store === undefined) === (options.zookeeper === undefined)) {
+    throw new CliError('WEFT_CLI_USAGE', 'either --store or --zookeeper is needed');
+  }
   const tls = options.tlsCert === undefined ? {} : { tls: { certFile: options.tlsCert, keyFile: options.tlsKey! } };
-  const [{ openEmbedded, serve }, { auditFile, authConfigFromFile, createApi, processLogger }, { peerCredentials }] =
+  const [nsdbPackage, { auditFile, authConfigFromFile, createApi, processLogger }, { peerCredentials }] =
     await Promise.all([import('@weft/nsdb'), import('@weft/api'), import('@weft/sys')]);
   process.umask(0o077);
   for (const socket of [options.socket, options.apiSocket])
     mkdirSync(dirname(socket), { recursive: true, mode: 0o700 });
   const closers: (() => Promise<void>)[] = [];
   try {
-    const nsdb = await openEmbedded({ dir: options.store, grace: hostGrace * 1000 });
-    closers.unshift(() => nsdb.close());
-    const own = process.getuid!();
-    const server = await serve(nsdb, { socket: options.socket, authorize: (fd) => peerCredentials(fd).uid === own });
-    closers.unshift(() => server.close());
+    const { nsdb, place } = await openStore(options, hostGrace * 1000, nsdbPackage, closers, (fd) => {
+      return peerCredentials(fd).uid === process.getuid!();
+    });
     const audit = options.auditLog === undefined ? undefined : auditFile(options.auditLog);
     if (audit) closers.unshift(async () => audit.close());
     const api = await createApi({
@@ -91,9 +101,32 @@ async function runApi(options: Options): Promise<void> {
     const addresses = [await api.listen({ unixSocket: options.apiSocket })];
     if (port !== undefined) addresses.push(await api.listen({ host: options.host, port, ...tls }));
     process.on('SIGHUP', () => api.reloadTls());
-    process.stderr.write(`weft api: store on ${options.socket}, REST API on ${addresses.join(' and ')}\n`);
+    process.stderr.write(`weft api: store on ${place}, REST API on ${addresses.join(' and ')}\n`);
     await untilTerminated();
   } finally {
     for (const close of closers) await close();
   }
+}
+
+/** Opens the store, and serves it where no servers of its own do. What is to be closed goes before `closers`. */
+async function openStore(
+  options: Options,
+  grace: number,
+  { openEmbedded, openZookeeper, serve, storeAddress }: typeof import('@weft/nsdb'),
+  closers: (() => Promise<void>)[],
+  authorize: (socketFd: number) => boolean,
+): Promise<{ nsdb: Nsdb; place: string }> {
+  if (options.zookeeper !== undefined) {
+    const place = `zookeeper://${options.zookeeper}`;
+    const address = storeAddress(place, options.zookeeperConfig);
+    if (!('zookeeper' in address)) throw new CliError('WEFT_CLI_USAGE', `${place} names no ensemble`);
+    const nsdb = await openZookeeper({ ...address.zookeeper, grace });
+    closers.unshift(() => nsdb.close());
+    return { nsdb, place };
+  }
+  const nsdb = await openEmbedded({ dir: options.store!, grace });
+  closers.unshift(() => nsdb.close());
+  const server = await serve(nsdb, { socket: options.socket, authorize });
+  closers.unshift(() => server.close());
+  return { nsdb, place: options.socket };
 }

@@ -42,6 +42,12 @@ export class Access {
     return list;
   }
 
+  /** Whether this process may create what lies in a node's directory. */
+  mayCreate(znode: string): boolean {
+    if (this.#options?.role !== 'host') return true;
+    return (sharedPerms(znode.slice(0, znode.lastIndexOf('/'))) & PERMS.create) !== 0;
+  }
+
   /** The host's identity, if the znode is one host's own. */
   #ownerOf(znode: string): Identity | undefined {
     const parts = znode.split('/');

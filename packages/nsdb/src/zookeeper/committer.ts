@@ -135,7 +135,8 @@ export class Committer {
     if (seen !== null) {
       // A write of the node's own names the version; its absence stands in its creation.
       if (!isWritten || isMarker(path)) plan.ops.push({ op: 'check', path: znode, version: seen.version });
-    } else if (!isWritten) {
+    } else if (!isWritten && this.#access.mayCreate(znode)) {
+      // Who may not create there has seen that it is absent, and can do no more; see `#look`.
       plan.ops.push({ op: 'create', path: znode, acl: this.#access.of(znode) }, { op: 'delete', path: znode });
     }
   }
@@ -274,14 +275,17 @@ export class Committer {
     const unknown: string[] = [];
     for (const path of new Set([...checks.keys(), ...writes.keys()])) {
       const isUnchecked = !checks.has(path);
+      const isOnlySeen = !this.#access.mayCreate(nodeZnode(path));
+      if (isOnlySeen) this.#reader.fresh();
       const assumed = writes.get(path) === null ? { mzxid: 0n, version: -1, live: true } : null;
-      const known = fresh
-        ? undefined
-        : isUnchecked && isMarker(path)
-          ? assumed
-          : isUnchecked
-            ? undefined
-            : this.#seen.get(path);
+      const known =
+        fresh || isOnlySeen
+          ? undefined
+          : isUnchecked && isMarker(path)
+            ? assumed
+            : isUnchecked
+              ? undefined
+              : this.#seen.get(path);
       if (known === undefined) unknown.push(path);
       else seen.set(path, known);
     }

@@ -39,7 +39,11 @@ export class Directories {
         this.forget();
         return this.#make(zk, path);
       }
-      if (!isZooKeeperError(error, 'WEFT_ZK_NODE_EXISTS')) throw error;
+      // Who may not make it is refused before it is looked whether it is there.
+      const isRefused = isZooKeeperError(error, 'WEFT_ZK_NO_AUTH');
+      const isThere =
+        isZooKeeperError(error, 'WEFT_ZK_NODE_EXISTS') || (isRefused && (await zk.exists(path)) !== undefined);
+      if (!isThere) throw error;
     }
     if (this.#known.size >= MAX_KNOWN) this.#known.clear();
     this.#known.add(path);

@@ -28,7 +28,9 @@ export type { ZookeeperStoreOptions } from './options.ts';
 export interface ZookeeperOptions extends ZookeeperStoreOptions, StoreNsdbOptions {}
 
 /** How long to wait for the servers before the handle is given out without them, ms. */
-const PATIENCE = 5_000;
+const PATIENCE = 2_000;
+/** Meta key: grace time of hosts' sessions, ms. */
+const GRACE = 'grace';
 /** Milliseconds until sessions begin anew when an answer was lost without the link. */
 const RENEWAL = 100;
 
@@ -49,12 +51,12 @@ export async function openZookeeper(options: ZookeeperOptions): Promise<Zookeepe
 
 export class ZookeeperNsdb implements Nsdb {
   readonly zookeeper: ZookeeperStore;
-  /** For who serves this database to others. */
   readonly inner: StoreNsdb;
   readonly #own: ZookeeperSessions;
   readonly #sessions = new Set<RemoteSession>();
   readonly #held = new Map<string, number>();
   readonly #janitor: Janitor | undefined;
+  readonly #grace: number | undefined;
   #link: LocalSessionLink | undefined;
   #renewal: NodeJS.Timeout | undefined;
   #handedGeneration = '';
@@ -63,11 +65,12 @@ export class ZookeeperNsdb implements Nsdb {
   constructor(options: ZookeeperOptions) {
     this.zookeeper = new ZookeeperStore(options);
     this.#own = new ZookeeperSessions(this.zookeeper, options);
+    this.#grace = options.grace;
     const { grace } = this.#own;
     const allocations = new Allocations(this.zookeeper, { random: options.random ?? Math.random, grace });
     this.inner = new StoreNsdb(this.zookeeper, this.#own, allocations, options);
     const isJanitor = options.janitor ?? options.access?.role !== 'host';
-    this.#janitor = isJanitor ? new Janitor(this.zookeeper, allocations, grace) : undefined;
+    this.#janitor = isJanitor ? new Janitor(this.zookeeper, allocations, () => this.#own.grace) : undefined;
     this.zookeeper.listen({ up: () => this.#up(), down: () => this.#down() });
   }
 
@@ -143,7 +146,15 @@ export class ZookeeperNsdb implements Nsdb {
     await this.inner.close();
   }
 
+  /** The grace time is the store's: whoever was told one tells all others. */
+  async #agreeOnGrace(): Promise<void> {
+    if (this.#grace !== undefined) return this.zookeeper.putMeta(GRACE, String(this.#grace));
+    const stored = await this.zookeeper.getMeta(GRACE);
+    if (stored !== undefined) this.#own.grace = Number(stored);
+  }
+
   #up(): void {
+    this.#agreeOnGrace().catch(() => {}); // the next link tries again
     const link: LocalSessionLink = new LocalSessionLink(this.inner, this.#own, this.#held, () => {
       if (this.#link !== link || this.#renewal !== undefined) return;
       this.#renewal = setTimeout(() => {

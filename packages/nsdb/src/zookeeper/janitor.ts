@@ -24,7 +24,7 @@ interface Known {
 export class Janitor {
   readonly #store: ZookeeperStore;
   readonly #allocations: Allocations;
-  readonly #grace: number;
+  readonly #grace: () => number;
   readonly #lives: HostLives;
   /** Hosts that are not present. */
   #absent = new Map<string, Known>();
@@ -34,7 +34,7 @@ export class Janitor {
   #looking: Promise<void> | undefined;
   #closed = false;
 
-  constructor(store: ZookeeperStore, allocations: Allocations, grace: number) {
+  constructor(store: ZookeeperStore, allocations: Allocations, grace: () => number) {
     this.#store = store;
     this.#allocations = allocations;
     this.#grace = grace;
@@ -60,7 +60,7 @@ export class Janitor {
             if (this.#store.link.isUp) this.#start();
           });
       },
-      Math.min(MOST, Math.max(LEAST, this.#grace / 4)),
+      Math.min(MOST, Math.max(LEAST, this.#grace() / 4)),
     );
     this.#timer.unref();
   }
@@ -103,7 +103,7 @@ export class Janitor {
         const sign = vouched?.stat.mzxid;
         const isKnown = before?.incarnation === incarnation && before.vouched === sign;
         const known = isKnown ? before : { incarnation, vouched: sign, at: now };
-        if (now - known.at < this.#grace) absent.set(hostId, known);
+        if (now - known.at < this.#grace()) absent.set(hostId, known);
         else await this.#giveUp(hostId, incarnation);
       }),
     );

@@ -29,7 +29,8 @@ interface Held {
 }
 
 export class ZookeeperSessions implements HostSessions {
-  readonly grace: number;
+  /** As this process was told, or the store's, once it is known. */
+  grace: number;
   readonly #store: ZookeeperStore;
   readonly #lives: HostLives;
   readonly #reportWait: number;
