@@ -1,20 +1,36 @@
 /** `weft store`: the state database as its clients see it. */
-import type { Nsdb } from '@weft/nsdb';
+import { existsSync } from 'node:fs';
+import type { Nsdb, StoreImage } from '@weft/nsdb';
 import { Command } from 'commander';
+import { CliError } from '../errors.ts';
 import { formatTable, print, printJson } from '../output.ts';
 
 interface Options {
   readonly socket?: string;
   readonly lab: string;
+  readonly zookeeper?: string;
+  readonly zookeeperConfig?: string;
   readonly json?: boolean;
 }
 
+interface KeeperOptions {
+  readonly zookeeperConfig?: string;
+  readonly complete?: boolean;
+  readonly json?: boolean;
+}
+
+/** Findings that are printed one by one. */
+const MOST_SHOWN = 50;
+const PLACE = 'a directory of an embedded store that nothing serves, or zookeeper://host1,host2/root';
+
 export function storeCommand(): Command {
-  const store = new Command('store').description('look at the state database');
+  const store = new Command('store').description('look at the state database, back it up, move it');
   store
     .command('status')
     .description('generation, revision, and where the hosts stand')
     .option('--socket <path>', "the store's socket (default: the lab's)")
+    .option('--zookeeper <servers>', 'instead: host1:port1,host2:port2/root of an ensemble')
+    .option('--zookeeper-config <path>', 'credentials, TLS and limits for it (JSON, mode 0600)')
     .option('--lab <name>', 'lab whose store is meant', 'default')
     .option('--json', 'as JSON')
     .addHelpText('after', '\nExamples:\n  weft store status\n  weft store status --socket /run/weft/store.sock --json')
@@ -23,6 +39,8 @@ export function storeCommand(): Command {
     .command('pool <pool>')
     .description('who holds which numbers of a pool, and which cool')
     .option('--socket <path>', "the store's socket (default: the lab's)")
+    .option('--zookeeper <servers>', 'instead: host1:port1,host2:port2/root of an ensemble')
+    .option('--zookeeper-config <path>', 'credentials, TLS and limits for it (JSON, mode 0600)')
     .option('--lab <name>', 'lab whose store is meant', 'default')
     .option('--json', 'as JSON')
     .addHelpText(
@@ -30,6 +48,38 @@ export function storeCommand(): Command {
       '\nExample:\n  weft store pool nat/ROUTER/198.51.100.1     # blocks of 64 ports for source NAT',
     )
     .action(showPool);
+  store
+    .command('verify <place>')
+    .description(
+      `look for dangling references, and indexes, names and keys that do not agree with the objects; <place>: ${PLACE}`,
+    )
+    .option('--zookeeper-config <path>', 'credentials, TLS and limits (JSON, mode 0600)')
+    .option('--json', 'as JSON')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  weft store verify /var/lib/weft/store\n  weft store verify zookeeper://zk1,zk2,zk3/weft',
+    )
+    .action(verify);
+  store
+    .command('backup <place> <file>')
+    .description(`write all of a store into a file, as of one revision; <place>: ${PLACE}`)
+    .option('--zookeeper-config <path>', 'credentials, TLS and limits (JSON, mode 0600)')
+    .addHelpText('after', '\nExample:\n  weft store backup zookeeper://zk1,zk2,zk3/weft /var/backups/weft.jsonl')
+    .action(backup);
+  store
+    .command('restore <file> <place>')
+    .description(`make a store of a backup, where there is none; <place>: ${PLACE}`)
+    .option('--zookeeper-config <path>', 'credentials, TLS and limits (JSON, mode 0600)')
+    .option('--complete', 'nothing was written behind the backup: numbers of pools need not be held back')
+    .addHelpText('after', '\nExample:\n  weft store restore /var/backups/weft.jsonl /var/lib/weft/store')
+    .action(restore);
+  store
+    .command('migrate <from> <to>')
+    .description(`load a store into an empty one of another kind; each is ${PLACE}`)
+    .option('--zookeeper-config <path>', 'credentials, TLS and limits (JSON, mode 0600)')
+    .option('--complete', 'nothing writes to the old ensemble any longer: numbers of pools need not be held back')
+    .addHelpText('after', '\nExample:\n  weft store migrate /var/lib/weft/store zookeeper://zk1,zk2,zk3/weft')
+    .action(migrate);
   return store;
 }
 
@@ -40,8 +90,9 @@ async function showStatus(options: Options): Promise<void> {
     const hosts = await nsdb.convergence();
     const names = new Map((await nsdb.list<{ name?: string }>('Host')).map((host) => [host.id, host.value.name ?? '']));
     const lines = hosts.map((host) => ({ ...host, name: names.get(host.hostId) ?? '' }));
-    if (options.json) return printJson({ generation: nsdb.generation, revision, hosts: lines });
-    print(`generation ${nsdb.generation}, revision ${revision}`);
+    const place = options.zookeeper === undefined ? 'its socket' : `ZooKeeper at ${options.zookeeper}`;
+    if (options.json) return printJson({ place, generation: nsdb.generation, revision, hosts: lines });
+    print(`generation ${nsdb.generation}, revision ${revision}, by ${place}`);
     const rows = lines.map((host) => [
       host.name,
       host.hostId,
@@ -73,7 +124,73 @@ async function showPool(pool: string, options: Options): Promise<void> {
   }
 }
 
+async function verify(place: string, options: KeeperOptions): Promise<void> {
+  const { verifyStore } = await import('@weft/nsdb');
+  const image = await imageOf(place, options);
+  const findings = verifyStore(image);
+  if (options.json) printJson({ records: image.records.length, garbage: image.garbage, findings });
+  else {
+    for (const { what, path, message } of findings.slice(0, MOST_SHOWN)) print(`${what}: ${path}: ${message}`);
+    const garbage = image.garbage === 0 ? '' : `, ${image.garbage} left over from deletions`;
+    print(`${image.records.length} records at revision ${image.revision}${garbage}; ${findings.length} findings`);
+  }
+  if (findings.length > 0) process.exitCode = 1;
+}
+
+async function backup(place: string, file: string, options: KeeperOptions): Promise<void> {
+  const { writeBackup } = await import('@weft/nsdb');
+  const image = await imageOf(place, options);
+  writeBackup(file, image);
+  print(`${image.records.length} records at revision ${image.revision} in ${file}`);
+}
+
+async function restore(file: string, place: string, options: KeeperOptions): Promise<void> {
+  const { readBackup } = await import('@weft/nsdb');
+  await load(readBackup(file), place, options, options.complete === true);
+}
+
+async function migrate(from: string, to: string, options: KeeperOptions): Promise<void> {
+  const { openPlace } = await import('@weft/nsdb');
+  const { kind, store } = await openPlace(from, options.zookeeperConfig);
+  try {
+    // A directory is held until the end, so that nobody writes to it.
+    await load(await store.image(), to, options, kind === 'embedded' || options.complete === true);
+  } finally {
+    await store.close();
+  }
+}
+
+async function load(image: StoreImage, place: string, options: KeeperOptions, complete: boolean): Promise<void> {
+  const { loadStore, openPlace } = await import('@weft/nsdb');
+  const { store } = await openPlace(place, options.zookeeperConfig);
+  try {
+    const { length } = image.records;
+    const onProgress = (done: number) => {
+      if (process.stderr.isTTY) process.stderr.write(`\r${done} of ${length} records`);
+    };
+    await loadStore(store, image, { complete, onProgress });
+    if (process.stderr.isTTY) process.stderr.write('\n');
+    print(`${length} records of revision ${image.revision}, generation ${store.generation}`);
+  } finally {
+    await store.close();
+  }
+}
+
+async function imageOf(place: string, options: KeeperOptions): Promise<StoreImage> {
+  const { openPlace } = await import('@weft/nsdb');
+  if (!place.startsWith('zookeeper://') && !existsSync(place))
+    throw new CliError('WEFT_CLI_USAGE', `There is no directory ${place}`);
+  const { store } = await openPlace(place, options.zookeeperConfig);
+  try {
+    return await store.image();
+  } finally {
+    await store.close();
+  }
+}
+
 async function connectTo(options: Options): Promise<Nsdb> {
-  const [{ connect }, { labPaths }] = await Promise.all([import('@weft/nsdb'), import('@weft/lab')]);
+  const [{ connect, storeAddress }, { labPaths }] = await Promise.all([import('@weft/nsdb'), import('@weft/lab')]);
+  if (options.zookeeper !== undefined)
+    return connect(storeAddress(`zookeeper://${options.zookeeper}`, options.zookeeperConfig));
   return connect({ socket: options.socket ?? labPaths(options.lab).storeSocket });
 }

@@ -1,6 +1,7 @@
 /** Opens the embedded store. */
 
 import { StoreNsdb, type StoreNsdbOptions } from '../store-nsdb.ts';
+import { LOADING, unfinished } from '../transfer/records.ts';
 import { LmdbStore, type LmdbStoreOptions } from './lmdb-store.ts';
 
 export interface EmbeddedOptions extends LmdbStoreOptions, StoreNsdbOptions {}
@@ -9,6 +10,7 @@ export interface EmbeddedOptions extends LmdbStoreOptions, StoreNsdbOptions {}
 export async function openEmbedded(options: EmbeddedOptions): Promise<StoreNsdb> {
   const store = new LmdbStore(options);
   try {
+    if (store.getMeta(LOADING)) throw unfinished();
     return await StoreNsdb.over(store, options);
   } catch (error) {
     await store.close();

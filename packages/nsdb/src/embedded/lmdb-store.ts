@@ -14,6 +14,7 @@ import { Conflict, type NodeOp, type NodeStore, type RawEntry, type StoreNode } 
 import type { Revision, SubscribeOptions, Subscription } from '../contract.ts';
 import { NsdbError } from '../errors.ts';
 import { Hub } from '../subscription/hub.ts';
+import type { StoreImage, StoreRecord, Transferable } from '../transfer/records.ts';
 import { type Clock, StoreClock, SYSTEM_CLOCK } from './clock.ts';
 import {
   decode,
@@ -57,7 +58,7 @@ interface Accepted {
   readonly reject: (error: Error) => void;
 }
 
-export class LmdbStore implements NodeStore {
+export class LmdbStore implements NodeStore, Transferable {
   readonly generation: string;
   readonly #root: RootDatabase<string, string>;
   readonly #nodes: Database<string, string>;
@@ -406,6 +407,31 @@ export class LmdbStore implements NodeStore {
     this.#usable();
     mkdirSync(dir, { recursive: true, mode: 0o700 });
     await this.#root.backup(dir, false);
+  }
+
+  /** What is on disk, read in one go: nothing is written meanwhile. */
+  async image(): Promise<StoreImage> {
+    await this.#durable();
+    this.#usable();
+    const records: StoreRecord[] = [];
+    for (const { key: path, value } of this.#nodes.getRange({})) {
+      const node = decode(path, value);
+      if (path.startsWith('t/')) {
+        const { table, key, owner } = splitEntryKey(path);
+        records.push({ kind: 'entry', table, key, owner, value: node.json });
+      } else records.push({ kind: 'node', path, json: node.json });
+    }
+    for (const { key, value } of this.listMeta('')) records.push({ kind: 'meta', key, value });
+    for (const { key, value } of this.#meta.getRange({ start: 'sequence/', end: prefixEnd('sequence/') }))
+      records.push({ kind: 'sequence', name: key.slice('sequence/'.length), next: Number(value) });
+    return { generation: this.generation, revision: this.#published, records, garbage: 0 };
+  }
+
+  async setSequence(name: string, next: number): Promise<void> {
+    this.#usable();
+    if (Number(this.#meta.get(`sequence/${name}`) ?? 0) >= next) return;
+    this.#sequences.set(name, next);
+    await this.#meta.put(`sequence/${name}`, String(next));
   }
 
   async close(): Promise<void> {

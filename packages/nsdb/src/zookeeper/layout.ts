@@ -38,8 +38,7 @@ export const vouchedZnode = (hostId: string): string => `${VOUCHED_ROOT}/${hostI
 export const ownedZnode = (hostId: string): string => `/w/${hostId}`;
 export const ownedTableZnode = (hostId: string, table: string): string => `/w/${hostId}/${encodeURIComponent(table)}`;
 
-/** Node (within the shared layout) of a host's presence. */
-export const PRESENCE_PATH = 's';
+/** Node of a host's presence: ephemeral, beside those of the shared layout. */
 export const presencePath = (hostId: string): string => `s/${hostId}`;
 
 /** A marker is deleted, not made a tombstone, and has no version of its own. */

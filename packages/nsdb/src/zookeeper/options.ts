@@ -20,6 +20,8 @@ export interface ZookeeperStoreOptions {
   readonly markInterval?: number;
   /** What the store's clock is made from. Default: the leader's. */
   readonly clock?: Clock;
+  /** Opens the store also while it is being loaded: for who loads it. */
+  readonly isLoader?: boolean;
   /** Takes part in cleaning up behind dead hosts. Default: unless `access` says that this is a host. */
   readonly janitor?: boolean;
 }

@@ -29,6 +29,16 @@ export class Sequences {
     }
   }
 
+  /** Goes on at `next`, unless it is beyond that. */
+  async set(name: string, next: number): Promise<void> {
+    await this.#take(name);
+    const zk = this.#use();
+    const path = sequenceZnode(name);
+    this.#blocks.delete(name);
+    const { data, stat } = await zk.getData(path);
+    if (Number(Buffer.from(data).toString()) < next) await zk.setData(path, String(next), { version: stat.version });
+  }
+
   /** The store may be another one now. */
   forget(): void {
     this.#blocks.clear();

@@ -10,11 +10,13 @@ import type { Revision, SubscribeOptions, Subscription } from '../contract.ts';
 import { NsdbError } from '../errors.ts';
 import { lifePath } from '../objects/paths.ts';
 import { Hub } from '../subscription/hub.ts';
+import { LOADING, type StoreImage, type Transferable, unfinished } from '../transfer/records.ts';
 import { Access } from './access.ts';
 import { ServerClock } from './clock.ts';
 import { Committer } from './committer.ts';
 import { Directories } from './directories.ts';
 import { toNsdbError, toRepeatable } from './failures.ts';
+import { readImage } from './image.ts';
 import {
   APPLIED_ROOT,
   ASK_PATH,
@@ -51,7 +53,7 @@ export interface StoreListener {
   down(): void;
 }
 
-export class ZookeeperStore implements NodeStore {
+export class ZookeeperStore implements NodeStore, Transferable {
   readonly link: ZookeeperLink;
   readonly access: Access;
   readonly directories: Directories;
@@ -63,6 +65,7 @@ export class ZookeeperStore implements NodeStore {
   readonly #hub: Hub;
   readonly #listeners = new Set<StoreListener>();
   readonly #links = new Set<SubscribeOptions>();
+  readonly #isLoader: boolean;
   #generation = '';
   /** Session that the mirror's watches are of. */
   #sessionId: bigint | undefined;
@@ -72,6 +75,7 @@ export class ZookeeperStore implements NodeStore {
 
   constructor(options: ZookeeperStoreOptions) {
     const servers = checkServers(options);
+    this.#isLoader = options.isLoader ?? false;
     this.access = new Access(options.access);
     this.directories = new Directories(this.access);
     this.link = new ZookeeperLink(
@@ -143,6 +147,10 @@ export class ZookeeperStore implements NodeStore {
     if (format !== FORMAT) throw new NsdbError('WEFT_STORE_FORMAT', `The store has format ${format.slice(0, 20)}`);
     const generation = Buffer.from((await zk.getData(GENERATION_PATH)).data).toString();
     if (generation === this.#generation) return;
+    if (!this.#isLoader) {
+      const loading = await zk.getData(metaZnode(LOADING)).catch(ignoring('WEFT_ZK_NO_NODE'));
+      if (loading !== undefined && loading.data.length > 0) throw unfinished();
+    }
     this.#generation = generation;
     this.#known = this.#shown = 0;
     this.#committer.forget();
@@ -366,6 +374,14 @@ export class ZookeeperStore implements NodeStore {
         if (made === undefined) await zk.setData(path, data);
       }
     });
+  }
+
+  image(): Promise<StoreImage> {
+    return guarded(() => readImage(this));
+  }
+
+  setSequence(name: string, next: number): Promise<void> {
+    return guarded(() => this.#sequences.set(name, next));
   }
 
   async close(): Promise<void> {
