@@ -33,6 +33,9 @@ const MAX_KNOWN = 50_000;
 /** What a znode was when it was last seen; null: it was not there. */
 type Seen = { readonly mzxid: bigint; readonly version: number; readonly live: boolean } | null;
 
+/** Milliseconds for which it is remembered: less than tombstones stand (`sweep.ts`). */
+const MEMORY = 1_800_000;
+
 interface Plan {
   readonly ops: MultiOp[];
   /** Something is written, not only checked. */
@@ -45,7 +48,7 @@ export class Committer {
   readonly #reader: Reader;
   readonly #access: Access;
   readonly #directories: Directories;
-  readonly #seen = new Map<string, Seen>();
+  readonly #seen = new Map<string, { readonly seen: Seen; readonly at: number }>();
 
   constructor(reader: Reader, access: Access, directories: Directories) {
     this.#reader = reader;
@@ -285,7 +288,7 @@ export class Committer {
             ? assumed
             : isUnchecked
               ? undefined
-              : this.#seen.get(path);
+              : this.#recall(path);
       if (known === undefined) unknown.push(path);
       else seen.set(path, known);
     }
@@ -294,7 +297,7 @@ export class Committer {
     await Promise.all(
       unknown.map(async (path) => {
         this.note(path, await this.#reader.data(nodeZnode(path)));
-        seen.set(path, this.#seen.get(path)!);
+        seen.set(path, this.#recall(path)!);
       }),
     );
     return seen;
@@ -326,10 +329,15 @@ export class Committer {
     }
   }
 
+  #recall(path: string): Seen | undefined {
+    const known = this.#seen.get(path);
+    return known !== undefined && performance.now() - known.at < MEMORY ? known.seen : undefined;
+  }
+
   #remember(path: string, seen: Seen): void {
     this.#seen.delete(path);
     if (this.#seen.size >= MAX_KNOWN) this.#seen.delete(this.#seen.keys().next().value!);
-    this.#seen.set(path, seen);
+    this.#seen.set(path, { seen, at: performance.now() });
   }
 }
 

@@ -7,10 +7,12 @@ import { after, describe, it } from 'node:test';
 import { digestId, ZooKeeper } from '@weft/zookeeper';
 import { needsServer, startProxy, startServers, type TestEnsemble } from '@weft/zookeeper/testing';
 import { storeAddress } from '../address.ts';
-import { newBridge, newHost, refused, until, Watcher } from '../compliance/harness.ts';
+import { newBridge, newHost, newPort, refused, until, Watcher } from '../compliance/harness.ts';
 import { connect } from '../connect.ts';
 import { NsdbError } from '../errors.ts';
+import { verifyStore } from '../transfer/verify.ts';
 import { openZookeeper, type ZookeeperOptions } from './index.ts';
+import { sweep } from './sweep.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'weft-zk-store-'));
 let starting: Promise<TestEnsemble> | undefined;
@@ -137,6 +139,28 @@ describe('connect to an ensemble', { skip }, () => {
     assert.equal((await b.list('Bridge')).length, 1);
     assert.equal((await c.list('Bridge')).length, 0);
     await Promise.all([a, b, c].map((nsdb) => nsdb.close()));
+  });
+
+  it('what was deleted leaves nothing behind that is old, and comes again', async (t) => {
+    const nsdb = await openZookeeper({ servers: `${(await ensemble()).connectString}/sweep` });
+    t.after(() => nsdb.close());
+    const bridge = await newBridge(nsdb);
+    const port = await newPort(nsdb, bridge, { vlanId: 7 });
+    const session = await nsdb.openSession(await newHost(nsdb));
+    await session.put(`mac/${bridge}`, 'k', 'v');
+    await nsdb.transact((tx) => tx.delete('Bridge', bridge));
+    assert.ok((await nsdb.zookeeper.image()).garbage >= 3, 'bridge, port, its VLAN');
+    assert.equal(await sweep(nsdb.zookeeper), 0, 'nothing is old');
+    assert.ok((await sweep(nsdb.zookeeper, -1_000)) >= 3);
+    assert.equal((await nsdb.zookeeper.image()).garbage, 0);
+    await nsdb.transact(async (tx) => {
+      await tx.create('Bridge', { id: bridge, name: 'again' });
+      await tx.create('Port', { id: port, bridgeId: bridge, vlanId: 7 });
+    });
+    assert.deepEqual(await nsdb.entries(`mac/${bridge}`), []);
+    await session.put(`mac/${bridge}`, 'k', 'w');
+    assert.equal((await nsdb.entries(`mac/${bridge}`))[0].value, 'w');
+    assert.deepEqual(verifyStore(await nsdb.zookeeper.image()), []);
   });
 
   it('a host writes what is its own, and nothing else; who is nobody reads nothing', async (t) => {

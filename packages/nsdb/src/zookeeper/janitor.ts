@@ -8,10 +8,13 @@ import { parseLife } from '../allocations/number.ts';
 import { LIVES_PATH, lastPart } from '../objects/paths.ts';
 import { JANITOR_PATH, nodeZnode, ownedZnode, presencePath, vouchedZnode } from './layout.ts';
 import type { ZookeeperStore } from './store.ts';
+import { sweep } from './sweep.ts';
 
 /** Milliseconds between two looks, at least and at most. */
 const LEAST = 10;
 const MOST = 5_000;
+/** Milliseconds between two clearings of what counts for nothing. */
+const SWEEP_INTERVAL = 3_600_000;
 
 interface Known {
   readonly incarnation: number;
@@ -30,6 +33,7 @@ export class Janitor {
   #absent = new Map<string, Known>();
   #candidate: string | undefined;
   #isActive = false;
+  #swept = performance.now();
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> | undefined;
   #closed = false;
@@ -81,6 +85,10 @@ export class Janitor {
     if (!this.#isActive) {
       this.#isActive = true;
       await this.#allocations.resume();
+    }
+    if (performance.now() - this.#swept > SWEEP_INTERVAL) {
+      this.#swept = performance.now();
+      await sweep(this.#store);
     }
     const lives = await this.#store.children(LIVES_PATH);
     const absent = new Map<string, Known>();

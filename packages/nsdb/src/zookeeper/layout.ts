@@ -102,7 +102,12 @@ export const TOMBSTONE = '';
 
 export interface Znode {
   readonly data: Uint8Array;
-  readonly stat: { readonly mzxid: bigint; readonly version: number };
+  readonly stat: {
+    readonly mzxid: bigint;
+    readonly version: number;
+    readonly mtime: number;
+    readonly numChildren: number;
+  };
 }
 
 export const isLive = ({ data }: Znode): boolean => data.length > 0 && data[0] === LIVE;

@@ -262,6 +262,11 @@ export class ZookeeperStore implements NodeStore, Transferable {
     return guarded(() => this.#clock.now());
   }
 
+  /** What stands as the time of changes, ms. Not of an injected clock. */
+  leaderTime(): Promise<number> {
+    return guarded(async () => (await this.link.use().setData(ASK_PATH, undefined)).mtime);
+  }
+
   allocate(sequence: string): Promise<number> {
     return guarded(() => this.#sequences.next(sequence));
   }
