@@ -84,7 +84,7 @@ function onePacket(host: WiredHost, vm: number, frame: Uint8Array, seen: Record<
   // A link without a port is no place where frames can be caught.
   const goes = told.destinations.map(placeOf);
   const answers = told.generated.flatMap(({ packet, destinations }) =>
-    destinations.map((to) => `${placeOf(to)} ${packet}`),
+    destinations.map((to) => `${placeOf(to)} ${bare(packet)}`),
   );
   const before = simulations(host);
   const out = host.send(vm, frame, goes.length + answers.length).filter(isNoChatter);
@@ -158,8 +158,13 @@ function isNoChatter({ frame }: Departure): boolean {
 function wordsOf(out: readonly Departure[], told: Trace, frame: Uint8Array): string[] {
   const wanted = toHex(rewritten(frame, told.flow?.action ?? ''));
   return out
-    .map(({ where, frame: left }) => `${where} ${toHex(left) === wanted ? 'the packet' : describe(left)}`)
+    .map(({ where, frame: left }) => `${where} ${toHex(left) === wanted ? 'the packet' : bare(describe(left))}`)
     .sort();
+}
+
+/** A packet in words without what routers on its way change: an answer is told as its device made it. */
+function bare(text: string): string {
+  return text.replace(/^\S+ > \S+, /, '').replace(/ (?:hlim|ttl) \d+$/, '');
 }
 
 /** The frame after the rewrites that an action names. Of a tagged one only MACs are rewritten here. */
