@@ -54,6 +54,8 @@ export class ZookeeperNsdb implements Nsdb {
   readonly inner: StoreNsdb;
   readonly #own: ZookeeperSessions;
   readonly #sessions = new Set<RemoteSession>();
+  /** Sessions that the present link has not taken up yet. */
+  readonly #unattached = new Set<RemoteSession>();
   readonly #held = new Map<string, number>();
   readonly #janitor: Janitor | undefined;
   readonly #grace: number | undefined;
@@ -72,6 +74,11 @@ export class ZookeeperNsdb implements Nsdb {
     const isJanitor = options.janitor ?? options.access?.role !== 'host';
     this.#janitor = isJanitor ? new Janitor(this.zookeeper, allocations, () => this.#own.grace) : undefined;
     this.zookeeper.listen({ up: () => this.#up(), down: () => this.#down() });
+  }
+
+  /** The store can be reached, and the hosts' sessions go on by it. */
+  get isReady(): boolean {
+    return this.zookeeper.link.isUp && this.#unattached.size === 0;
   }
 
   get generation(): string {
@@ -117,7 +124,10 @@ export class ZookeeperNsdb implements Nsdb {
       hostId,
       incarnation,
       generation: () => this.#handedGeneration || this.generation,
-      onClose: () => this.#sessions.delete(session),
+      onClose: () => {
+        this.#sessions.delete(session);
+        this.#unattached.delete(session);
+      },
     });
     this.#sessions.add(session);
     if (this.#link === link) session.opened(link);
@@ -171,11 +181,18 @@ export class ZookeeperNsdb implements Nsdb {
   #down(): void {
     this.#link?.end();
     this.#link = undefined;
-    for (const session of this.#sessions) session.linkDown();
+    for (const session of this.#sessions) {
+      this.#unattached.add(session);
+      session.linkDown();
+    }
   }
 
   #resume(session: RemoteSession, link: LocalSessionLink): void {
-    session.linkUp(link).catch((error) => {
+    this.#unattached.add(session);
+    const resumed = session.linkUp(link).then(() => {
+      if (this.#link === link) this.#unattached.delete(session);
+    });
+    resumed.catch((error) => {
       // The link went again (the next one tries anew), or the host was unregistered meanwhile: try while it lasts.
       if (this.#link !== link) return;
       const wait = isNsdbError(error, 'WEFT_STORE_AWAY') ? 50 : 1_000;

@@ -41,7 +41,10 @@ export class LocalSessionLink implements SessionLink {
   ): Promise<unknown> {
     if (this.#ended) throw new NsdbError('WEFT_STORE_AWAY');
     try {
-      return await this.#answer(method, parameters);
+      const answer = await this.#answer(method, parameters);
+      // As over a connection that is gone: who asked by it must not take it for the one that came after it.
+      if (this.#ended) throw new NsdbError(lost);
+      return answer;
     } catch (error) {
       if (isNsdbError(error, 'WEFT_SESSION_LOST') && (await this.#isGivenUp(parameters))) {
         this.#onTrouble();

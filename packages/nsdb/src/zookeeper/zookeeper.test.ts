@@ -1,6 +1,8 @@
 /** The compliance suite on an ensemble of three servers. Each handle speaks to it by itself, through a network that can fail. */
 import { after, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { needsServer, startProxy, startServers, type TestEnsemble } from '@weft/zookeeper/testing';
+import { until } from '../compliance/harness.ts';
 import { nsdbCompliance } from '../compliance/index.ts';
 import type { ZookeeperNsdb } from './index.ts';
 import { openZookeeper } from './index.ts';
@@ -50,11 +52,15 @@ if (skip) {
     const another = () => open(`${proxies.map(({ address }) => address).join(',')}${root}`);
     // Somebody beside the handles that go away, as an API process would be.
     await open(`${ensemble.connectString}${root}`);
+    /** Whoever breaks something goes on when all are back: otherwise nothing would ever succeed in between. */
+    const back = () => until(() => handles.every(({ isReady }) => isReady), 'all are back');
     return {
       nsdb: await another(),
       another,
       cut: async () => {
         for (const proxy of proxies) proxy.cut();
+        await sleep(1);
+        await back();
       },
       isolate: async () => {
         for (const proxy of proxies) proxy.mode = 'refuse';
@@ -66,6 +72,7 @@ if (skip) {
         const leader = await ensemble.leader();
         await leader.kill();
         await leader.start();
+        await back();
       },
       down: async () => {
         const [one, two] = ensemble.servers;
