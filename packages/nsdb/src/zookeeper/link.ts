@@ -58,19 +58,22 @@ export class ZookeeperLink {
   async #connect(): Promise<void> {
     try {
       const { signal } = this.#abort;
-      const zk = await ZooKeeper.connect({
+      const client = await ZooKeeper.connect({
         ...this.#options,
         newSessionOnExpiry: true,
+        // Whoever reads is to know that the link was gone in between.
+        repeatReads: false,
         connectTimeout: CONNECT_TIMEOUT,
         signal,
       });
-      if (signal.aborted) return void (await zk.close());
-      this.#zk = zk;
-      zk.on('connected', () => void this.#up(zk));
-      zk.on('reconnected', () => void this.#up(zk));
-      zk.on('disconnected', () => this.#down());
-      zk.on('expired', () => this.#down());
-      zk.on('authFailed', () => this.#again(zk));
+      if (signal.aborted) return void (await client.close());
+      const zk = whileConnected(client);
+      this.#zk = client;
+      client.on('connected', () => void this.#up(zk));
+      client.on('reconnected', () => void this.#up(zk));
+      client.on('disconnected', () => this.#down());
+      client.on('expired', () => this.#down());
+      client.on('authFailed', () => this.#again(client));
       if (zk.state === 'connected') await this.#up(zk);
     } catch (error) {
       this.#failure = error;
@@ -109,4 +112,21 @@ export class ZookeeperLink {
     if (this.#abort.signal.aborted) return;
     this.#retry = setTimeout(() => void this.#connect(), 1_000).unref();
   }
+}
+
+/**
+ * The client, but that its requests fail at once while it has no connection, rather than wait for one: also those of work that was
+ * begun while there was one.
+ */
+function whileConnected(client: ZooKeeper): ZooKeeper {
+  return new Proxy(client, {
+    get: (target, name) => {
+      const member = Reflect.get(target, name, target) as unknown;
+      if (typeof member !== 'function') return member;
+      return (...parameters: unknown[]) =>
+        target.state === 'connected'
+          ? Reflect.apply(member, target, parameters)
+          : Promise.reject(new NsdbError('WEFT_STORE_AWAY'));
+    },
+  });
 }

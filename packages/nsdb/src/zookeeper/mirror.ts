@@ -43,6 +43,8 @@ export class Mirror {
   #waiting: Waiting[] = [];
   #hub: Hub | undefined;
   #zk: ZooKeeper | undefined;
+  /** Another one with each coming and going of the link: what was begun in an earlier one may have missed events. */
+  #era = 0;
   #running = false;
   #wanted = false;
   #timer: NodeJS.Timeout | undefined;
@@ -86,6 +88,7 @@ export class Mirror {
   /** `isNew`: another session of ZooKeeper; its watches are not there yet. */
   up(zk: ZooKeeper, isNew: boolean): void {
     this.#zk = zk;
+    this.#era++;
     this.#dirty.clear();
     if (isNew) this.#watches.clear();
     for (const interest of this.#contents.keys()) this.#unread.add(interest);
@@ -95,6 +98,7 @@ export class Mirror {
 
   down(): void {
     this.#zk = undefined;
+    this.#era++;
     clearTimeout(this.#timer);
     this.#timer = undefined;
   }
@@ -133,6 +137,7 @@ export class Mirror {
   }
 
   async #round(zk: ZooKeeper): Promise<void> {
+    const era = this.#era;
     const changes: HubChange[] = [];
     const seen = new Set<string>();
     let revision: Revision;
@@ -142,7 +147,7 @@ export class Mirror {
       this.#dirty.clear();
       const paths = [...seen];
       const results = await readAll(zk, paths);
-      if (this.#zk !== zk) return;
+      if (this.#era !== era) return;
       const last = new Set(paths.slice(-(paths.length % PORTION || PORTION)));
       revision = Number(asData(results[results.length - 1])!.stat.mzxid);
       for (const [i, path] of paths.entries()) this.#update(path, results[i], changes);
@@ -160,6 +165,7 @@ export class Mirror {
 
   async #readWhole(): Promise<void> {
     const zk = this.#zk;
+    const era = this.#era;
     if (zk === undefined) throw new Error('the link is gone');
     const interests = [...this.#unread];
     this.#unread = new Set();
@@ -168,7 +174,7 @@ export class Mirror {
         interests.map(async (interest) => {
           await this.#watch(zk, interest);
           const content = await loadContent(this.#options.reader, parseInterest(interest), interest);
-          if (this.#zk !== zk) throw new Error('the link is gone');
+          if (this.#era !== era) throw new Error('the link is gone');
           this.#contents.set(interest, content);
           this.#reread.add(interest);
         }),

@@ -46,6 +46,8 @@ export class LocalSessionLink implements SessionLink {
       if (this.#ended) throw new NsdbError(lost);
       return answer;
     } catch (error) {
+      if (this.#ended && isNsdbError(error, 'WEFT_SESSION_LOST'))
+        throw new NsdbError(lost, undefined, [], { cause: error });
       if (isNsdbError(error, 'WEFT_SESSION_LOST') && (await this.#isGivenUp(parameters))) {
         this.#onTrouble();
         throw new NsdbError('WEFT_STORE_AWAY', undefined, [], { cause: error });
