@@ -44,6 +44,9 @@ import { clearAway, ignoring, readTable, tablesOf } from './tables.ts';
 const REMOVE_CHUNK = 500;
 /** Looks at a list of children until it stands still. */
 const MAX_LOOKS = 5;
+/** Milliseconds: of sessions, and that a request is given at least. */
+const DEFAULT_SESSION = 10_000;
+const LEAST_REQUEST = 4_000;
 const MAX_RESPONSE = 64 * 2 ** 20;
 const DIRECTORIES = ['/n', '/n/s', '/n/l', '/t', '/w', APPLIED_ROOT, VOUCHED_ROOT, '/q', '/m', JANITOR_PATH];
 
@@ -84,6 +87,8 @@ export class ZookeeperStore implements NodeStore, Transferable {
         auth: options.auth,
         tls: options.tls,
         sessionTimeout: options.sessionTimeout,
+        // A server that has not answered by then would have lost the session, too.
+        requestTimeout: Math.max(options.sessionTimeout ?? DEFAULT_SESSION, LEAST_REQUEST),
         maxRequest: options.maxRequest,
         maxResponse: MAX_RESPONSE,
       },
