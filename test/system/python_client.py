@@ -85,8 +85,12 @@ seen['rules'] = [(r.get_type(), r.get_position()) for r in chain.get_rules()]
 rule = chain.get_rules()[-1]
 seen['rule'] = [rule.get_nw_proto(), rule.get_tp_dst(), rule.is_inv_tp_dst(), rule.get_nw_src_address(),
                 rule.get_nw_src_length(), rule.get_port_group(), rule.get_fragment_policy()]
-refused('rule by flow direction', chain.add_rule().type('accept').match_return_flow(True).create,
-        webob.exc.HTTPBadRequest)
+answers = other.add_rule().type('accept').match_return_flow(True).create()
+seen['by flow direction'] = answers.is_match_return_flow()
+targets = [{'addressFrom': '203.0.113.5', 'addressTo': '203.0.113.6', 'portFrom': 1024, 'portTo': 2047}]
+snat = other.add_rule().type('snat').flow_action('accept').nat_targets(targets).create()
+seen['snat'] = [snat.get_flow_action(), snat.get_nat_targets() == targets]
+refused('snat to nothing', other.add_rule().type('snat').flow_action('accept').create, webob.exc.HTTPBadRequest)
 bridge.inbound_filter_id(chain.get_id()).update()
 
 zone = mido.add_gre_tunnel_zone().name('tz').create()
