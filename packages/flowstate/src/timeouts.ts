@@ -79,7 +79,8 @@ export const DEFAULT_TIMEOUTS: Timeouts = {
 };
 
 const NAMES = Object.keys(DEFAULT_TIMEOUTS) as readonly (keyof Timeouts)[];
-const STATES: readonly ConnectionState[] = [
+/** States of live connections, in the order of the classes of {@link timeoutClass}. */
+export const LIVE_STATES: readonly ConnectionState[] = [
   'syn',
   'established',
   'closing',
@@ -90,8 +91,8 @@ const STATES: readonly ConnectionState[] = [
   'icmp',
   'other',
   'sticky',
-  'tombstone',
 ];
+const STATES: readonly ConnectionState[] = [...LIVE_STATES, 'tombstone'];
 const TOMBSTONE_CLASS = 10;
 
 /** Longest timeout accepted: what a u32 of milliseconds on the wire can say, less a margin (24 days). */

@@ -3,6 +3,7 @@ import {
   addressToWords,
   type ConnectionState,
   connectionState,
+  LIVE_STATES,
   R_BITS,
   R_EGRESS,
   R_INGRESS,
@@ -33,20 +34,6 @@ export interface ConnectionQuery {
   /** On this device: its id, the beginning of it, or its name. */
   readonly device?: string;
 }
-
-/** States of live connections. */
-const STATES: readonly ConnectionState[] = [
-  'syn',
-  'established',
-  'closing',
-  'closed',
-  'reset',
-  'unreplied',
-  'replied',
-  'icmp',
-  'other',
-  'sticky',
-];
 
 /** Shorter beginnings of an id mean too much. */
 const PREFIX = 4;
@@ -90,7 +77,7 @@ export class ConnectionFilter {
   }
 
   private state(text: string): Test {
-    if (!STATES.includes(text as ConnectionState)) throw wrong('state', text, `one of ${STATES.join(', ')}`);
+    if (!LIVE_STATES.includes(text as ConnectionState)) throw wrong('state', text, `one of ${LIVE_STATES.join(', ')}`);
     const { words } = this.table;
     return (record) => {
       const meta = words[record * RECORD_WORDS];

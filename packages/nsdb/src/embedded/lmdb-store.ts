@@ -6,6 +6,8 @@
  * flush serves all clients that commit at the same time, contenders for one object are settled without waiting for the
  * disk, and a crash loses only commits that nobody was promised. Between two groups LMDB stands exactly at the published
  * revision: that is when subscribers are given their first content.
+ *
+ * Longer than other files because overlay, groups and what subscribers are told must move from one revision to the next as one.
  */
 import { randomUUID } from 'node:crypto';
 import { chmodSync, mkdirSync } from 'node:fs';

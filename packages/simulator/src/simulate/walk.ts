@@ -1,6 +1,8 @@
 /**
  * The state of one simulation under way: the packet as it is now, what was read and looked up so far, what came out. One
  * object per simulator, reused; the files beside this one are the devices that it is handed through.
+ *
+ * Longer than other files because it is one set of reused fields: what begins, resets and sums them up stands where they are.
  */
 import {
   DROP_REASONS,

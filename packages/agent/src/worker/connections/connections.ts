@@ -2,6 +2,8 @@
  * The connections of this host: what the simulator looks up and begins, which flows keep them alive, who is told, and what follows for
  * flows when one comes or goes. The table, the pools of ports and the exchange with other hosts stand beside it, each for itself.
  *
+ * Longer than other files because a connection, its audience and the flows that rest on it change together or not at all.
+ *
  * Times of the table are milliseconds of CLOCK_MONOTONIC, which goes on through a restart of the agent; `stateNow` converts.
  */
 import { K_IP_PROTO, KEY_SIZE, TAG_CHAIN, tag } from '@weft/flow';
