@@ -4,6 +4,7 @@
  */
 import type { BenchCase, BenchContext } from '../harness/case.ts';
 import { require } from '../harness/errors.ts';
+import { UNDISTURBED } from '../harness/exec.ts';
 import { addedOf, probe, startEcho } from '../harness/first-packets.ts';
 import { takeTurns } from '../harness/interleave.ts';
 import type { AgentStatus, BenchLab } from '../harness/labs.ts';
@@ -14,6 +15,7 @@ import { median, percentile, round } from '../harness/statistics.ts';
 /** Below the ports that the kernel gives out by itself. */
 const SOURCE_PORT = 20_000;
 const FLOWS = 50;
+const WARM_UP = 1_000;
 const STRAY = 4;
 
 const VMS = [
@@ -23,14 +25,17 @@ const VMS = [
 
 async function run(context: BenchContext): Promise<BenchResult[]> {
   const rounds = context.quick ? 2 : 20;
+  const warmUp = context.quick ? FLOWS : WARM_UP;
   const lab = await context.labs.get('state-push', 'vxlan');
   const { server } = lab.path('vm-a', 'vm-b');
   for (const { vm } of VMS) await proveOnWire(lab.path(vm, 'vm-b'));
-  const echo = await startEcho(server);
+  // As on machines of their own: the other host's agent, which takes in what it is told, keeps no CPU from this one's, nor from the echo.
+  await lab.pinAgents(['h1', 'h2']);
+  const echo = await startEcho(server, UNDISTURBED);
   try {
-    let source = SOURCE_PORT;
-    // The way back, neighbours, the agents' own caches and compiled code.
-    for (const { vm } of VMS) await probe(lab.path(vm, 'vm-b'), (source += FLOWS), FLOWS);
+    // The way back, neighbours, the agents' own caches, and code that is compiled as that of an agent that has been at work.
+    for (const { vm } of VMS) await probe(lab.path(vm, 'vm-b'), SOURCE_PORT, warmUp);
+    let source = SOURCE_PORT + warmUp - FLOWS;
     const taken = await takeTurns(
       VMS.map(({ name, vm, perFlow }) => ({
         name,
@@ -54,6 +59,8 @@ async function run(context: BenchContext): Promise<BenchResult[]> {
           conditions: {
             encap: 'vxlan',
             rounds,
+            warm_up_flows: warmUp,
+            cpus: 'one for each host, of which the echo comes first (SCHED_FIFO)',
             flows_per_round: FLOWS,
             statistic:
               'difference of the p50 of (first round trip − second round trip of the same flow) with and without a rule with memory',
@@ -84,8 +91,8 @@ function prove(name: string, connections: number, before: readonly AgentStatus[]
   require(there <= STRAY, () => `${name}: the way back caused ${there} upcalls: two first packets were measured`);
   const created = after[0].connectionsCreated - before[0].connectionsCreated;
   const told = after[1].stateExchange.applied - before[1].stateExchange.applied;
-  const exact = (n: number) => n >= connections && n <= connections + (connections > 0 ? STRAY : 0);
-  require(exact(created) && exact(told), () =>
+  // Connections of earlier rounds may be told again, for what was seen of them, or near their end.
+  require(created === connections && told >= connections, () =>
     `${name}: ${FLOWS} new flows made ${created} connections, of which the other host was told ${told}`);
 }
 

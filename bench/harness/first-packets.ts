@@ -14,9 +14,9 @@ export interface Probes {
   readonly second_ns: readonly number[];
 }
 
-/** Answers until it is stopped. */
-export async function startEcho(at: End): Promise<Background> {
-  const argv = [await tool('first_packet'), 'echo', '--address', at.address, '--port', `${PORT}`];
+/** Answers until it is stopped. @param scheduling put before the command */
+export async function startEcho(at: End, scheduling: readonly string[] = []): Promise<Background> {
+  const argv = [...scheduling, await tool('first_packet'), 'echo', '--address', at.address, '--port', `${PORT}`];
   const echo = background(inNamespace(at.namespace, argv));
   await echo.waitFor('listening');
   return echo;

@@ -1,12 +1,10 @@
 /** TCP throughput by iperf3. */
 import { cpus } from 'node:os';
 import { BenchError } from './errors.ts';
-import { background, inNamespace, run } from './exec.ts';
+import { background, inNamespace, run, UNDISTURBED } from './exec.ts';
 import { type LinkCounters, type NetworkPath, uplinkCounters } from './paths.ts';
 
 const PORT = 5201;
-
-const UNDISTURBED = ['chrt', '--fifo', '50'];
 
 export interface Throughput {
   /** Received by the server. */

@@ -1,10 +1,11 @@
 /** Weft's side: labs made from `bench/scenarios`, each kept for the figures that share it. */
 import { readFile } from 'node:fs/promises';
+import { cpus } from 'node:os';
 import { resolve } from 'node:path';
 import { exchange, type Lab, labDown, labNames, labPaths, labUp, requireVm } from '@weft/lab';
 import { onCleanup } from './cleanup.ts';
 import { BenchError, require } from './errors.ts';
-import { waitUntil } from './exec.ts';
+import { run, waitUntil } from './exec.ts';
 import type { Host, NetworkPath } from './paths.ts';
 
 const SCENARIOS = resolve(import.meta.dirname, '../scenarios');
@@ -122,6 +123,14 @@ export class BenchLab {
     }, timeoutMs);
     require(quiet, () => `the agent of ${host} does not come to rest: ${JSON.stringify(last)}`);
     return last;
+  }
+
+  /** Gives each host a CPU for its agent, by the order of `hosts`, as machines of their own have; they share when there are fewer. */
+  async pinAgents(hosts: readonly string[]): Promise<void> {
+    for (const [i, host] of hosts.entries()) {
+      const { pid } = this.lab.state.processes.agents[host];
+      await run(['taskset', '--all-tasks', '--cpu-list', '--pid', `${i % cpus().length}`, `${pid}`]);
+    }
   }
 
   /** Resident memory of an agent's process in MiB, from the kernel. */

@@ -1,15 +1,13 @@
 import {
-  createHmac,
   createPrivateKey,
   createPublicKey,
-  createSecretKey,
   diffieHellman,
   generateKeyPairSync,
   hkdfSync,
-  type KeyObject,
   timingSafeEqual,
 } from 'node:crypto';
 import { FlowStateError } from './errors.ts';
+import { Mac } from './mac.ts';
 import { TAG_SIZE } from './wire/header.ts';
 
 /** DER around the 32 bytes of an X25519 key (RFC 8410): PKCS #8 and SubjectPublicKeyInfo. */
@@ -32,8 +30,8 @@ export function newHostKeys(): { privateKey: Uint8Array; publicKey: Uint8Array }
  * cut to 16 bytes, over all before it: header with both incarnations and sequence number, and body.
  */
 export class PeerKeys {
-  private readonly sendKey: KeyObject;
-  private readonly receiveKey: KeyObject;
+  private readonly sendMac: Mac;
+  private readonly receiveMac: Mac;
 
   /**
    * @param privateKey of this host, 32 bytes
@@ -43,14 +41,14 @@ export class PeerKeys {
    */
   constructor(privateKey: Uint8Array, peerPublicKey: Uint8Array, self: Uint8Array, peer: Uint8Array) {
     const secret = agree(privateKey, peerPublicKey);
-    this.sendKey = derive(secret, self, peer);
-    this.receiveKey = derive(secret, peer, self);
+    this.sendMac = new Mac(derive(secret, self, peer));
+    this.receiveMac = new Mac(derive(secret, peer, self));
     secret.fill(0);
   }
 
   /** Writes the authentication of `bytes[0 … length]` behind it. Returns the length with it. */
   seal(bytes: Uint8Array, length: number): number {
-    const tag = createHmac('sha256', this.sendKey).update(bytes.subarray(0, length)).digest();
+    const tag = this.sendMac.of(bytes, length);
     for (let i = 0; i < TAG_SIZE; i++) bytes[length + i] = tag[i];
     return length + TAG_SIZE;
   }
@@ -59,7 +57,7 @@ export class PeerKeys {
   verify(bytes: Uint8Array, length: number): boolean {
     const end = length - TAG_SIZE;
     if (end < 0 || length > bytes.length) return false;
-    const tag = createHmac('sha256', this.receiveKey).update(bytes.subarray(0, end)).digest();
+    const tag = this.receiveMac.of(bytes, end);
     return timingSafeEqual(tag.subarray(0, TAG_SIZE), bytes.subarray(end, length));
   }
 }
@@ -82,7 +80,7 @@ function agree(privateKey: Uint8Array, publicKey: Uint8Array): Buffer {
   }
 }
 
-function derive(secret: Buffer, from: Uint8Array, to: Uint8Array): KeyObject {
+function derive(secret: Buffer, from: Uint8Array, to: Uint8Array): Uint8Array {
   const info = Buffer.concat([Buffer.from('weft flow state 1'), from, to]);
-  return createSecretKey(Buffer.from(hkdfSync('sha256', secret, new Uint8Array(0), info, 32)));
+  return new Uint8Array(hkdfSync('sha256', secret, new Uint8Array(0), info, 32));
 }

@@ -114,7 +114,7 @@ export class Engine {
   private readonly clock: () => number;
   private readonly ruleKeeper: RuleKeeper;
   private readonly blockKeeper: BlockKeeper;
-  private readonly sendStates: () => void;
+  private readonly gatherStates: () => ExecutionQueue;
   private readonly pinger: Pinger;
   private readonly liveness: Liveness;
   /** Waits that have ended since packets were looked after last. */
@@ -210,9 +210,9 @@ export class Engine {
       now: this.clock(),
     });
     // What others have to know of a connection leaves before its packets.
-    const sendStates = () => {
+    const gatherStates = () => {
       connections.flush(this.clock());
-      states.flush();
+      return states;
     };
     const simulator = new Simulator(view, { state: connections });
     const neighbours = new Neighbours(
@@ -249,8 +249,8 @@ export class Engine {
       ruleLogger: new RuleLogger(view, limits, (ifindex) => underlay.link(ifindex)?.name ?? '', effects.ruleLog),
       translator: new Translator(view, bindings, tunnels, lists, hostId),
       waiting: new WaitingRoom(limits),
-      queue: new ExecutionQueue(datapath, undefined, sendStates),
-      openings: new ExecutionQueue(datapath, OPENINGS_ARENA, sendStates),
+      queue: new ExecutionQueue(datapath, undefined, gatherStates),
+      openings: new ExecutionQueue(datapath, OPENINGS_ARENA, gatherStates),
       counters,
       packets: new Float64Array(COUNTERS_READ),
       bytes: new Float64Array(COUNTERS_READ),
@@ -265,7 +265,7 @@ export class Engine {
     this.ruleKeeper.restore();
     this.blockKeeper = new BlockKeeper(connections.pools, options.connections.blocks, this.clock);
     this.blockKeeper.restore();
-    this.sendStates = sendStates;
+    this.gatherStates = gatherStates;
     this.pinger = options.pinger;
     this.liveness = new Liveness(
       tunnels,
@@ -321,7 +321,7 @@ export class Engine {
     queue.flush();
     installer.flush();
     openings.flush();
-    this.sendStates();
+    this.gatherStates().flush();
     this.reportApplied();
   }
 
@@ -527,7 +527,7 @@ export class Engine {
     this.core.queue.flush();
     this.core.installer.flush();
     this.core.openings.flush();
-    this.sendStates();
+    this.gatherStates().flush();
     readFlows(this.core, this.clock());
     this.ruleKeeper.save();
     this.blockKeeper.save(this.clock());

@@ -21,16 +21,16 @@ export class ExecutionQueue {
   private readonly pool: MutableExecution[] = [];
   private readonly vnetViews: Uint8Array[] = [];
   private batch: MutableExecution[] = [];
-  private readonly before: (() => void) | undefined;
+  private readonly ahead: (() => ExecutionQueue) | undefined;
   executed = 0;
 
   /**
    * @param arenaBytes room for frames; what does not fit is sent before its time
-   * @param before called before frames are sent, for what must leave ahead of them
+   * @param ahead called before frames are sent: the queue of what must leave ahead of them, with the same system calls
    */
-  constructor(datapath: Datapath, arenaBytes = 4 << 20, before?: () => void) {
+  constructor(datapath: Datapath, arenaBytes = 4 << 20, ahead?: () => ExecutionQueue) {
     this.datapath = datapath;
-    this.before = before;
+    this.ahead = ahead;
     this.arena = new Uint8Array(arenaBytes);
     const actions = new Uint8Array(MAX * ACTION_SIZE);
     const vnets = new Uint8Array(MAX * VNET);
@@ -71,12 +71,18 @@ export class ExecutionQueue {
 
   flush(): void {
     if (this.batch.length === 0) return;
-    this.before?.();
-    const batch = this.batch;
+    const ahead = this.ahead?.();
+    const batch = this.take();
+    this.datapath.execute(ahead === undefined || ahead.size === 0 ? batch : ahead.take().concat(batch));
+  }
+
+  /** All that waits; its bytes are valid until the next frame is added. */
+  private take(): MutableExecution[] {
+    const { batch } = this;
     this.batch = [];
     this.used = 0;
     this.executed += batch.length;
-    this.datapath.execute(batch);
+    return batch;
   }
 }
 
