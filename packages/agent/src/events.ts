@@ -58,6 +58,11 @@ export const EVENTS = {
     fields: ['address'],
     text: 'Metrics are also served on this loopback address, to those with the token.',
   },
+  'datapath.upgraded': {
+    level: 'info',
+    fields: ['from', 'flows', 'left'],
+    text: 'Tables of a build with another layout (`from`) were in the kernel: their flows go on under this one. `left` could not be taken over, their next packets come up.',
+  },
   'flows.adopted': {
     level: 'info',
     fields: ['flows', 'orphans'],

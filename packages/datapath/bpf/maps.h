@@ -1,5 +1,6 @@
-/* Every table. The layout of keys and values is hashed into the name of the pin directory: change one, and a new agent
- * takes over the links but starts with new tables. */
+/* Every table. The layout of keys and values is hashed into the name of the pin directory, and described in weft_layout: change one, and the
+ * next agent fills tables of its own from these before it swaps the programs. A field of another meaning gets another name; in a record
+ * that an earlier build wrote, a new field is 0. */
 #ifndef WEFT_MAPS_H
 #define WEFT_MAPS_H
 
@@ -94,6 +95,8 @@ struct weft_egress {
 	__u32 key_tail;
 };
 
+#define UPCALL_REASONS 16
+
 #define LIST_FLOOD 0
 #define LIST_EGRESS 1
 #define LIST_HEAD 0xffff
@@ -161,8 +164,9 @@ PIN_NAME(BPF_MAP_TYPE_HASH, struct weft_list_key, struct weft_member, 1048576, w
 PIN_NAME(BPF_MAP_TYPE_HASH, __u32, struct weft_replica, 65536, weft_replicas, BPF_F_NO_PREALLOC);
 PIN_NAME(BPF_MAP_TYPE_HASH, __u32, struct weft_exec, 4096, weft_execs, BPF_F_NO_PREALLOC);
 PIN_NAME(BPF_MAP_TYPE_LRU_HASH, struct weft_fragment_key, struct weft_fragment, FRAGMENT_ENTRIES, weft_fragments, 0);
-PIN_NAME(BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, DROP_REASONS_COUNT, weft_drops, 0);
-PIN_NAME(BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, 16, weft_upcalls, 0);
+/* The second half of each is user space's: what tables of another layout had counted. So is weft_counters' last row, behind those of the CPUs. */
+PIN_NAME(BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, DROP_REASONS_COUNT * 2, weft_drops, 0);
+PIN_NAME(BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, UPCALL_REASONS * 2, weft_upcalls, 0);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -170,6 +174,11 @@ struct {
 } weft_ring SEC(".maps");
 
 /* User space only: what adoption needs to know and programs do not. */
+/* These tables and the flows in them described (JSON, the rest 0), for a build that has others. */
+struct weft_layout {
+	char text[16384];
+};
+PIN_NAME(BPF_MAP_TYPE_ARRAY, __u32, struct weft_layout, 1, weft_layout, 0);
 /* By counter slot, the key of the packet that made the flow. */
 PIN_NAME(BPF_MAP_TYPE_ARRAY, __u32, struct weft_key, 1, weft_first_keys, BPF_F_MMAPABLE);
 struct weft_port_info {

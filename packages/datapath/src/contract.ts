@@ -92,8 +92,20 @@ export interface Execution {
   readonly action: Uint8Array;
 }
 
+/** What was made of the tables of a build with another layout. */
+export interface Upgrade {
+  /** Name of that layout. */
+  readonly from: string;
+  /** Flows taken over with their ids and counters. */
+  readonly flows: number;
+  /** Flows that this build cannot have: their next packets come up. */
+  readonly left: number;
+}
+
 /** State that an earlier process left in the kernel. */
 export interface Adopted {
+  /** Absent: that process had this layout, or there was none. */
+  readonly upgrade?: Upgrade;
   readonly ports: readonly PortSpec[];
   readonly tunnels: readonly TunnelSpec[];
   readonly egress: readonly EgressSpec[];

@@ -34,6 +34,19 @@ function malformed(what: string): WeftSysError {
   return new WeftSysError('WEFT_SYS_PROTOCOL', `eBPF object: ${what}`);
 }
 
+/** A record as C lays it out: its bytes, and name, offset and size in bytes of each member. A scalar has none. */
+export interface CStruct {
+  readonly size: number;
+  readonly fields: readonly (readonly [name: string, offset: number, size: number])[];
+}
+
+/** What an object says of one of its maps. */
+export interface MapShape {
+  readonly key: CStruct;
+  readonly value: CStruct;
+  readonly entries: number;
+}
+
 type Section = { name: string; link: number; bytes: Uint8Array };
 
 function elfSections(file: Uint8Array): Section[] {
@@ -186,6 +199,61 @@ export class Btf {
         parts.push(`${m.name}=${this.#layout(m.type, 0)}`);
       }
       out.set(variable.name, parts.sort().join(' '));
+    }
+    return out;
+  }
+
+  /** Bytes of a type. */
+  #sizeOf(id: number, depth = 0): number {
+    if (depth > 16) throw malformed('BTF nested too deeply');
+    const t = this.#get(id);
+    switch (t.kind) {
+      case KIND.TYPEDEF:
+      case KIND.CONST:
+      case KIND.VOLATILE:
+      case KIND.RESTRICT:
+      case KIND.TYPE_TAG:
+        return this.#sizeOf(t.type, depth + 1);
+      case KIND.PTR:
+        return 8;
+      case KIND.ARRAY:
+        return t.count * this.#sizeOf(t.type, depth + 1);
+      default:
+        return t.size;
+    }
+  }
+
+  /** The type that a pointer points to, without its names and qualifiers. */
+  #target(pointer: number): number {
+    let id = this.#get(pointer).type;
+    const transparent: number[] = [KIND.TYPEDEF, KIND.CONST, KIND.VOLATILE, KIND.RESTRICT, KIND.TYPE_TAG];
+    for (let i = 0; i < 16 && transparent.includes(this.#get(id).kind); i++) id = this.#get(id).type;
+    return id;
+  }
+
+  #struct(id: number): CStruct {
+    const t = this.#get(id);
+    const members = t.kind === KIND.STRUCT ? t.members : [];
+    return {
+      size: this.#sizeOf(id),
+      fields: members.map((m) => [m.name, m.offset / 8, this.#sizeOf(m.type)]),
+    };
+  }
+
+  /** Name → key, value and entries of each map in section .maps that has a key and a value. Throws WEFT_SYS_PROTOCOL. */
+  mapShapes(): Map<string, MapShape> {
+    const out = new Map<string, MapShape>();
+    const maps = this.#types.find((t) => t.kind === KIND.DATASEC && t.name === '.maps');
+    for (const { type } of maps?.members ?? []) {
+      const variable = this.#get(type);
+      const members = new Map(this.#get(variable.type).members.map((m) => [m.name, m.type]));
+      const [key, value, entries] = ['key', 'value', 'max_entries'].map((name) => members.get(name));
+      if (key === undefined || value === undefined || entries === undefined) continue;
+      out.set(variable.name, {
+        key: this.#struct(this.#target(key)),
+        value: this.#struct(this.#target(value)),
+        entries: this.#get(this.#target(entries)).count,
+      });
     }
     return out;
   }

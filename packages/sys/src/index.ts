@@ -10,6 +10,7 @@ export * from './fd.ts';
 export * from './libbpf.ts';
 export * from './libc.ts';
 export * from './lock.ts';
+export * from './membarrier.ts';
 export * from './memory.ts';
 export * from './netlink.ts';
 export * from './netlink-message.ts';

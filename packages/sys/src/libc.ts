@@ -28,8 +28,24 @@ export const IS_X64 = process.arch === 'x64';
 
 /** Numbers of system calls that glibc does not wrap, or wraps too late (arch/x86 syscall_64.tbl, asm-generic/unistd.h). */
 export const SYS = IS_X64
-  ? ({ bpf: 321, perf_event_open: 298, gettid: 186, setns: 308, pidfd_open: 434, pidfd_send_signal: 424 } as const)
-  : ({ bpf: 280, perf_event_open: 241, gettid: 178, setns: 268, pidfd_open: 434, pidfd_send_signal: 424 } as const);
+  ? ({
+      bpf: 321,
+      perf_event_open: 298,
+      gettid: 186,
+      setns: 308,
+      pidfd_open: 434,
+      pidfd_send_signal: 424,
+      membarrier: 324,
+    } as const)
+  : ({
+      bpf: 280,
+      perf_event_open: 241,
+      gettid: 178,
+      setns: 268,
+      pidfd_open: 434,
+      pidfd_send_signal: 424,
+      membarrier: 283,
+    } as const);
 
 const rawSyscall = cfunc('syscall', 'long', ['long', 'long', 'long', 'long', 'long', 'long', 'long']);
 

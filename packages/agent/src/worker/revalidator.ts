@@ -46,7 +46,9 @@ export class Revalidator {
   adopt(now: number): void {
     const { core } = this;
     const orphans: Uint8Array[] = [];
-    core.datapath.adopted().forEachFlow((key, value) => {
+    const adopted = core.datapath.adopted();
+    if (adopted.upgrade) core.effects.log('datapath.upgraded', { ...adopted.upgrade });
+    adopted.forEachFlow((key, value) => {
       // A first packet of another flow says nothing of this one: the earlier process was killed while it wrote.
       const slot = keyFits(value, FLOW_FIRST_KEY, key, 0)
         ? core.installer.adopt(key, value, readU32le(value, A_COUNTER_SLOT), actionId(value), now)

@@ -44,19 +44,23 @@ import {
   u32At,
   u32Key,
 } from './layout.ts';
-import { Links } from './links.ts';
+import { Links, type Role } from './links.ts';
 import { Lists } from './lists.ts';
 import {
   type EbpfObject,
   type Features,
+  layoutHash,
   OBJECT_DIRECTORY,
   openObject,
-  pinDirectory,
+  type ProgramName,
   RING_BYTES,
-  removePins,
+  tableLayout,
 } from './object.ts';
 import { Tunnels } from './tunnels.ts';
 import { Upcalls } from './upcalls.ts';
+import { beginStart } from './upgrade/directories.ts';
+import { removePins } from './upgrade/pins.ts';
+import { Transition } from './upgrade/transition.ts';
 
 const UPCALL_REASONS = 16;
 /** statfs(2) of a bpffs (include/uapi/linux/magic.h). */
@@ -80,6 +84,14 @@ export interface EbpfOptions extends DatapathOptions {
   /** Make no VXLAN device for GRO. Default false. */
   readonly noGroDevice?: boolean;
 }
+
+const PROGRAM_OF: Readonly<Record<Role, ProgramName>> = {
+  port: 'weft_port',
+  closed: 'weft_closed',
+  underlay: 'weft_underlay',
+  helper: 'weft_helper',
+  gro: 'weft_closed',
+};
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
 
@@ -145,15 +157,22 @@ export class EbpfDatapath implements Datapath {
       const isNew = !linkGet(this.#nl, helperNames(options.instance)[0]);
       const helper = ensureHelper(this.#nl, options.instance);
       if (isNew) undo.push(() => linkDel(this.#nl, helper.near));
-      this.#object = openObject(
+      const layout = tableLayout(objects);
+      const start = beginStart(options.stateDir, layoutHash(options, layout, objects));
+      const object = openObject(
         options,
-        pinDirectory(options, objects),
+        start.path,
+        layout,
         { helper_ifindex: helper.near, use_peer: options.noPeer ? 0 : 1 },
         objects,
         options.objectName ?? 'weft.bpf.o',
         options.features,
       );
-      undo.push(() => this.#object.close());
+      undo.push(() => object.close());
+      const transition = new Transition(options.stateDir, layout, object);
+      undo.push(() => transition.close());
+      if (start.source !== undefined) transition.fill(start.source);
+      this.#object = { ...object, directory: start.commit(transition.filled) };
       this.#counterWords = new Uint32Array(this.#object.counters.buffer);
       const { map, program, directory } = this.#object;
       this.#links = new Links(options.stateDir, directory, this.#nl, options.clsact ?? false);
@@ -161,14 +180,24 @@ export class EbpfDatapath implements Datapath {
       this.#flows = new Flows(map.weft_flows, new ClassFilters(this.#object.filters), this.#object.firstKeys.bytes);
       this.#lists = new Lists(map.weft_lists, map.weft_replicas);
       this.#tunnels = new Tunnels(map);
-      this.#adopted = this.#adopt();
+      this.#adopted = { ...this.#adopt(), ...transition.report };
+      if (transition.filled) this.#writeAnew();
       this.#links.attach('helper', helper.far, program.weft_helper);
       bringUp(this.#nl, helper.far);
       bringUp(this.#nl, helper.near);
       this.#openGroDevice();
-      for (const ifindex of this.#links.of('port')) this.#links.attach('port', ifindex, program.weft_port);
-      for (const ifindex of this.#links.of('closed')) this.#links.attach('closed', ifindex, program.weft_closed);
-      for (const ifindex of this.#links.of('underlay')) this.#links.attach('underlay', ifindex, program.weft_underlay);
+      for (const role of ['port', 'closed', 'underlay'] as const) {
+        for (const ifindex of this.#links.of(role)) this.#links.attach(role, ifindex, program[PROGRAM_OF[role]]);
+      }
+      // Only over tables that were filled: with empty ones a port's program would drop what the other build's forwards.
+      if (transition.begun) {
+        for (const { role, ifindex } of this.#links.foreign()) {
+          this.#links.attach(role, ifindex, program[PROGRAM_OF[role]]);
+        }
+        transition.finish();
+        this.#links.sweepForeign(options.stateDir);
+      }
+      transition.close();
       this.#exec = new Executor(map.weft_execs, helper.near);
       undo.push(() => this.#exec.close());
       this.#upcalls = new Upcalls(map.weft_ring.fd, RING_BYTES, monotonicNs());
@@ -231,6 +260,19 @@ export class EbpfDatapath implements Datapath {
       lists: this.#lists.adopted(),
       forEachFlow: (visit) => this.#flows.forEach(visit),
     };
+  }
+
+  /** Records that another build wrote may lack what this one's have. */
+  #writeAnew(): void {
+    const { map } = this.#object;
+    for (const spec of this.#ports.values()) {
+      map.weft_port_info.update(u32Key(spec.ifindex), encodePortInfo(spec));
+      map.weft_ports.update(u32Key(spec.ifindex), encodePort(spec));
+    }
+    for (const spec of this.#tunnels.specs()) this.setTunnel(spec);
+    for (const [key, ports] of this.#egress) {
+      map.weft_egress.update(u32Key(key), encodeEgress(key, ports.length === 1 ? ports[0] : 0));
+    }
   }
 
   adopted(): Adopted {

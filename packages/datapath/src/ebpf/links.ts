@@ -19,25 +19,19 @@ import {
   tcDetach,
   updateLink,
 } from '@weft/sys';
-import { removePins } from './object.ts';
+import { pinDirectories, removeDirectory } from './upgrade/directories.ts';
+import { PIN } from './upgrade/pins.ts';
 
 /** What an interface is to us; the pin is called `<role>_<ifindex>`. */
 export type Role = 'port' | 'closed' | 'underlay' | 'helper' | 'gro';
 
 type Held = { role: Role; fd: number };
 
-const PIN = /^(port|closed|underlay|helper|gro)_(\d+)$/;
-const LAYOUT = /^[0-9a-f]{16}$/;
-
-/**
- * Directories of other versions of us. A bpffs is shared with other programs: only a directory that is named by a hash and holds
- * nothing but links and tables with our names may be touched.
- */
-function otherVersions(stateDir: string, own: string): string[] {
-  return readdirSync(stateDir, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory() && LAYOUT.test(entry.name))
-    .map((entry) => join(stateDir, entry.name))
-    .filter((path) => path !== own && readdirSync(path).every((name) => PIN.test(name) || name.startsWith('weft_')));
+/** Directories of tables that are not ours: of another build, or of ours before another build was here. */
+function otherDirectories(stateDir: string, own: string): string[] {
+  return pinDirectories(stateDir)
+    .map(({ path }) => path)
+    .filter((path) => path !== own);
 }
 
 export class Links {
@@ -45,8 +39,8 @@ export class Links {
   readonly #nl: NetlinkSocket;
   readonly #clsact: boolean;
   readonly #held = new Map<number, Held>();
-  /** Links of directories with another table layout, to be taken over: ifindex → path. */
-  readonly #foreign = new Map<number, string>();
+  /** Links of directories with other tables, to be taken over: ifindex → what it is there, and its pin. */
+  readonly #foreign = new Map<number, { role: Role; path: string }>();
   /** Interfaces that went away while nobody looked. */
   readonly vanished: { role: Role; ifindex: number }[] = [];
 
@@ -56,12 +50,35 @@ export class Links {
     this.#nl = nl;
     this.#clsact = clsact;
     for (const name of readdirSync(directory)) this.#adopt(name);
-    for (const path of otherVersions(stateDir, directory)) {
-      for (const name of readdirSync(path)) {
-        const match = PIN.exec(name);
-        if (match) this.#foreign.set(Number(match[2]), join(path, name));
-      }
+    for (const path of otherDirectories(stateDir, directory)) {
+      for (const name of readdirSync(path)) this.#find(path, name);
     }
+  }
+
+  /** A pin in a directory of other tables. */
+  #find(directory: string, name: string): void {
+    const match = PIN.exec(name);
+    if (!match) return;
+    const path = join(directory, name);
+    const role = match[1] as Role;
+    const ifindex = Number(match[2]);
+    const fd = openPinned(path);
+    const link = linkInfo(fd);
+    const held = this.#held.get(ifindex);
+    if (link.ifindex !== ifindex) {
+      unlinkSync(path);
+      this.vanished.push({ role, ifindex });
+    } else if (held) {
+      // The process that took it over was killed before it removed this pin; or it is a second one of ours at this interface.
+      if (held.fd < 0 || linkInfo(held.fd).id !== link.id) detachLink(fd);
+      unlinkSync(path);
+    } else this.#foreign.set(ifindex, { role, path });
+    closeFd(fd);
+  }
+
+  /** Links that still run programs over other tables. */
+  foreign(): { role: Role; ifindex: number }[] {
+    return [...this.#foreign].map(([ifindex, { role }]) => ({ role, ifindex }));
   }
 
   #adopt(name: string): void {
@@ -144,8 +161,9 @@ export class Links {
 
   /** Swaps the program of a link that a version of us with other tables left, and moves its pin here. */
   #takeOver(role: Role, ifindex: number, program: number): boolean {
-    const path = this.#foreign.get(ifindex);
-    if (path === undefined) return false;
+    const found = this.#foreign.get(ifindex);
+    if (found === undefined) return false;
+    const { path } = found;
     this.#foreign.delete(ifindex);
     let fd: number;
     try {
@@ -165,9 +183,9 @@ export class Links {
     return true;
   }
 
-  /** Drops directories of other versions whose links were all taken over, or whose interfaces are gone. */
+  /** Drops directories of other tables whose links were all taken over, or whose interfaces are gone. */
   sweepForeign(stateDir: string): void {
-    for (const path of otherVersions(stateDir, this.#directory)) {
+    for (const path of otherDirectories(stateDir, this.#directory)) {
       const alive = readdirSync(path).some((name) => {
         const match = PIN.exec(name);
         if (!match) return false;
@@ -176,7 +194,7 @@ export class Links {
         closeFd(fd);
         return there;
       });
-      if (!alive) removePins(path);
+      if (!alive) removeDirectory(path);
     }
   }
 

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, unlinkSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { KEY_SIZE } from '@weft/flow';
 import {
@@ -15,6 +15,7 @@ import {
 import type { DatapathOptions } from '../contract.ts';
 import { DatapathError } from '../errors.ts';
 import { FILTER_ROWS, FILTER_SIZE } from './layout.ts';
+import { describeTables, hasLayout, type Layout, writeLayout } from './upgrade/layout-description.ts';
 
 /** Where the object files are, built by scripts/build-bpf.sh. */
 export const OBJECT_DIRECTORY = join(import.meta.dirname, '../../bpf/build');
@@ -41,6 +42,7 @@ const MAPS = [
   'weft_port_info',
   'weft_tunnel_info',
   'weft_global_budgets',
+  'weft_layout',
 ] as const;
 export type MapName = (typeof MAPS)[number];
 
@@ -90,14 +92,19 @@ export function possibleCpus(): number {
   return parsePossibleCpus(readFileSync('/sys/devices/system/cpu/possible', 'latin1'));
 }
 
+/** Layout of the tables of the object files in a directory, and of the flows in them. */
+export function tableLayout(objects = OBJECT_DIRECTORY): Layout {
+  return describeTables(objectFile(objects, 'weft.bpf.o'));
+}
+
 /**
- * Name of the directory for pins: a hash over the layout of every table and the sizes chosen here. Programs of another layout
- * would read old tables without a word, so they get a directory of their own.
+ * Name of the directory for pins: a hash over the layout of every table, of the flows, and the sizes chosen here. Programs of another
+ * layout would read old tables without a word, so they get a directory of their own.
  */
-export function pinDirectory(options: DatapathOptions, objects = OBJECT_DIRECTORY): string {
+export function layoutHash(options: DatapathOptions, layout: Layout, objects = OBJECT_DIRECTORY): string {
   const btf = Btf.ofObject(objectFile(objects, 'weft.bpf.o'));
   const sizes = `flows=${options.maxFlows} cpus=${possibleCpus()} ring=${RING_BYTES}`;
-  return join(options.stateDir, btf.layoutHash(sizes));
+  return btf.layoutHash(`${sizes} ${JSON.stringify(layout)}`);
 }
 
 /** Values of the programs' read-only variables, by name without `cfg_`. */
@@ -130,10 +137,11 @@ export type EbpfObject = {
   close(): void;
 };
 
-/** Loads the programs over the tables pinned in `directory`, which are made if need be. Directories get mode 0700. */
+/** Loads the programs over the tables pinned in `directory`, which are made, and described, if need be. Directories get mode 0700. */
 export function openObject(
   options: DatapathOptions,
   directory: string,
+  layout: Layout,
   config: Config,
   objects: string,
   objectName: string,
@@ -147,7 +155,7 @@ export function openObject(
     maxEntries: {
       weft_flows: options.maxFlows,
       weft_first_keys: options.maxFlows,
-      weft_counters: cpus * options.maxFlows,
+      weft_counters: (cpus + 1) * options.maxFlows,
       weft_ring: RING_BYTES,
     },
     pin: { directory, maps: MAPS },
@@ -163,9 +171,10 @@ export function openObject(
   const map = {} as Record<MapName, BpfMap>;
   for (const name of MAPS) map[name] = new BpfMap(loaded.maps.get(name)!, cpus);
   const program = Object.fromEntries(loaded.programs) as Record<ProgramName, number>;
-  const counters = NativeBuffer.mapFd(map.weft_counters.fd, cpus * options.maxFlows * 16, { writable: false });
+  const counters = NativeBuffer.mapFd(map.weft_counters.fd, (cpus + 1) * options.maxFlows * 16, { writable: false });
   const firstKeys = NativeBuffer.mapFd(map.weft_first_keys.fd, options.maxFlows * KEY_SIZE);
   const filters = NativeBuffer.mapFd(map.weft_filters.fd, FILTER_ROWS * FILTER_SIZE);
+  if (!hasLayout(map.weft_layout)) writeLayout(map.weft_layout, layout);
   return {
     directory,
     cpus,
@@ -183,11 +192,4 @@ export function openObject(
       for (const fd of Object.values(program)) closeFd(fd);
     },
   };
-}
-
-/** Removes all pins of a directory and the directory itself. What only pins kept alive goes. */
-export function removePins(directory: string): void {
-  if (!existsSync(directory)) return;
-  for (const name of readdirSync(directory)) unlinkSync(join(directory, name));
-  rmdirSync(directory);
 }

@@ -51,7 +51,7 @@ export class FragmentTable {
     const v4 = readU16(key, K_ETHER_TYPE) === 0x0800;
     if (!v4 && layout.fragmentId - 4 - layout.l3 > FARTHEST_HEADER) return;
     const id = v4 ? u16(frame, layout.fragmentId) : u32(frame, layout.fragmentId);
-    const slot = slotOf(key, id);
+    const slot = fragmentSlot(key, id);
     const rows = this.#rowsOf(keyInPort(key), key[K_IP_FRAG] === FRAG_FIRST);
     if (rows === undefined) return;
     const at = slot * ROW;
@@ -84,7 +84,7 @@ export class FragmentTable {
 }
 
 /** Consecutive identifications take consecutive slots: a sender that counts has its latest datagrams known. */
-function slotOf(key: Uint8Array, id: number): number {
+export function fragmentSlot(key: Uint8Array, id: number): number {
   let sum = key[K_IP_PROTO];
   for (let at = K_ETHER_TYPE; at < K_IP_PROTO; at += 4) sum = (sum + readU32le(key, at)) | 0;
   return ((Math.imul(sum, 0x9e3779b1) >>> 24) + id) % FRAGMENT_SLOTS;
