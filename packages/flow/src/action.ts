@@ -5,6 +5,9 @@
  *
  * A flow's value is the action followed by the flow's first packet key: what a restarted agent simulates again before it
  * trusts an adopted flow. Programs need the action alone; the eBPF driver keeps the key beside the table, by counter slot.
+ *
+ * Flows outlive the build that stored them: another build knows fields, flags and outputs by their names. A new meaning is a new name, and a
+ * new field means "as before" when it is 0.
  */
 
 /** Name, offset, size. Multi-byte numbers are little endian except those marked `be` in ACTION_BE. */
