@@ -1,10 +1,10 @@
 /**
  * `make bench`: measures the project's figures, prints a table and writes `bench/results/latest.json`.
  *
- *   node bench/main.ts [--quick] [--json] [--list] [--output FILE] [FIGURE…]
+ *   node bench/main.ts [--quick] [--json] [--list] [--update] [--output FILE] [FIGURE…]
  */
 import { existsSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { CASES } from './cases/index.ts';
@@ -16,7 +16,7 @@ import { createKernelOverlay, type KernelOverlay } from './harness/kernel-overla
 import { sweepKernelUnderlays } from './harness/kernel-underlay.ts';
 import { Labs, sweepLabs } from './harness/labs.ts';
 import { describeMachine } from './harness/machine.ts';
-import type { BenchFailure, BenchReport, BenchResult } from './harness/result.ts';
+import { type BenchFailure, type BenchReport, type BenchResult, merge } from './harness/result.ts';
 import { formatTable } from './harness/table.ts';
 
 const LATEST = resolve(import.meta.dirname, 'results/latest.json');
@@ -30,12 +30,14 @@ usage: node bench/main.ts [options] [FIGURE…]
   --list          the figures there are
   --quick         runs of a second or two: shows that everything works
   --json          print the report as JSON instead of a table
+  --update        replace the chosen figures in bench/results/latest.json (or FILE)
   --output FILE   where the report goes; default bench/results/latest.json
                   (with --quick or chosen figures: nowhere)
 
 examples:
   node bench/main.ts
   node bench/main.ts --quick tcp_gre rr_tcp
+  node bench/main.ts --update first_packet
 `;
 
 interface Arguments {
@@ -44,8 +46,8 @@ interface Arguments {
   readonly list: boolean;
   readonly help: boolean;
   readonly output: string | undefined;
+  readonly update: boolean;
   readonly cases: readonly BenchCase[];
-  readonly all: boolean;
 }
 
 function readArguments(argv: readonly string[]): Arguments {
@@ -56,14 +58,17 @@ function readArguments(argv: readonly string[]): Arguments {
       throw new BenchError('WEFT_BENCH_ARGUMENT', `there is no figure "${name}"; --list names them`);
   }
   const chosen = new Set(positionals.flatMap(known));
+  const update = values.update === true;
+  if (update && (values.quick === true || positionals.length === 0))
+    throw new BenchError('WEFT_BENCH_ARGUMENT', '--update is for chosen figures, and not for quick runs');
   return {
     quick: values.quick === true,
     json: values.json === true,
     list: values.list === true,
     help: values.help === true,
-    output: values.output,
+    output: values.output ?? ((positionals.length === 0 && values.quick !== true) || update ? LATEST : undefined),
+    update,
     cases: positionals.length === 0 ? CASES : CASES.filter((candidate) => chosen.has(candidate)),
-    all: positionals.length === 0,
   };
 }
 
@@ -78,6 +83,7 @@ function parse(argv: readonly string[]) {
         list: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
         output: { type: 'string' },
+        update: { type: 'boolean' },
       },
     });
   } catch (cause) {
@@ -105,6 +111,8 @@ async function main(): Promise<number> {
     list(options.json);
     return 0;
   }
+  // Before hours of work that could not be kept.
+  const earlier = options.update ? await readReport(options.output!) : undefined;
   endOnSignals();
   const note = (text: string) => console.error(`  ${text}`);
   let overlay: Promise<KernelOverlay> | undefined;
@@ -134,7 +142,8 @@ async function main(): Promise<number> {
           throw new BenchError('WEFT_BENCH_MISSING', 'it makes network namespaces: repeat this as root');
         const rows = await benchCase.run(context);
         // A quick run is too short, and partly too small, to say whether a target is met.
-        results.push(...(options.quick ? rows.map((row) => ({ ...row, target: null })) : rows));
+        const taken = { commit: machine.commit, started, load_before: machine.load_before };
+        results.push(...rows.map((row) => ({ ...row, target: options.quick ? null : row.target, taken })));
       } catch (error) {
         failures.push(describeFailure(benchCase.id, error));
         note(`not measured: ${(error as Error).message}`);
@@ -146,13 +155,21 @@ async function main(): Promise<number> {
   const signal = interrupted();
   if (signal !== undefined) return 128 + signal;
   const report: BenchReport = { machine, quick: options.quick, started, results, failures };
-  const output = options.output ?? (options.all && !options.quick ? LATEST : undefined);
-  if (output !== undefined) {
-    await mkdir(dirname(resolve(output)), { recursive: true });
-    await writeFile(output, `${JSON.stringify(report, null, 2)}\n`);
+  if (options.output !== undefined) {
+    await mkdir(dirname(resolve(options.output)), { recursive: true });
+    const kept = earlier === undefined ? report : merge(earlier, report);
+    await writeFile(options.output, `${JSON.stringify(kept, null, 2)}\n`);
   }
   console.log(options.json ? JSON.stringify(report) : formatTable(report));
   return failures.length > 0 ? 1 : 0;
+}
+
+async function readReport(file: string): Promise<BenchReport> {
+  try {
+    return JSON.parse(await readFile(file, 'utf8')) as BenchReport;
+  } catch (cause) {
+    throw new BenchError('WEFT_BENCH_ARGUMENT', `--update: ${file}: ${(cause as Error).message}`, { cause });
+  }
 }
 
 function describeFailure(id: string, error: unknown): BenchFailure {

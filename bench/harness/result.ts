@@ -26,6 +26,8 @@ export interface BenchResult {
   readonly also: Readonly<Record<string, number>>;
   /** What the project promises, and whether this run kept it; null when it only reports. */
   readonly target: Verdict | null;
+  /** When and of what, where a report holds figures of several runs. */
+  readonly taken?: Readonly<Record<string, unknown>>;
 }
 
 export interface Verdict {
@@ -47,6 +49,16 @@ export interface BenchReport {
   readonly started: string;
   readonly results: readonly BenchResult[];
   readonly failures: readonly BenchFailure[];
+}
+
+/** A report in which a later run's figures have replaced those of the same names; what it could not measure stays as it was. */
+export function merge(earlier: BenchReport, later: BenchReport): BenchReport {
+  const fresh = new Map(later.results.map((row) => [row.id, row]));
+  const replaced = earlier.results.map((row) => fresh.get(row.id) ?? row);
+  const added = later.results.filter(({ id }) => !earlier.results.some((row) => row.id === id));
+  const results = [...replaced, ...added];
+  const measured = new Set(results.map(({ id }) => id));
+  return { ...earlier, results, failures: earlier.failures.filter(({ id }) => !measured.has(id)) };
 }
 
 /** Least ratio, least value or greatest value that counts as kept. */
