@@ -2,8 +2,9 @@ export { agentRequest } from './agent-control.ts';
 export { BurstSender } from './bursts.ts';
 export { CHECK_KINDS } from './checks/index.ts';
 export type { CheckKind, Outcome } from './checks/kind.ts';
-export { type CheckReport, type CheckResult, runChecks, selectChecks } from './checks/run.ts';
+export { type CheckReport, type CheckResult, runChecks, runChecksWithoutApi, selectChecks } from './checks/run.ts';
 export { awaitConvergence } from './convergence.ts';
+export { type ServerRole, serverRole } from './ensemble.ts';
 export { ERRORS, LabError, type LabErrorCode } from './errors.ts';
 export { inNetns } from './exec.ts';
 export { patch, plantFault, removeFault } from './faults/fault.ts';
@@ -14,16 +15,28 @@ export {
   type Lab,
   labDown,
   labNames,
+  labStore,
   labUp,
   openLab,
   requirePlace,
   requireVm,
 } from './lab.ts';
+export { cutManagement, healManagement } from './network/management.ts';
 export { ipPacket, udpDatagram } from './packets.ts';
 export { labPaths } from './paths.ts';
 export type { HostPlan, LabOptions, LabPlan, VmPlan } from './plan.ts';
 export { labPort } from './ports.ts';
 export { exchange, RestClient, RestError } from './rest.ts';
-export { killAgent, killApi, restartAgent, restartApi } from './restart.ts';
+export {
+  killAgent,
+  killApi,
+  killServers,
+  killStore,
+  restartAgent,
+  restartApi,
+  restartServers,
+  restartStore,
+  serverRoles,
+} from './restart.ts';
 export { isUserNamespace, needsUserNamespace, runAsOwnRoot } from './rootless.ts';
 export { requireHost } from './services.ts';

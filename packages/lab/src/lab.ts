@@ -4,12 +4,14 @@ import { resolve } from 'node:path';
 import { isAlive, killTree, type ProcessIdentity, processIdentity } from '@weft/sys';
 import { prepareChecks } from './checks/index.ts';
 import { awaitConvergence } from './convergence.ts';
+import { prepareEnsemble, startServers } from './ensemble.ts';
 import { LabError } from './errors.ts';
 import { run } from './exec.ts';
 import { withLock } from './lock.ts';
 import { requireLabName } from './names.ts';
 import { createExternals } from './network/externals.ts';
 import { createFabric } from './network/fabric.ts';
+import { createManagement } from './network/management.ts';
 import { labNamespaces, removeNamespaces, unmountBelow } from './network/teardown.ts';
 import { createVms } from './network/vms.ts';
 import { LABS_DIRECTORY, labPaths } from './paths.ts';
@@ -18,7 +20,7 @@ import { RestClient } from './rest.ts';
 import { isUserNamespace, needsUserNamespace } from './rootless.ts';
 import type { AgentCheck } from './scenario/agent.ts';
 import { parseScenario } from './scenario/parse.ts';
-import { configureAgent, startAgent, startApi } from './services.ts';
+import { configureAgent, registerHosts, startAgent, startApi } from './services.ts';
 import { type LabState, newState, planOf, readState, requireState, writeState } from './state.ts';
 import { createTopology, createTunnelZone } from './topology.ts';
 import { awaitValue } from './wait.ts';
@@ -105,9 +107,16 @@ async function isHealthy(state: LabState): Promise<boolean> {
   if (Object.keys(state.faults).length > 0) return false;
   const plan = planOf(state);
   const present = new Set(labNamespaces(plan.name));
-  const wanted = [plan.fabric, ...[...plan.hosts, ...plan.vms, ...plan.externals].map((one) => one.namespace)];
+  const { management } = plan;
+  const servers = management?.servers ?? [];
+  const places = [...plan.hosts, ...plan.vms, ...plan.externals, ...servers, ...(management ? [management] : [])];
+  const wanted = [plan.fabric, ...places.map((one) => one.namespace)];
   if (wanted.some((name) => !present.has(name))) return false;
-  const processes = [state.processes.api, ...plan.hosts.map((host) => state.processes.agents[host.name])];
+  const processes = [
+    state.processes.api,
+    ...plan.hosts.map((host) => state.processes.agents[host.name]),
+    ...servers.map((server) => state.processes.servers?.[server.name]),
+  ];
   for (const identity of processes) {
     if (identity === undefined || !isAlive(identity)) return false;
   }
@@ -116,7 +125,8 @@ async function isHealthy(state: LabState): Promise<boolean> {
 
 async function build(plan: LabPlan, state: LabState, step: (text: string) => void): Promise<void> {
   const { paths } = plan;
-  for (const directory of [LABS_DIRECTORY, paths.directory, paths.bpffs, paths.captures]) {
+  const directories = [LABS_DIRECTORY, paths.directory, paths.bpffs, paths.captures];
+  for (const directory of [...directories, ...plan.hosts.map((host) => paths.host(host.name).directory)]) {
     await mkdir(directory, { recursive: true, mode: 0o700 });
   }
   await writeState(plan.name, state);
@@ -128,14 +138,22 @@ async function build(plan: LabPlan, state: LabState, step: (text: string) => voi
   if (!isUserNamespace()) await run(['mount', '-t', 'bpf', `weft-${plan.name}`, paths.bpffs]);
   await chmod(paths.bpffs, 0o700);
   await createFabric(plan);
+  await createManagement(plan);
   step(`${plan.vms.length} VMs`);
   await createVms(plan);
   if (plan.externals.length > 0) step(`${plan.externals.length} outside networks`);
   await createExternals(plan);
 
-  step('API and store');
+  if (plan.management) {
+    step(`${plan.management.servers.length} servers of ZooKeeper`);
+    await prepareEnsemble(plan);
+    state.processes.servers = await startServers(plan.management.servers);
+    await writeState(plan.name, state);
+  }
+  step(plan.management ? 'API' : 'API and store');
   state.processes.api = await startApi(plan);
   await writeState(plan.name, state);
+  if (plan.management) await registerHosts(plan);
 
   step(`agents (${plan.datapath} datapath)`);
   for (const host of plan.hosts) await configureAgent(plan, host);
@@ -165,6 +183,15 @@ export async function openLab(name: string): Promise<Lab> {
   const state = await requireState(requireLabName(name));
   requireRoot();
   return openState(name, state);
+}
+
+/** Where a lab's store is if it is an ensemble: namespace that reaches it, and what an admin needs. */
+export async function labStore(name: string) {
+  const state = await readState(requireLabName(name));
+  const plan = state && planOf(state);
+  if (plan?.management === undefined) return undefined;
+  const { namespace, connectString } = plan.management;
+  return { namespace, connectString, storeConfig: plan.paths.storeConfig };
 }
 
 function openState(name: string, state: LabState): Lab {
@@ -200,8 +227,13 @@ async function removeAll(
   if (state?.processes.api) identities.push(state.processes.api);
   // Whatever else lives in the lab's namespaces is the lab's too: commands left behind, agents of a lost record.
   const strays = await processesIn(labNamespaces(name));
-  const all = [...identities, ...strays, ...(await daemonsOf(name))];
-  await Promise.all(all.map((identity) => killTree(identity, 5000)));
+  const servers = Object.values(state?.processes.servers ?? {});
+  const isServer = ({ pid }: ProcessIdentity) => servers.some((server) => server.pid === pid);
+  const all = [...identities, ...strays, ...(await daemonsOf(name)), ...servers];
+  // An agent that stops says so to the store.
+  const end = (some: readonly ProcessIdentity[]) => Promise.all(some.map((identity) => killTree(identity, 5000)));
+  await end(all.filter((identity) => !isServer(identity)));
+  await end(servers);
   const { directory } = labPaths(name);
   const namespaces = await removeNamespaces(name);
   await unmountBelow(directory);

@@ -34,6 +34,15 @@ export function vmNamespace(lab: string, vm: string): string {
   return `${namespacePrefix(lab)}vm-${vm}`;
 }
 
+/** Where the management network and the API are, when the store is an ensemble. */
+export function managementNamespace(lab: string): string {
+  return `${namespacePrefix(lab)}management`;
+}
+
+export function serverNamespace(lab: string, server: string): string {
+  return `${namespacePrefix(lab)}${server}`;
+}
+
 /** Host end of a VM's interface, at most 15 characters: `blue-a1` for the first, `blue-a1.1` for the second. */
 export function tapName(vm: string, index: number): string {
   return index === 0 ? vm : `${vm}.${index}`;

@@ -13,6 +13,8 @@ function userDirectory(): string {
 export interface HostPaths {
   readonly directory: string;
   readonly config: string;
+  /** Credentials for an ensemble; so is that of the lab, the API's. */
+  readonly storeConfig: string;
   readonly stateDir: string;
   readonly runDir: string;
   readonly controlSocket: string;
@@ -30,12 +32,17 @@ export interface LabPaths {
   readonly lock: string;
   readonly store: string;
   readonly storeSocket: string;
+  /** Of ZooKeeper: certificates, and what the servers keep. */
+  readonly ensemble: string;
+  readonly storeConfig: string;
   readonly apiSocket: string;
   readonly apiLog: string;
   /** Mount point of the lab's own bpffs. */
   readonly bpffs: string;
   readonly captures: string;
   host(name: string): HostPaths;
+  /** Directory of a server of the ensemble. */
+  server(name: string): string;
 }
 
 export function labPaths(lab: string, root: string = LABS_DIRECTORY): LabPaths {
@@ -46,6 +53,8 @@ export function labPaths(lab: string, root: string = LABS_DIRECTORY): LabPaths {
     lock: join(root, `${lab}.lock`),
     store: join(directory, 'store'),
     storeSocket: join(directory, 'store.sock'),
+    ensemble: join(directory, 'zookeeper'),
+    storeConfig: join(directory, 'store.json'),
     apiSocket: join(directory, 'api.sock'),
     apiLog: join(directory, 'api.log'),
     bpffs: join(directory, 'bpf'),
@@ -55,6 +64,7 @@ export function labPaths(lab: string, root: string = LABS_DIRECTORY): LabPaths {
       return {
         directory: host,
         config: join(host, 'agent.json'),
+        storeConfig: join(host, 'store.json'),
         stateDir: join(host, 'state'),
         runDir: join(host, 'run'),
         controlSocket: join(host, 'run', 'control.sock'),
@@ -63,5 +73,6 @@ export function labPaths(lab: string, root: string = LABS_DIRECTORY): LabPaths {
         beforeStart: join(host, 'before-start'),
       };
     },
+    server: (name) => join(directory, 'zookeeper', name),
   };
 }

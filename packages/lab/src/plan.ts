@@ -5,10 +5,13 @@ import { vmPortId } from './ids.ts';
 import { fabricNamespace, hostNamespace, labUuid, requireLabName, tapName, vmNamespace } from './names.ts';
 import { type LabPaths, labPaths } from './paths.ts';
 import { type ExternalPlan, planExternals } from './plan-externals.ts';
+import { type ManagementPlan, planManagement } from './plan-management.ts';
 import { subnetOf } from './scenario/references.ts';
 import type { Encapsulation, Scenario, Underlay, Vm, VmInterface } from './scenario/types.ts';
 
 export type DatapathName = 'ebpf' | 'userspace';
+/** One process with the store in it, or three servers of ZooKeeper. */
+export type StoreName = 'embedded' | 'zookeeper';
 
 export interface LabOptions {
   /** Default: the scenario's name. */
@@ -18,6 +21,8 @@ export interface LabOptions {
   /** Number of hosts; a scenario's hosts beyond it are folded onto the first ones. Default: as in the scenario. */
   readonly hosts?: number | undefined;
   readonly datapath?: DatapathName | undefined;
+  /** Default: embedded. */
+  readonly store?: StoreName | undefined;
 }
 
 /** MTU of every link of the underlay. */
@@ -82,6 +87,8 @@ export interface LabPlan {
   readonly datapath: DatapathName;
   readonly paths: LabPaths;
   readonly fabric: string;
+  /** Undefined: the store is within reach of all hosts, by a Unix socket. */
+  readonly management: ManagementPlan | undefined;
   readonly zoneId: string;
   readonly hosts: readonly HostPlan[];
   readonly vms: readonly VmPlan[];
@@ -94,6 +101,7 @@ export function planLab(scenario: Scenario, options: LabOptions = {}): LabPlan {
   const encap = oneOf('encap', options.encap ?? scenario.encap, ['gre', 'vxlan']);
   const underlay = oneOf('underlay', options.underlay ?? scenario.underlay, ['ipv4', 'ipv6']);
   const datapath = oneOf('datapath', options.datapath ?? 'ebpf', ['ebpf', 'userspace']);
+  const store = oneOf('store', options.store ?? 'embedded', ['embedded', 'zookeeper']);
   const hostNames = chooseHosts(scenario, options.hosts);
   const mtu = UNDERLAY_MTU - tunnelOverhead(encap, underlay);
   const hosts = hostNames.map((host, i) => planHost(name, host, i + 1));
@@ -129,13 +137,15 @@ export function planLab(scenario: Scenario, options: LabOptions = {}): LabPlan {
       };
     }),
   );
+  const paths = labPaths(name);
   return {
     name,
     encap,
     underlay,
     datapath,
-    paths: labPaths(name),
+    paths,
     fabric: fabricNamespace(name),
+    management: store === 'zookeeper' ? planManagement(name, paths, hosts) : undefined,
     zoneId: labUuid('zone'),
     hosts,
     vms,

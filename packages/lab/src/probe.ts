@@ -28,7 +28,8 @@ export async function startProbe(vm: VmPlan, address: string, intervalMs = 10, e
   const argv = ['ping', '-n', '-W', '1', '-i', String(intervalMs / 1000), ...id, address];
   const ping = runInBackground(inNetns(vm.namespace, ['stdbuf', '-oL', ...argv]));
   await ping.waitFor('icmp_seq=');
-  const sequences = () => [...ping.output().matchAll(/icmp_seq=(\d+) .*ttl=/g)].map((match) => Number(match[1]));
+  const sequences = () =>
+    unwrapped([...ping.output().matchAll(/icmp_seq=(\d+) .*ttl=/g)].map((match) => Number(match[1])));
   return {
     answers: () => sequences().length,
     lastAnswer: () => Math.max(0, ...sequences().slice(-50)),
@@ -49,4 +50,18 @@ export async function startProbe(vm: VmPlan, address: string, intervalMs = 10, e
       return { sent: judged, lost, longestGap, alive: gap === 0 && answered.size > 0 };
     },
   };
+}
+
+const WRAP = 0x10000;
+
+/** Sequence numbers have 16 bits: those behind the last one begin anew. Answers come in order but for a few. */
+function unwrapped(sequences: readonly number[]): number[] {
+  let base = 0;
+  let last = 0;
+  return sequences.map((sequence) => {
+    if (base + sequence < last - WRAP / 2) base += WRAP;
+    const full = base + sequence > last + WRAP / 2 ? base + sequence - WRAP : base + sequence;
+    last = Math.max(last, full);
+    return full;
+  });
 }

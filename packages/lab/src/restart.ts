@@ -1,8 +1,10 @@
 /** Ends and restarts the lab's daemons, as faults would. */
 import { isAlive, signalProcess } from '@weft/sys';
 import { agentRequest } from './agent-control.ts';
+import { serverRole, startServers } from './ensemble.ts';
 import { type Lab, saveLab } from './lab.ts';
 import type { HostPlan } from './plan.ts';
+import type { ServerPlan } from './plan-management.ts';
 import { awaitPorts } from './ports.ts';
 import { killProcess } from './process.ts';
 import { startAgent, startApi } from './services.ts';
@@ -50,6 +52,22 @@ export async function awaitSessions(lab: Lab, hosts: readonly HostPlan[]): Promi
   }
 }
 
+/** Waits until these hosts (default: all) hold their sessions and follow all that they have heard of. Asks them alone, neither API nor store. */
+export async function awaitSettled(lab: Lab, hosts: readonly HostPlan[] = lab.plan.hosts): Promise<void> {
+  await awaitSessions(lab, hosts);
+  for (const host of hosts) {
+    await awaitValue(`${host.name} following the topology`, 20_000, async () => {
+      const { revision, applied } = await agentRequest<{ revision: number; applied: number }>(
+        lab.plan,
+        host,
+        'GET',
+        '/status',
+      );
+      return revision > 0 && applied >= revision ? true : undefined;
+    });
+  }
+}
+
 export async function killApi(lab: Lab): Promise<void> {
   if (lab.state.processes.api) await killProcess(lab.state.processes.api);
 }
@@ -63,12 +81,58 @@ export function thawAgent(lab: Lab, host: HostPlan): void {
   signalProcess(lab.state.processes.agents[host.name]!, 'SIGCONT');
 }
 
-/** Starts API and store, and waits until all hosts are connected again. `hostGrace`: see `startApi`. */
+/** The store is gone for everybody, and the API with it where it lives in the same process. */
+export async function killStore(lab: Lab): Promise<void> {
+  const { management } = lab.plan;
+  if (management === undefined) return killApi(lab);
+  await killServers(lab, management.servers);
+}
+
+/** Brings the store back, and waits until all hosts are connected again. */
+export async function restartStore(lab: Lab): Promise<void> {
+  const { management } = lab.plan;
+  if (management === undefined) return restartApi(lab);
+  await restartServers(lab, management.servers);
+  await awaitSessions(lab, lab.plan.hosts);
+  await awaitAllAlive(lab);
+}
+
+/** Kill -9 for servers of the ensemble. */
+export async function killServers(lab: Lab, servers: readonly ServerPlan[]): Promise<void> {
+  await Promise.all(
+    servers.map(async ({ name }) => {
+      const identity = lab.state.processes.servers?.[name];
+      if (identity) await killProcess(identity);
+    }),
+  );
+}
+
+/** Starts servers whose last ones are gone, and waits until they serve. */
+export async function restartServers(lab: Lab, servers: readonly ServerPlan[]): Promise<void> {
+  lab.state.processes.servers = { ...lab.state.processes.servers, ...(await startServers(servers)) };
+  await saveLab(lab);
+}
+
+/** The server that leads, and those that follow. */
+export async function serverRoles({ plan }: Lab): Promise<{ leader: ServerPlan; followers: ServerPlan[] }> {
+  return awaitValue('a leader of the ensemble', 30_000, async () => {
+    const servers = plan.management?.servers ?? [];
+    const roles = await Promise.all(servers.map(serverRole));
+    const leader = servers.find((_, i) => roles[i] === 'leader');
+    return leader && { leader, followers: servers.filter((_, i) => roles[i] === 'follower') };
+  });
+}
+
+/** Starts the API, and the store with it unless that is an ensemble; waits until all hosts are connected again. `hostGrace`: see `startApi`. */
 export async function restartApi(lab: Lab, hostGrace?: number): Promise<void> {
   lab.state.processes.api = await startApi(lab.plan, hostGrace);
   await saveLab(lab);
+  await awaitAllAlive(lab);
+}
+
+async function awaitAllAlive(lab: Lab): Promise<void> {
   await awaitValue('all hosts connected to the store', 20_000, async () => {
-    const hosts = await lab.api.get<{ alive: boolean }[]>('/hosts');
-    return hosts.every((host) => host.alive) ? true : undefined;
+    const hosts = await lab.api.get<{ alive: boolean }[]>('/hosts').catch(() => []);
+    return hosts.length > 0 && hosts.every((host) => host.alive) ? true : undefined;
   });
 }

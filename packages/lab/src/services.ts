@@ -1,4 +1,4 @@
-/** The lab's daemons: one process with API and store, one agent per host. Starting, awaiting and stopping them. */
+/** The lab's daemons: the API (with the store, unless that is an ensemble), one agent per host. Starting, awaiting and stopping them. */
 import { access, chmod, mkdir, rm, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { isAlive, type ProcessIdentity } from '@weft/sys';
@@ -6,6 +6,7 @@ import { agentRequest } from './agent-control.ts';
 import { LabError } from './errors.ts';
 import { inNetns, run } from './exec.ts';
 import type { HostPlan, LabPlan } from './plan.ts';
+import type { ManagementPlan } from './plan-management.ts';
 import { failedProcess, startDetached } from './process.ts';
 import { exchange } from './rest.ts';
 import { waitUntil } from './wait.ts';
@@ -16,13 +17,15 @@ const WEFT = [process.execPath, resolve(import.meta.dirname, '../../cli/src/main
 const START_TIMEOUT_MS = 30_000;
 
 /**
- * Starts API and store, and waits until the API answers.
+ * Starts the API, with the store unless that is an ensemble, and waits until it answers.
  * @param hostGrace seconds that a host may be away until it is given up; default: as the command has it
  */
 export async function startApi(plan: LabPlan, hostGrace?: number): Promise<ProcessIdentity> {
-  const { paths } = plan;
-  const argv = [...WEFT, 'api', '--store', paths.store, '--socket', paths.storeSocket, '--api-socket', paths.apiSocket];
-  if (hostGrace !== undefined) argv.push('--host-grace', String(hostGrace));
+  const { paths, management } = plan;
+  const store = management ? toEnsemble(plan, management) : ['--store', paths.store, '--socket', paths.storeSocket];
+  const api = [...WEFT, 'api', ...store, '--api-socket', paths.apiSocket];
+  if (hostGrace !== undefined) api.push('--host-grace', String(hostGrace));
+  const argv = management ? inNetns(management.namespace, api) : api;
   const identity = await startDetached(argv, paths.apiLog);
   await awaitReady(argv, identity, paths.apiLog, async () => {
     const answer = await exchange({ socketPath: paths.apiSocket }, 'GET', '/midonet-api', undefined, 2000);
@@ -41,10 +44,29 @@ export interface TakenNumber {
 }
 
 /** What is taken of a pool, `nat/ROUTER/ADDRESS`. */
-export async function takenNumbers({ paths }: LabPlan, pool: string): Promise<TakenNumber[]> {
-  const answer = await run([...WEFT, 'store', 'pool', pool, '--json', '--socket', paths.storeSocket]);
-  return JSON.parse(answer) as TakenNumber[];
+export async function takenNumbers(plan: LabPlan, pool: string): Promise<TakenNumber[]> {
+  return JSON.parse(await storeCommand(plan, 'pool', pool, '--json')) as TakenNumber[];
 }
+
+/** Makes the hosts known to the store: on an ensemble a host may not do so itself. */
+export async function registerHosts(plan: LabPlan): Promise<void> {
+  await storeCommand(plan, 'add-host', ...plan.hosts.map(({ id, name }) => `${id}=${name}`));
+}
+
+/** Runs `weft store`, with an admin's rights. */
+function storeCommand(plan: LabPlan, ...words: string[]): Promise<string> {
+  const { management, paths } = plan;
+  const command = [...WEFT, 'store', ...words];
+  if (management === undefined) return run([...command, '--socket', paths.storeSocket]);
+  return run(inNetns(management.namespace, [...command, ...toEnsemble(plan, management)]));
+}
+
+const toEnsemble = ({ paths }: LabPlan, { connectString }: ManagementPlan): string[] => [
+  '--zookeeper',
+  connectString,
+  '--zookeeper-config',
+  paths.storeConfig,
+];
 
 /** Writes a host's configuration, once. */
 export async function configureAgent(plan: LabPlan, host: HostPlan): Promise<void> {
@@ -58,7 +80,9 @@ export async function configureAgent(plan: LabPlan, host: HostPlan): Promise<voi
     name: host.name,
     stateDir: paths.stateDir,
     runDir: paths.runDir,
-    store: plan.paths.storeSocket,
+    ...(plan.management
+      ? { store: `zookeeper://${plan.management.connectString}`, storeConfig: paths.storeConfig }
+      : { store: plan.paths.storeSocket }),
     encap: plan.encap,
     datapath: plan.datapath,
     bpffs: paths.bpffs,

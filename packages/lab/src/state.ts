@@ -17,6 +17,8 @@ export interface LabState {
   processes: {
     api?: ProcessIdentity;
     agents: Record<string, ProcessIdentity>;
+    /** Of ZooKeeper; not in states of earlier versions. */
+    servers?: Record<string, ProcessIdentity>;
   };
   /** Planted faults by the name of their check. */
   faults: Record<string, unknown>;

@@ -7,3 +7,4 @@ export { type ConnectOptions, connect } from './connect.ts';
 export type * from './contract.ts';
 export { isNsdbError, NsdbError } from './errors.ts';
 export { registerHost } from './register-host.ts';
+export { type EnsembleServer, type ServerState, surveyEnsemble } from './zookeeper/survey.ts';

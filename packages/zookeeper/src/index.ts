@@ -10,6 +10,7 @@ export type {
 export { type ReadOptions, type VersionOptions, ZooKeeper } from './client.ts';
 export { type ConnectString, parseConnectString, type ServerAddress } from './connect-string.ts';
 export { ERRORS, isZooKeeperError, ZooKeeperError, type ZooKeeperErrorCode } from './errors.ts';
+export { type FourLetterOptions, fourLetterWord } from './four-letter-word.ts';
 export {
   type CheckOp,
   type CreateOp,

@@ -1,12 +1,14 @@
 /** Verdicts, without a host: what the probes' numbers, the counters and the store's records mean. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import type { EnsembleServer } from '@weft/nsdb/client';
 import { parseConfig } from '../config.ts';
 import { DOCTOR_CHECKS } from './doctor.ts';
 import { ok, reportOf, runChecks, warn } from './finding.ts';
 import { caps, flowTable, hosts, revision, versions } from './health.ts';
 import { isKernelAtLeast, isStep } from './machine.ts';
 import type { PathResult } from './prober.ts';
+import { storeAnswers, storeServers } from './store.ts';
 import type { AgentStatus, Peer, StoreFacts, Surroundings } from './surroundings.ts';
 import { judge, tunnelAddress, tunnelZone } from './underlay.ts';
 
@@ -60,12 +62,14 @@ const host = (fields: Partial<Surroundings> = {}): Surroundings => ({
   agentLater: status(),
   store: store(),
   storeError: '',
+  storeCodes: [],
+  servers: null,
   peers: [],
   underlay: [],
   ports: [],
   ...fields,
 });
-type Verdict = { status: string; subject: string; seen: string };
+type Verdict = { status: string; subject: string; seen: string; fix: string };
 const only = async (check: (typeof DOCTOR_CHECKS)[number], s: Surroundings): Promise<Verdict> => {
   const results = await check.run(s);
   assert.equal(results.length, 1, JSON.stringify(results));
@@ -169,6 +173,34 @@ describe('health', () => {
     assert.equal(isStep(40_000, day), false);
     assert.equal(isStep(-50_000, day), true);
     assert.equal(isStep(1_500, 1_000), true);
+  });
+  test('a store that refuses us is told from one that is away', async () => {
+    const refused = (...storeCodes: string[]) => only(storeAnswers, host({ store: null, storeError: 'x', storeCodes }));
+    assert.match((await refused('WEFT_STORE_AWAY', 'WEFT_ZK_AUTH_FAILED')).fix, /user or password/);
+    assert.match((await refused('WEFT_STORE_DENIED')).fix, /"access"/);
+    assert.match((await refused('WEFT_STORE_INSECURE')).fix, /"auth" and "tls"/);
+    assert.match((await refused('WEFT_STORE_AWAY')).fix, /start `weft api`/);
+  });
+  test('of the servers of an ensemble a majority is needed, and one leader', async () => {
+    const server = (name: string, state: EnsembleServer['state'], role = ''): EnsembleServer => ({
+      server: name,
+      state,
+      role,
+      latencyMs: state === 'serving' ? 1 : null,
+      error: '',
+    });
+    const verdict = async (...servers: EnsembleServer[]) =>
+      (await storeServers.run(host({ servers }))).map(({ status }) => status);
+    const [leader, follower] = [server('a', 'serving', 'leader'), server('b', 'serving', 'follower')];
+    assert.deepEqual(await verdict(leader, follower, server('c', 'serving', 'follower')), ['ok', 'ok', 'ok']);
+    assert.deepEqual(await verdict(leader, follower, server('c', 'away')), ['ok', 'ok', 'warn']);
+    assert.deepEqual(await verdict(server('a', 'waiting'), server('b', 'away'), server('c', 'away')), [
+      'fail',
+      'fail',
+      'fail',
+    ]);
+    assert.deepEqual(await verdict(leader, server('b', 'serving', 'leader'), follower), ['ok', 'ok', 'ok', 'fail']);
+    assert.deepEqual(await verdict(leader, follower, server('c', 'untrusted')), ['ok', 'ok', 'warn']);
   });
   test('kernel releases', () => {
     assert.ok(isKernelAtLeast('6.18.44-amd64', [6, 3]));

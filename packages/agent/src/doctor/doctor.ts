@@ -8,7 +8,6 @@ import {
   flowTable,
   hosts,
   revision,
-  storeAnswers,
   tunnelArrivals,
   upcalls,
   versions,
@@ -16,6 +15,7 @@ import {
 } from './health.ts';
 import { foreignPrograms, hostStack, offloads, portInterfaces, portMtu, programs, rpFilter } from './interfaces.ts';
 import { bpfFeatures, bpffs, clock, disk, doors, kernel, memory, vxlanDevice } from './machine.ts';
+import { storeAnswers, storeServers } from './store.ts';
 import { type GatherOptions, gather, type Surroundings } from './surroundings.ts';
 import { firewall, neighbours, peerRoutes, tunnelAddress, tunnelMtu, tunnelZone } from './underlay.ts';
 
@@ -32,6 +32,7 @@ export const DOCTOR_CHECKS: readonly Check<Surroundings>[] = [
   agentRuns,
   agentErrors,
   storeAnswers,
+  storeServers,
   revision,
   hosts,
   versions,

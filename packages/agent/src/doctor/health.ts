@@ -3,8 +3,6 @@
 import { type Check, fail, ok, orOk, type Result, skip, warn } from './finding.ts';
 import type { AgentStatus, Surroundings } from './surroundings.ts';
 
-/** A read of the store over a Unix socket takes well below a millisecond. */
-const SLOW_STORE_MS = 100;
 const FULL = 0.9;
 
 const AGENT_AWAY = 'the agent does not answer';
@@ -17,30 +15,6 @@ export const agentRuns: Check<Surroundings> = {
   run({ agent, agentError, config }) {
     if (agent) return [ok(`answers, process ${agent.pid}${agent.version ? `, version ${agent.version}` : ''}`)];
     return [fail(config.controlSocket, agentError, 'weft agent --config FILE; its log says why it ended')];
-  },
-};
-
-export const storeAnswers: Check<Surroundings> = {
-  id: 'store',
-  asks: 'Does the store answer, and quickly?',
-  why: 'Without the store no change reaches this host, and nothing it learns reaches the others.',
-  run({ store, storeError, config, agent }) {
-    const fix = 'start `weft api`, or correct "store" in the agent’s configuration';
-    if (!store) return [fail(config.store, storeError, fix)];
-    if (agent && !agent.storeUp) {
-      return [
-        fail(config.store, 'answers us, but the agent has no link to it', 'the agent’s log says why (store.away)'),
-      ];
-    }
-    if (agent && !agent.session) {
-      return [fail(config.store, 'the agent holds no session', 'the agent’s log says why (session.waiting)')];
-    }
-    const seen = `${store.latencyMs.toFixed(1)} ms for a read, revision ${store.revision}`;
-    return [
-      store.latencyMs > SLOW_STORE_MS
-        ? warn(config.store, seen, 'look at the load and the disk of the store')
-        : ok(seen),
-    ];
   },
 };
 

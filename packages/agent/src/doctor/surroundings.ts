@@ -4,7 +4,14 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { connect, type HostConvergence, type Nsdb, storeAddress } from '@weft/nsdb/client';
+import {
+  connect,
+  type EnsembleServer,
+  type HostConvergence,
+  type Nsdb,
+  storeAddress,
+  surveyEnsemble,
+} from '@weft/nsdb/client';
 import { ipFormat } from '@weft/packet';
 import {
   addressList,
@@ -97,6 +104,10 @@ export interface Surroundings {
   readonly agentLater: AgentStatus | null;
   readonly store: StoreFacts | null;
   readonly storeError: string;
+  /** Codes of that error and of what caused it, the outermost first. */
+  readonly storeCodes: readonly string[];
+  /** Servers of ZooKeeper; null: the store is not there, or its settings cannot be used. */
+  readonly servers: readonly EnsembleServer[] | null;
   readonly peers: readonly Peer[];
   /** Interfaces that lead to peers. */
   readonly underlay: readonly Link[];
@@ -111,7 +122,11 @@ export interface GatherOptions {
 
 export async function gather(config: AgentConfig, options: GatherOptions): Promise<Surroundings> {
   const hostId = config.hostId ?? storedHostId(config);
-  const [agent, store] = await Promise.all([attempt(options.askAgent()), attempt(askStore(config, hostId))]);
+  const [agent, store, servers] = await Promise.all([
+    attempt(options.askAgent()),
+    attempt(askStore(config, hostId)),
+    attempt(askServers(config)),
+  ]);
   const later = agent.value
     ? await attempt(new Promise((resolve) => setTimeout(resolve, SAMPLE_MS)).then(options.askAgent))
     : { value: null };
@@ -138,18 +153,33 @@ export async function gather(config: AgentConfig, options: GatherOptions): Promi
     agentLater: later.value,
     store: store.value,
     storeError: store.error,
+    storeCodes: store.codes,
+    servers: servers.value,
     peers,
     underlay: links.filter((link) => hops.has(link.ifindex)),
     ports,
   };
 }
 
-async function attempt<T>(work: Promise<T>): Promise<{ value: T | null; error: string }> {
+async function attempt<T>(work: Promise<T>): Promise<{ value: T | null; error: string; codes: string[] }> {
   try {
-    return { value: await work, error: '' };
+    return { value: await work, error: '', codes: [] };
   } catch (error) {
-    return { value: null, error: (error as Error).message };
+    return { value: null, error: (error as Error).message, codes: codesOf(error) };
   }
+}
+
+function codesOf(error: unknown): string[] {
+  const codes: string[] = [];
+  for (let one = error as { code?: unknown; cause?: unknown } | undefined; one; one = one.cause as typeof one) {
+    if (typeof one.code === 'string') codes.push(one.code);
+  }
+  return codes;
+}
+
+async function askServers(config: AgentConfig): Promise<EnsembleServer[] | null> {
+  const address = storeAddress(config.store, config.storeConfig);
+  return 'zookeeper' in address ? surveyEnsemble(address.zookeeper) : null;
 }
 
 function storedHostId(config: AgentConfig): string | null {

@@ -22,10 +22,11 @@ export function labCommand(): Command {
     .option('--underlay <version>', 'ipv4 or ipv6: what the tunnels run over')
     .option('--hosts <count>', 'number of hosts')
     .option('--datapath <driver>', 'ebpf or userspace')
+    .option('--store <kind>', 'embedded (in the API), or zookeeper (three servers, which agents reach by themselves)')
     .option('--json', 'print what was made as JSON')
     .addHelpText(
       'after',
-      '\nExamples:\n  weft lab up\n  weft lab up --encap gre --hosts 2 --name gre2\n  weft lab up my-scenario.yaml',
+      '\nExamples:\n  weft lab up\n  weft lab up --encap gre --hosts 2 --name gre2\n  weft lab up --store zookeeper --name zk\n  weft lab up my-scenario.yaml',
     )
     .action(up);
   lab
@@ -33,6 +34,7 @@ export function labCommand(): Command {
     .argument('[names...]', 'checks to run; default: all of the scenario')
     .description('verify the lab; status 1 when a check fails')
     .option(...nameOption)
+    .option('--without-api', 'with --store zookeeper: stop the API meanwhile; what needs it is skipped')
     .option('--json', 'print the results as JSON')
     .addHelpText('after', '\nExamples:\n  weft lab check\n  weft lab check ping-l2-remote --json')
     .action(check);
@@ -57,9 +59,9 @@ export function labCommand(): Command {
     .action(status);
   lab
     .command('exec')
-    .argument('<where>', 'a VM, an outside network, `host:NAME`, or `fabric`')
+    .argument('<where>', 'a VM, an outside network, `host:NAME`, `fabric`, or `management`')
     .argument('<command...>', 'command and its arguments, after --')
-    .description('run a command inside a VM, an outside network, a host or the fabric')
+    .description('run a command inside a VM, an outside network, a host, the fabric or the management network')
     .passThroughOptions()
     .option(...nameOption)
     .addHelpText(
@@ -83,6 +85,7 @@ interface UpFlags {
   readonly underlay?: string;
   readonly hosts?: string;
   readonly datapath?: string;
+  readonly store?: string;
   readonly json?: boolean;
 }
 
@@ -98,20 +101,27 @@ async function up(scenario: string | undefined, flags: UpFlags): Promise<void> {
   const start = performance.now();
   const { lab, fresh } = await labUp(scenario ?? DEFAULT_SCENARIO, {
     // Validated by the lab, which names the values that it takes.
-    ...(texts as { name?: string; encap?: 'gre'; underlay?: 'ipv4'; datapath?: 'ebpf' }),
+    ...(texts as { name?: string; encap?: 'gre'; underlay?: 'ipv4'; datapath?: 'ebpf'; store?: 'embedded' }),
     ...(hosts !== undefined && { hosts: Number(hosts) }),
     checkAgent: (fields) => parseConfig(fields, 'agent'),
     ...(json !== true && { onStep: (text: string) => print(`  ${text}`) }),
   });
-  if (json) return printJson(describe(lab));
+  if (json) return printJson(await describe(lab));
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
   print(`lab "${lab.name}" is up ${fresh ? `after ${seconds} s` : '(it was already)'}`);
 }
 
-async function check(names: string[], { name, json }: { name: string; json?: boolean }): Promise<void> {
-  const { openLab, runChecks } = await import('@weft/lab');
+async function check(
+  names: string[],
+  { name, json, withoutApi }: { name: string; json?: boolean; withoutApi?: boolean },
+): Promise<void> {
+  const { openLab, runChecks, runChecksWithoutApi } = await import('@weft/lab');
   const lab = await openLab(name);
-  const report = await runChecks(lab, names, json ? undefined : (result) => print(resultLine(result)));
+  const report = await (withoutApi ? runChecksWithoutApi : runChecks)(
+    lab,
+    names,
+    json ? undefined : (result) => print(resultLine(result)),
+  );
   if (json) printJson(report);
   else
     print(`${report.passed} passed, ${report.failed} failed${report.skipped > 0 ? `, ${report.skipped} skipped` : ''}`);
@@ -138,15 +148,26 @@ async function sabotage(checkName: string, { name, remove }: { name: string; rem
   print(`planted for ${checkName}: ${fault.what}`);
 }
 
-function describe(lab: Lab) {
+async function describe(lab: Lab) {
+  const { serverRole } = await import('@weft/lab');
   const { plan, state } = lab;
+  const servers = (plan.management?.servers ?? []).map(async (server) => ({
+    name: server.name,
+    address: server.address,
+    namespace: server.namespace,
+    log: server.log,
+    pid: state.processes.servers?.[server.name]?.pid,
+    role: (await serverRole(server)) ?? null,
+  }));
   return {
     name: lab.name,
     encap: plan.encap,
     underlay: plan.underlay,
     datapath: plan.datapath,
     api: plan.paths.apiSocket,
-    store: plan.paths.storeSocket,
+    store: plan.management ? `zookeeper://${plan.management.connectString}` : plan.paths.storeSocket,
+    storeConfig: plan.management ? plan.paths.storeConfig : null,
+    servers: await Promise.all(servers),
     hosts: plan.hosts.map((host) => ({
       name: host.name,
       id: host.id,
@@ -188,12 +209,22 @@ function describe(lab: Lab) {
 
 async function status({ name, json, hints }: { name: string; json?: boolean; hints?: boolean }): Promise<void> {
   const { openLab } = await import('@weft/lab');
-  const shown = describe(await openLab(name));
+  const shown = await describe(await openLab(name));
   if (json) return printJson(shown);
   print(`lab "${shown.name}": ${shown.encap} over ${shown.underlay}, ${shown.datapath} datapath`);
   print(
     formatTable([['HOST', 'PID', 'LOG'], ...shown.hosts.map((host) => [host.name, String(host.pid ?? '-'), host.log])]),
   );
+  if (shown.servers.length > 0) {
+    const servers = shown.servers.map((one) => [
+      one.name,
+      one.address,
+      one.role ?? 'away',
+      String(one.pid ?? '-'),
+      one.log,
+    ]);
+    print(`\n${formatTable([['SERVER', 'ADDRESS', 'ROLE', 'PID', 'LOG'], ...servers])}`);
+  }
   const rows = shown.vms.map((vm) => [
     vm.name,
     vm.tenant,
@@ -214,7 +245,7 @@ async function status({ name, json, hints }: { name: string; json?: boolean; hin
   if (hints) print(`\n${hintsFor(shown)}`);
 }
 
-function hintsFor({ name, vms, hosts, checks }: ReturnType<typeof describe>): string {
+function hintsFor({ name, vms, hosts, checks }: Awaited<ReturnType<typeof describe>>): string {
   const suffix = name === 'default' ? '' : ` --name ${name}`;
   const [one] = vms;
   const other = vms.find((vm) => vm.tenant === one?.tenant && vm.host !== one?.host) ?? one;
@@ -235,7 +266,9 @@ async function exec(where: string, command: string[], { name }: { name: string }
   const lab = await openLab(name);
   const inLab = () =>
     where.startsWith('host:') ? requireHost(lab.plan, where.slice('host:'.length)) : requirePlace(lab, where);
-  const namespace = where === 'fabric' ? lab.plan.fabric : inLab().namespace;
+  const { fabric, management } = lab.plan;
+  const networks: Record<string, string | undefined> = { fabric, management: management?.namespace };
+  const namespace = networks[where] ?? inLab().namespace;
   const [program, ...args] = inNetns(namespace, command[0] === '--' ? command.slice(1) : command);
   const child = spawn(program!, args, { stdio: 'inherit' });
   process.exitCode = await new Promise<number>((resolve, reject) => {

@@ -1,4 +1,6 @@
 /** `weft store`: the state database as its clients see it. */
+import { spawnSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import type { Nsdb, StoreImage } from '@weft/nsdb';
 import { Command } from 'commander';
@@ -48,6 +50,21 @@ export function storeCommand(): Command {
       '\nExample:\n  weft store pool nat/ROUTER/198.51.100.1     # blocks of 64 ports for source NAT',
     )
     .action(showPool);
+  store
+    .command('add-host <hosts...>')
+    .description(
+      'make hosts known, as ID=NAME, or NAME for a new id: on ZooKeeper an admin does so before their agents start',
+    )
+    .option('--socket <path>', "the store's socket (default: the lab's)")
+    .option('--zookeeper <servers>', 'instead: host1:port1,host2:port2/root of an ensemble')
+    .option('--zookeeper-config <path>', 'credentials, TLS and limits for it (JSON, mode 0600)')
+    .option('--lab <name>', 'lab whose store is meant', 'default')
+    .option('--json', 'as JSON')
+    .addHelpText(
+      'after',
+      '\nExample:\n  weft store add-host h1 --zookeeper zk1,zk2,zk3 --zookeeper-config /etc/weft/zookeeper.json',
+    )
+    .action(addHosts);
   store
     .command('verify <place>')
     .description(
@@ -124,6 +141,24 @@ async function showPool(pool: string, options: Options): Promise<void> {
   }
 }
 
+const HOST = /^(?:([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})=)?([^=]{1,255})$/;
+
+async function addHosts(hosts: string[], options: Options): Promise<void> {
+  const wanted = hosts.map((text) => {
+    const [, id = randomUUID(), name] = HOST.exec(text) ?? [];
+    if (name === undefined) throw new CliError('WEFT_CLI_USAGE', `"${text}" is neither NAME nor ID=NAME (a UUID)`);
+    return { id, name };
+  });
+  const [{ registerHost }, nsdb] = await Promise.all([import('@weft/nsdb'), connectTo(options)]);
+  try {
+    for (const host of wanted) await registerHost(nsdb, host);
+  } finally {
+    await nsdb.close();
+  }
+  if (options.json) return printJson(wanted);
+  print(formatTable([['ID', 'NAME'], ...wanted.map(({ id, name }) => [id, name])]));
+}
+
 async function verify(place: string, options: KeeperOptions): Promise<void> {
   const { verifyStore } = await import('@weft/nsdb');
   const image = await imageOf(place, options);
@@ -189,8 +224,19 @@ async function imageOf(place: string, options: KeeperOptions): Promise<StoreImag
 }
 
 async function connectTo(options: Options): Promise<Nsdb> {
-  const [{ connect, storeAddress }, { labPaths }] = await Promise.all([import('@weft/nsdb'), import('@weft/lab')]);
+  const { connect, storeAddress } = await import('@weft/nsdb');
   if (options.zookeeper !== undefined)
     return connect(storeAddress(`zookeeper://${options.zookeeper}`, options.zookeeperConfig));
-  return connect({ socket: options.socket ?? labPaths(options.lab).storeSocket });
+  return connect({ socket: options.socket ?? (await labSocket(options.lab)) });
+}
+
+/** The lab's socket. Where its store is an ensemble, this very command goes on within reach of that, and ends with its status. */
+async function labSocket(name: string): Promise<string> {
+  const { inNetns, labPaths, labStore } = await import('@weft/lab');
+  const ensemble = await labStore(name);
+  if (ensemble === undefined) return labPaths(name).storeSocket;
+  const { namespace, connectString, storeConfig } = ensemble;
+  const words = [...process.argv.slice(1), '--zookeeper', connectString, '--zookeeper-config', storeConfig];
+  const [program, ...args] = inNetns(namespace, [process.execPath, ...words]);
+  process.exit(spawnSync(program!, args, { stdio: 'inherit' }).status ?? 1);
 }

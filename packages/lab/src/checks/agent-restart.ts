@@ -1,8 +1,7 @@
 /** An agent that is killed with -9 costs no packet, nor does its successor. */
 import { agentRequest } from '../agent-control.ts';
-import { awaitConvergence } from '../convergence.ts';
 import { startProbe } from '../probe.ts';
-import { killAgent, restartAgent } from '../restart.ts';
+import { awaitSettled, killAgent, restartAgent } from '../restart.ts';
 import { sleep } from '../wait.ts';
 import { defineKind } from './kind.ts';
 
@@ -29,7 +28,7 @@ export const agentRestart = defineKind({
     await killAgent(context.lab, host);
     await sleep(deadMs);
     await restartAgent(context.lab, host);
-    await awaitConvergence(context.api);
+    await awaitSettled(context.lab);
     const { flows } = await agentRequest<{ flows: unknown }>(context.plan, host, 'GET', '/status');
     await sleep(300);
     const report = await probe.stop();

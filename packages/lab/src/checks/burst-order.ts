@@ -19,6 +19,7 @@ const HEADERS = 14 + 20 + 8;
 
 export const burstOrder = defineKind({
   kind: 'burst-order',
+  needsApi: true,
   summary: '`count` numbered UDP packets of a new flow, back to back, arrive once each and in order, and make one flow',
   fields: ['from', 'to', 'count', 'rounds'],
   read: (fields) => ({

@@ -32,6 +32,7 @@ interface Fields {
 
 export const change = defineKind({
   kind: 'change',
+  needsApi: true,
   summary:
     'a change (`how`) stops a ping that is under way, its undoing lets it go on; `whileDead`: made while the agent was dead',
   fields: ['from', 'to', 'family', 'how', 'whileDead'],

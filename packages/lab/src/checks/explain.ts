@@ -43,6 +43,7 @@ interface Case {
 
 export const explain = defineKind({
   kind: 'explain',
+  needsApi: true,
   summary:
     'what a trace says of packets to `to`, to nobody, to nowhere, to `stranger` of another tenant, and past a rule, is what happens',
   fields: ['from', 'to', 'stranger', 'nobody'],

@@ -14,6 +14,7 @@ const ETHERTYPE = 0x88ba;
 
 export const floodFiltered = defineKind({
   kind: 'flood-filtered',
+  needsApi: true,
   summary:
     "a flooded frame of `from` travels once more, by the port's own key, to a host whose port `filtered` has an outbound filter",
   fields: ['from', 'filtered'],

@@ -12,6 +12,7 @@ const ETHERTYPE = 0x88b6;
 
 export const flood = defineKind({
   kind: 'flood',
+  needsApi: true,
   summary: 'a frame of `from` for an unknown MAC reaches every other VM of the network once, each host by one copy',
   fields: ['from'],
   read: (fields) => ({ from: fields.vm('from') }),

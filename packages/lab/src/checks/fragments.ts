@@ -31,6 +31,7 @@ interface Fragment {
 
 export const fragments = defineKind({
   kind: 'fragments',
+  needsApi: true,
   summary:
     'of fragmented datagrams to a closed port only later fragments arrive, with `nonheader` dropped only first ones of others: in any order',
   fields: ['from', 'to', 'family'],

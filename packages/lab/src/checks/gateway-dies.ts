@@ -1,16 +1,15 @@
 /** A gateway dies in the middle of conversations, with all its wires: they go on by the others, which knew nothing of them. */
 import { randomInt } from 'node:crypto';
 import { agentRequest } from '../agent-control.ts';
-import { awaitConvergence } from '../convergence.ts';
 import { ipBatch } from '../exec.ts';
 import { setExternalLink, watchLinks, wayBack, waysBack } from '../gateways.ts';
 import { externalRoute } from '../network/externals.ts';
 import { fabricRoutes, hostRoutes } from '../network/fabric.ts';
 import type { HostPlan } from '../plan.ts';
 import type { ExternalPlan } from '../plan-externals.ts';
-import { killAgent, restartAgent } from '../restart.ts';
+import { awaitSettled, killAgent, restartAgent } from '../restart.ts';
 import { startServer, startTalk, type Talk, type TalkReport } from '../talk.ts';
-import { awaitValue, sleep } from '../wait.ts';
+import { sleep } from '../wait.ts';
 import { ownPort } from './firewall.ts';
 import { type CheckContext, defineKind } from './kind.ts';
 
@@ -141,9 +140,5 @@ async function rise(context: CheckContext, host: HostPlan, external: ExternalPla
   await ipBatch(external.namespace, external.routes.map(externalRoute));
   await killAgent(context.lab, host);
   await restartAgent(context.lab, host);
-  await awaitConvergence(context.api);
-  await awaitValue(`host ${host.name} alive`, 20_000, async () => {
-    const { alive } = await context.api.get<{ alive: boolean }>(`/hosts/${host.id}`);
-    return alive ? true : undefined;
-  });
+  await awaitSettled(context.lab);
 }

@@ -4,6 +4,7 @@ import { type CheckContext, defineKind, type Outcome } from './kind.ts';
 
 export const addressGroup = defineKind({
   kind: 'address-group',
+  needsApi: true,
   summary:
     "pings of `from` to a group of addresses are dropped: `to`'s IPv4 address and a prefix with its IPv6 address come into it and leave it",
   fields: ['from', 'to'],
@@ -44,6 +45,7 @@ export const addressGroup = defineKind({
 
 export const portGroup = defineKind({
   kind: 'port-group',
+  needsApi: true,
   summary:
     "pings from ports of a group are dropped before `to`: `from`'s port comes into the group and leaves it, `other`'s is not in it",
   fields: ['from', 'other', 'to'],
@@ -81,6 +83,7 @@ export const portGroup = defineKind({
 
 export const jump = defineKind({
   kind: 'jump',
+  needsApi: true,
   summary:
     'behind a jump the chain goes on for what returns (`to`) and not for what is accepted there (`other`); without the drop at its end all pass',
   fields: ['from', 'to', 'other'],

@@ -34,6 +34,7 @@ const ATTEMPTS = 3;
 
 export const hostileUnderlay = defineKind({
   kind: 'hostile-underlay',
+  needsApi: true,
   summary: "malformed and foreign tunnel packets to `to`'s host reach no VM, are counted by reason, and leave no trace",
   fields: ['to'],
   read: (fields) => ({ to: fields.vm('to') }),

@@ -29,6 +29,7 @@ interface Fields {
 
 export const idleUserspace = defineKind({
   kind: 'idle-userspace',
+  needsApi: true,
   summary:
     '`packets` packets of one flow between two VMs of a network cause no upcall, and no frame that an agent sends',
   fields: ['from', 'to', 'packets'],

@@ -106,6 +106,7 @@ export const CHECK_KINDS: readonly CheckKind[] = [
 export interface Check {
   readonly name: string;
   readonly kind: string;
+  readonly needsApi: boolean;
   run(lab: Lab): Promise<Outcome>;
   sabotage(lab: Lab): Promise<Fault>;
 }
@@ -122,6 +123,7 @@ export function prepareChecks(scenario: Scenario): Check[] {
     return {
       name,
       kind: kindName,
+      needsApi: kind.needsApi ?? false,
       run: (lab) => kind.run(new CheckContext(lab, name), fields),
       sabotage: async (lab) => kind.sabotage(new CheckContext(lab, name), fields),
     };

@@ -169,6 +169,8 @@ export class CheckFields<K extends string> {
 
 export interface CheckKind<F = unknown, K extends string = string> {
   readonly kind: string;
+  /** It changes the topology, or reads it. */
+  readonly needsApi?: true;
   /** One line for the list of kinds. */
   readonly summary: string;
   /** Names of its fields, besides `name` and `kind`. */

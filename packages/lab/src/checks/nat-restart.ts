@@ -1,10 +1,9 @@
 /** Agents that are restarted, however, wherever, one or all: what they translate goes on as it was. */
 import { agentRequest } from '../agent-control.ts';
-import { awaitConvergence } from '../convergence.ts';
 import { run } from '../exec.ts';
 import type { FaultStep } from '../faults/fault.ts';
 import type { HostPlan } from '../plan.ts';
-import { awaitAgentEnd, killAgent, restartAgents } from '../restart.ts';
+import { awaitAgentEnd, awaitSettled, killAgent, restartAgents } from '../restart.ts';
 import { addressOf, converse, startServer, startTalk } from '../talk.ts';
 import { sleep, waitUntil } from '../wait.ts';
 import { ownPort } from './firewall.ts';
@@ -46,7 +45,7 @@ export const natRestart = defineKind({
       for (const [where, hosts, how] of rounds) {
         await Promise.all(hosts.map((host) => ENDS[how](context.lab, host)));
         await restartAgents(context.lab, hosts);
-        await awaitConvergence(context.api);
+        await awaitSettled(context.lab);
         const fresh = await converse({ from: source, address, port, options: { patienceMs: PATIENCE_MS } });
         slowest = Math.max(slowest, fresh.connectMs);
         const when = `after the agents of ${where} were ${how}`;

@@ -1,10 +1,9 @@
 /** A link in the fabric gets narrower: a TCP transfer through it recovers by path MTU discovery. */
 
-import { awaitConvergence } from '../convergence.ts';
 import { ipBatch, run } from '../exec.ts';
 import { nftFault } from '../faults/fault.ts';
 import { type HostPlan, UNDERLAY_MTU } from '../plan.ts';
-import { killAgent, restartAgent } from '../restart.ts';
+import { awaitSettled, killAgent, restartAgent } from '../restart.ts';
 import { iperf, megabits } from './iperf.ts';
 import { type CheckContext, defineKind } from './kind.ts';
 
@@ -49,7 +48,7 @@ export const pathMtu = defineKind({
       const near = context.hostOf(source);
       await killAgent(context.lab, near);
       await restartAgent(context.lab, near);
-      await awaitConvergence(context.api);
+      await awaitSettled(context.lab);
     }
   },
 

@@ -13,6 +13,7 @@ const AT_ONCE_MS = 1_000;
 
 export const reject = defineKind({
   kind: 'reject',
+  needsApi: true,
   summary:
     'what the `by` (bridge, router) of `from` rejects is answered: TCP with a reset, at once, an echo request with ICMP prohibited',
   fields: ['from', 'to', 'family', 'by'],

@@ -27,6 +27,7 @@ interface RuleList {
 
 export const ruleCounters = defineKind({
   kind: 'rule-counters',
+  needsApi: true,
   summary:
     'rules of all kinds count exactly the packets and bytes that `from` sent, before and after a rule was put before them',
   fields: ['from', 'to'],
@@ -67,6 +68,7 @@ export const ruleCounters = defineKind({
 
 export const ruleLog = defineKind({
   kind: 'rule-log',
+  needsApi: true,
   summary:
     'of a chain with a logger of drops each dropped connection leaves one line in the rule log of its host, others none, nor any once the logger is switched off',
   fields: ['from', 'to'],

@@ -3,6 +3,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LabError } from '../errors.ts';
 import type { Lab } from '../lab.ts';
+import { killApi, restartApi } from '../restart.ts';
 import { type Check, prepareChecks } from './index.ts';
 import type { Outcome } from './kind.ts';
 
@@ -41,15 +42,43 @@ async function clearCaptures(lab: Lab): Promise<void> {
   for (const name of await readdir(captures)) await rm(join(captures, name), { force: true });
 }
 
+/**
+ * The same while no API runs: what the agents do, they do by themselves. Checks that need it are skipped. On an ensemble only: an
+ * embedded store is in the same process.
+ */
+export async function runChecksWithoutApi(
+  lab: Lab,
+  names?: readonly string[],
+  onResult?: (result: CheckResult) => void,
+): Promise<CheckReport> {
+  if (lab.plan.management === undefined)
+    throw new LabError(
+      'WEFT_LAB_OPTION',
+      '--without-api is for labs with --store zookeeper: this one has its store in the API',
+    );
+  await killApi(lab);
+  try {
+    return await runChecks(lab, names, onResult, (check) => (check.needsApi ? 'it needs the API' : undefined));
+  } finally {
+    await restartApi(lab);
+  }
+}
+
+/** @param skip why a check is not to be run, if so */
 export async function runChecks(
   lab: Lab,
   names: readonly string[] = [],
   onResult: (result: CheckResult) => void = () => {},
+  skip: (check: Check) => string | undefined = () => undefined,
 ): Promise<CheckReport> {
   const checks: CheckResult[] = [];
   for (const check of selectChecks(lab, names)) {
     const start = performance.now();
-    const outcome: Outcome = await check.run(lab).catch((error: Error & { code?: string }) => ({
+    const skipped = skip(check);
+    const outcome: Outcome = await (skipped === undefined
+      ? check.run(lab)
+      : Promise.resolve({ ok: false, expected: '', seen: '', skipped })
+    ).catch((error: Error & { code?: string }) => ({
       ok: false,
       expected: 'the check runs to its end',
       seen: `${error.code ?? error.name}: ${error.message}`,

@@ -23,6 +23,7 @@ interface Fields {
 
 export const securityGroup = defineKind({
   kind: 'security-group',
+  needsApi: true,
   summary:
     '`secured`, of one network with the others, is called by `member` while that one is in the group that its security group names, by `stranger` never; it calls whom it likes, over IPv4 and IPv6, but in no name that is not its own',
   fields: ['secured', 'member', 'stranger'],

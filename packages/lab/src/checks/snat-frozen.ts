@@ -34,6 +34,7 @@ interface Fields {
 
 export const snatFrozen = defineKind({
   kind: 'snat-frozen',
+  needsApi: true,
   summary:
     "while the agent of `frozen`'s host is frozen and given up by the store, `other` uses up what is left of the ports of `as`, and is warned of it: no port of the frozen host is ever seen from another one, and its conversations with `external` go on, then and afterwards",
   fields: ['frozen', 'other', 'external', 'as'],

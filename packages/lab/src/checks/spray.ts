@@ -46,6 +46,7 @@ interface Bounds {
 
 export const spray = defineKind({
   kind: 'spray',
+  needsApi: true,
   summary:
     '`from` sprays (`how`): its caps hold; a `neighbour` loses nothing of a ping to `to`, and new flows go within `withinMs`',
   fields: ['from', 'neighbour', 'to', 'behind', 'how', 'seconds', 'perSecond', 'withinMs'],

@@ -12,6 +12,7 @@ const UNASKED = { patienceMs: SILENCE_MS };
 
 export const stateful = defineKind({
   kind: 'stateful',
+  needsApi: true,
   summary:
     'behind a filter that denies by default `to` calls each of `from` and is answered, over TCP and UDP; the VMs among them reach it on the port `open`, and on no other',
   fields: ['to', 'open', 'from'],
@@ -78,6 +79,7 @@ export const stateful = defineKind({
 
 export const ruleRemoved = defineKind({
   kind: 'rule-removed',
+  needsApi: true,
   summary:
     'when the rule that accepts connections of `from` to `to` is gone, no new one is accepted, and an established one ends (`onChange` reevaluate) or goes on (finish)',
   fields: ['from', 'to', 'onChange'],

@@ -1,14 +1,15 @@
-/** Without store and API the known topology goes on forwarding *and* setting up flows, even through a restart of the agent. */
+/** Without the store the known topology goes on forwarding *and* setting up flows, even through a restart of the agent. */
 import { awaitConvergence } from '../convergence.ts';
 import { inNetns, run, tryRun } from '../exec.ts';
 import type { VmPlan } from '../plan.ts';
 import { forgetFlows } from '../ports.ts';
-import { killAgent, killApi, restartAgent, restartApi } from '../restart.ts';
+import { killAgent, killStore, restartAgent, restartStore } from '../restart.ts';
 import { defineKind } from './kind.ts';
 import { readPing } from './ping.ts';
 
 export const storeAway = defineKind({
   kind: 'store-away',
+  needsApi: true,
   summary:
     'with the store dead and the agents of both hosts restarted without it, new flows and ARP go on, also to a third VM `also`',
   fields: ['from', 'to', 'also', 'family'],
@@ -40,7 +41,7 @@ export const storeAway = defineKind({
     };
     judge('before', await both());
     await forgetFlows(context.lab, source);
-    await killApi(context.lab);
+    await killStore(context.lab);
     try {
       judge('without the store', await both());
       for (const host of hosts) {
@@ -56,7 +57,7 @@ export const storeAway = defineKind({
       }
       judge('after a restart of the agents without the store', ready ? await both() : [0]);
     } finally {
-      await restartApi(context.lab);
+      await restartStore(context.lab);
       await awaitConvergence(context.api);
     }
     // A write that every host must follow: revisions go on where they were.

@@ -21,6 +21,7 @@ interface Fields {
 
 export const upcalls = defineKind({
   kind: 'upcalls',
+  needsApi: true,
   summary: '`connections` TCP connections between two VMs cost exactly one upcall each way, none at other hosts',
   fields: ['from', 'to', 'family', 'connections'],
   read: (fields): Fields => ({

@@ -14,6 +14,7 @@ const ETHERTYPE = 0x88bb;
 
 export const vlanFilter = defineKind({
   kind: 'vlan-filter',
+  needsApi: true,
   summary:
     'of tagged frames those of a dropped VLAN do not arrive, nor datagrams to a dropped port in another VLAN; the rest does',
   fields: ['from', 'to'],

@@ -31,6 +31,7 @@ const FIELDS = [
 
 export const wire = defineKind({
   kind: 'wire',
+  needsApi: true,
   summary: 'frames between two VMs on different hosts travel the fabric as specified (tshark decodes each)',
   fields: ['from', 'to', 'family'],
   read: (fields) => ({ from: fields.vm('from'), to: fields.vm('to'), family: fields.family('family') }),

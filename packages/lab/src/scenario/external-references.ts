@@ -13,7 +13,8 @@ export function checkExternals(scenario: Scenario, at: At): void {
   scenario.externals.forEach((external, e) => {
     const here: At = (...path) => at('externals', e, ...path);
     const { name, behind } = external;
-    if (name === 'fabric' || vms.has(name)) here('name').fail(`"${name}" is the name of something else in the lab`);
+    if (name === 'fabric' || name === 'management' || vms.has(name))
+      here('name').fail(`"${name}" is the name of something else in the lab`);
     if (scenario.externals.findIndex((other) => other.name === name) !== e) here('name').fail(`repeats "${name}"`);
     if (behind !== undefined) {
       const front = scenario.externals.find((other) => other.name === behind && other.behind === undefined);

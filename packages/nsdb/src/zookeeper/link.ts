@@ -1,5 +1,5 @@
 /** The way to the ensemble: comes and goes; whoever wants something while it is away is told so at once. */
-import { ZooKeeper, type ZooKeeperOptions } from '@weft/zookeeper';
+import { isZooKeeperError, ZooKeeper, type ZooKeeperOptions } from '@weft/zookeeper';
 import { NsdbError } from '../errors.ts';
 
 /** One attempt to open a session, ms; the next follows behind it. */
@@ -43,7 +43,7 @@ export class ZookeeperLink {
     if (this.#usable === undefined)
       throw this.#failure instanceof NsdbError
         ? this.#failure
-        : new NsdbError('WEFT_STORE_AWAY', undefined, [], { cause: this.#failure });
+        : new NsdbError('WEFT_STORE_AWAY', reasonOf(this.#failure), [], { cause: this.#failure });
     return this.#usable;
   }
 
@@ -112,6 +112,11 @@ export class ZookeeperLink {
     if (this.#abort.signal.aborted) return;
     this.#retry = setTimeout(() => void this.#connect(), 1_000).unref();
   }
+}
+
+/** Who is refused by its credentials should not look for a cable. */
+function reasonOf(failure: unknown): string | undefined {
+  return isZooKeeperError(failure, 'WEFT_ZK_AUTH_FAILED') ? failure.message.replace(/\.$/, '') : undefined;
 }
 
 /**

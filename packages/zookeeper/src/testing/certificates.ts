@@ -14,8 +14,10 @@ export interface TestCertificates {
   readonly clientCert: string;
 }
 
-/** Makes them in `dir`, valid for a day; the server's for `localhost` and 127.0.0.1. Throws if there is no openssl. */
-export function makeCertificates(dir: string): TestCertificates {
+/**
+ * Makes them in `dir`. `names`: what the server's is for (default: localhost and 127.0.0.1); `days` of validity. Throws if there is no openssl.
+ */
+export function makeCertificates(dir: string, names = ['DNS:localhost', 'IP:127.0.0.1'], days = 1): TestCertificates {
   const file = (name: string) => join(dir, name);
   const openssl = (...args: string[]) => execFileSync('openssl', args, { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'] });
   const key = (name: string) =>
@@ -24,15 +26,26 @@ export function makeCertificates(dir: string): TestCertificates {
     key(name);
     writeFileSync(file(`${name}.ext`), extensions);
     openssl('req', '-new', '-key', `${name}.key`, '-subj', `/CN=${name}`, '-out', `${name}.csr`);
-    const by = ['-CA', 'ca.crt', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '1', '-extfile', `${name}.ext`];
+    const by = [
+      '-CA',
+      'ca.crt',
+      '-CAkey',
+      'ca.key',
+      '-CAcreateserial',
+      '-days',
+      String(days),
+      '-extfile',
+      `${name}.ext`,
+    ];
     openssl('x509', '-req', '-in', `${name}.csr`, ...by, '-out', `${name}.crt`);
   };
   key('ca');
-  openssl('req', '-x509', '-new', '-key', 'ca.key', '-subj', '/CN=test authority', '-days', '1', '-out', 'ca.crt');
-  sign('localhost', 'subjectAltName=DNS:localhost,IP:127.0.0.1\n');
+  const subject = ['-subj', '/CN=test authority', '-days', String(days)];
+  openssl('req', '-x509', '-new', '-key', 'ca.key', ...subject, '-out', 'ca.crt');
+  sign('server', `subjectAltName=${names.join(',')}\n`);
   sign('client', 'extendedKeyUsage=clientAuth\n');
   const read = (name: string) => readFileSync(file(name), 'utf8');
-  writeFileSync(file('server.pem'), read('localhost.key') + read('localhost.crt'), { mode: 0o600 });
+  writeFileSync(file('server.pem'), read('server.key') + read('server.crt'), { mode: 0o600 });
   writeFileSync(file('ca.pem'), read('ca.crt'));
   return {
     ca: read('ca.crt'),

@@ -6,7 +6,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { needsServer, startServers } from './servers.ts';
+import { needsServer } from './server-files.ts';
+import { startServers } from './servers.ts';
 
 /** Not there, or a zombie that nobody has waited for. */
 function isGone(pid: number): boolean {

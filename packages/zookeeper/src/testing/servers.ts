@@ -4,45 +4,18 @@
  * next test removes their files.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
-import { delimiter, join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { ZooKeeperError } from '../errors.ts';
 import { freePorts, killAtExit, makeDirectory, removeDirectory } from './cleanup.ts';
+import { fourLetterWord, type ServerSettings, serverCommand, writeServerFiles } from './server-files.ts';
 
-const JAR = '/usr/share/java/zookeeper.jar';
-/** Beside what the jar's manifest names; TLS needs more of Netty than that. */
-const CLASS_PATH = [
-  JAR,
-  ...['slf4j-nop', 'netty-codec', 'netty-resolver'].map((name) => `/usr/share/java/${name}.jar`),
-];
 const SETPRIV = '/usr/bin/setpriv';
-/** Small and quick to start: a test's server lives for seconds. */
-const JVM_FLAGS = ['-Xms16m', '-Xmx96m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Xshare:auto', '-Xss512k'];
 const START_TIMEOUT = 30_000;
 
-export interface ServerOptions {
+export interface ServerOptions extends ServerSettings {
   /** 1 (default) stands alone; 3 or more are an ensemble. */
   readonly count?: number;
-  /** Milliseconds; sessions last 2 to 20 ticks. Default 200. */
-  readonly tickTime?: number;
-  /** Lines of zoo.cfg. */
-  readonly config?: readonly string[];
-  /** System properties (`-Dname=value`). */
-  readonly properties?: Readonly<Record<string, string>>;
-  /** TLS: PEM files, the key with its certificate in one. Clients then use `secureConnectString`. */
-  readonly tls?: { readonly keyStore: string; readonly trustStore: string; readonly clientAuth?: 'none' | 'need' };
-  /** SASL DIGEST-MD5 for these users. */
-  readonly users?: Readonly<Record<string, string>>;
-  /** Instead of the frugal ones, e.g. for benchmarks. */
-  readonly jvmFlags?: readonly string[];
-}
-
-/** Why a test that needs a server cannot run, or false: for `skip`. */
-export function needsServer(): string | false {
-  if (!existsSync(JAR)) return `needs a ZooKeeper server: ${JAR} is missing (Debian: zookeeper)`;
-  const hasJava = (process.env.PATH ?? '').split(delimiter).some((dir) => existsSync(join(dir, 'java')));
-  return hasJava ? false : 'needs a ZooKeeper server: there is no java (Debian: default-jre-headless)';
 }
 
 export type ServerMode = 'standalone' | 'leader' | 'follower';
@@ -219,9 +192,13 @@ export async function startServers(options: ServerOptions = {}): Promise<TestEns
       { length: count },
       (_, i) => `server.${i + 1}=127.0.0.1:${ports[4 * i]}:${ports[4 * i + 1]}`,
     );
-    const servers = quorum.map((_, i) =>
-      prepare(join(dir, String(i + 1)), i + 1, count > 1 ? quorum : [], ports[4 * i + 2], ports[4 * i + 3], options),
-    );
+    const servers = quorum.map((_, i) => {
+      const [port, securePort] = [ports[4 * i + 2], ports[4 * i + 3]];
+      const place = { id: i + 1, dir: join(dir, String(i + 1)), port, securePort, quorum: count > 1 ? quorum : [] };
+      writeServerFiles(place, options);
+      const secure = options.tls === undefined ? undefined : securePort;
+      return new TestServer(place.dir, port, secure, serverCommand(place.dir, options));
+    });
     const ensemble = new TestEnsemble(dir, servers);
     try {
       await ensemble.start();
@@ -231,77 +208,6 @@ export async function startServers(options: ServerOptions = {}): Promise<TestEns
       if (attempt === 3) throw error;
     }
   }
-}
-
-function prepare(
-  dir: string,
-  id: number,
-  quorum: readonly string[],
-  port: number,
-  securePort: number,
-  options: ServerOptions,
-): TestServer {
-  const { tickTime = 200, tls, users, config = [], properties = {}, jvmFlags = JVM_FLAGS } = options;
-  mkdirSync(join(dir, 'data'), { recursive: true });
-  writeFileSync(join(dir, 'data/myid'), `${id}\n`);
-  const lines = [
-    `tickTime=${tickTime}`,
-    'initLimit=50',
-    'syncLimit=10',
-    `dataDir=${join(dir, 'data')}`,
-    'clientPortAddress=127.0.0.1',
-    `clientPort=${port}`,
-    'maxClientCnxns=0',
-    'admin.enableServer=false',
-    '4lw.commands.whitelist=*',
-    ...(tls === undefined
-      ? []
-      : [
-          'secureClientPortAddress=127.0.0.1',
-          `secureClientPort=${securePort}`,
-          'serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory',
-          `ssl.keyStore.location=${tls.keyStore}`,
-          `ssl.trustStore.location=${tls.trustStore}`,
-          `ssl.clientAuth=${tls.clientAuth ?? 'none'}`,
-          'ssl.quorum.hostnameVerification=false',
-          'ssl.hostnameVerification=false',
-        ]),
-    ...(users === undefined ? [] : ['authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider']),
-    ...quorum,
-    ...config,
-  ];
-  writeFileSync(join(dir, 'zoo.cfg'), `${lines.join('\n')}\n`);
-  const system: Record<string, string> = { 'zookeeper.extendedTypesEnabled': 'true', ...properties };
-  if (users !== undefined) {
-    const entries = Object.entries(users).map(([user, password]) => `user_${user}="${password}"`);
-    const login = `Server { org.apache.zookeeper.server.auth.DigestLoginModule required ${entries.join(' ')}; };\n`;
-    writeFileSync(join(dir, 'jaas.conf'), login, { mode: 0o600 });
-    system['java.security.auth.login.config'] = join(dir, 'jaas.conf');
-  }
-  return new TestServer(dir, port, tls === undefined ? undefined : securePort, [
-    'java',
-    ...jvmFlags,
-    ...Object.entries(system).map(([name, value]) => `-D${name}=${value}`),
-    '-cp',
-    CLASS_PATH.join(':'),
-    'org.apache.zookeeper.server.quorum.QuorumPeerMain',
-    join(dir, 'zoo.cfg'),
-  ]);
-}
-
-/** Sends one of the server's four-letter commands and returns its answer. */
-export function fourLetterWord(port: number, word: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ host: '127.0.0.1', port });
-    let answer = '';
-    socket.setTimeout(2_000, () => socket.destroy(new Error('no answer')));
-    socket.on('connect', () => socket.end(word));
-    socket.on('data', (chunk: Buffer) => {
-      answer += chunk.toString();
-    });
-    socket.on('error', reject);
-    socket.on('close', () => resolve(answer));
-  });
 }
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
