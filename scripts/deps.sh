@@ -32,6 +32,7 @@ packages=(
   'openssl /usr/bin/openssl'
   'procps /sbin/sysctl'
   'python3-venv /usr/share/doc/python3-venv'
+  'systemd /usr/bin/systemd-analyze'
   'tcpdump /usr/bin/tcpdump'
   'traceroute /usr/sbin/traceroute'
   'tshark /usr/bin/tshark'

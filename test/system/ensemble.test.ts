@@ -6,6 +6,8 @@ import { resolve } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import {
   agentRequest,
+  askServer,
+  awaitConvergence,
   cutManagement,
   DEFAULT_SCENARIO,
   healManagement,
@@ -27,6 +29,37 @@ const skip = process.getuid?.() === 0 ? needsServer() : 'needs root';
 function run(...args: string[]) {
   const { status, stdout, stderr } = spawnSync(weft, args, { encoding: 'utf8', timeout: 120_000 });
   return { status, stdout, stderr };
+}
+
+/** Bridges with a port that concern no host. @returns their ids */
+async function growForeign({ api }: Lab, count: number): Promise<string[]> {
+  const made: string[] = [];
+  for (let i = 0; i < count; i++) {
+    const { location } = await api.post('/bridges', { name: `elsewhere-${i}`, tenantId: 'elsewhere' });
+    const id = location!.split('/').at(-1)!;
+    made.push(id);
+    await api.post(`/bridges/${id}/ports`, {});
+  }
+  return made;
+}
+
+/** Watches that each agent has at the servers, and bytes that it has read of the store, once all have applied what there is. */
+async function consumption(lab: Lab): Promise<{ watches: number[]; bytes: number[] }> {
+  await awaitConvergence(lab.api);
+  const lists = await Promise.all(lab.plan.management!.servers.map((server) => askServer(server, 'wchc')));
+  // A line per session, below it one for each path.
+  const sessions = lists
+    .join('\n')
+    .split(/^0x/m)
+    .map((text) => text.split('\n\t').slice(1));
+  const agents = sessions.filter((paths) => paths.some((path) => path.includes('/n/o/Port/')));
+  const bytes = await Promise.all(
+    lab.plan.hosts.map(async (host) => {
+      const { bytesReceived } = await agentRequest<{ bytesReceived: number }>(lab.plan, host, 'GET', '/status');
+      return bytesReceived;
+    }),
+  );
+  return { watches: agents.map((paths) => paths.length).sort((a, b) => a - b), bytes };
 }
 
 describe('default scenario on an ensemble', { skip }, () => {
@@ -85,6 +118,17 @@ describe('default scenario on an ensemble', { skip }, () => {
 
   test('what needs the API follows changes through the ensemble', async () => {
     await green(runChecks(lab, ['change-rule', 'upcalls-l3']));
+  });
+
+  test('ten times as much foreign topology leaves the watches of an agent, and what it reads, as they are', async () => {
+    const made = await growForeign(lab, 20);
+    const before = await consumption(lab);
+    made.push(...(await growForeign(lab, 200)));
+    const afterwards = await consumption(lab);
+    for (const bridge of made) await lab.api.delete(`/bridges/${bridge}`);
+    assert.equal(before.watches.length, lab.plan.hosts.length);
+    assert.ok(before.watches.every((count) => count > 5));
+    assert.deepEqual(afterwards, before);
   });
 
   test('the leader is killed, and changes are followed all the same', async () => {

@@ -81,10 +81,14 @@ export async function prepareEnsemble(plan: LabPlan): Promise<void> {
 export type ServerRole = 'leader' | 'follower';
 
 /** What a server takes itself for; undefined while it does not serve. */
-export async function serverRole({ namespace }: ServerPlan): Promise<ServerRole | undefined> {
+export async function serverRole(server: ServerPlan): Promise<ServerRole | undefined> {
+  return /^Mode: (leader|follower)$/m.exec(await askServer(server, 'srvr'))?.[1] as ServerRole | undefined;
+}
+
+/** The answer to one of the commands of four letters; '' if the server does not run. */
+export async function askServer({ namespace }: ServerPlan, word: string): Promise<string> {
   const ask = ['ncat', '-w', '2', '127.0.0.1', String(OWN_PORT)];
-  const { stdout } = await tryRun(inNetns(namespace, ask), { input: 'srvr', timeoutMs: 5_000 });
-  return /^Mode: (leader|follower)$/m.exec(stdout)?.[1] as ServerRole | undefined;
+  return (await tryRun(inNetns(namespace, ask), { input: word, timeoutMs: 5_000 })).stdout;
 }
 
 /** Starts servers and waits until they serve; what each has written before is there. */

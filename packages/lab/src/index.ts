@@ -4,11 +4,12 @@ export { CHECK_KINDS } from './checks/index.ts';
 export type { CheckKind, Outcome } from './checks/kind.ts';
 export { type CheckReport, type CheckResult, runChecks, runChecksWithoutApi, selectChecks } from './checks/run.ts';
 export { awaitConvergence } from './convergence.ts';
-export { type ServerRole, serverRole } from './ensemble.ts';
+export { askServer, type ServerRole, serverRole } from './ensemble.ts';
 export { ERRORS, LabError, type LabErrorCode } from './errors.ts';
-export { inNetns } from './exec.ts';
+export { inNetns, tryRun } from './exec.ts';
 export { patch, plantFault, removeFault } from './faults/fault.ts';
 export { ethernetFrame } from './frames.ts';
+export { bridgeId, routerId } from './ids.ts';
 export {
   DEFAULT_SCENARIO,
   GATEWAY_SCENARIO,
@@ -21,6 +22,7 @@ export {
   requirePlace,
   requireVm,
 } from './lab.ts';
+export { describeLoad, type LoadReport, startLoad } from './load.ts';
 export { cutManagement, healManagement } from './network/management.ts';
 export { ipPacket, udpDatagram } from './packets.ts';
 export { labPaths } from './paths.ts';
@@ -28,6 +30,8 @@ export type { HostPlan, LabOptions, LabPlan, VmPlan } from './plan.ts';
 export { labPort } from './ports.ts';
 export { exchange, RestClient, RestError } from './rest.ts';
 export {
+  awaitSettled,
+  freezeAgent,
   killAgent,
   killApi,
   killServers,
@@ -37,6 +41,9 @@ export {
   restartServers,
   restartStore,
   serverRoles,
+  thawAgent,
 } from './restart.ts';
 export { isUserNamespace, needsUserNamespace, runAsOwnRoot } from './rootless.ts';
-export { requireHost } from './services.ts';
+export { requireHost, takenNumbers } from './services.ts';
+export { comeBack, vanish } from './vanish.ts';
+export { awaitValue, sleep } from './wait.ts';

@@ -1,14 +1,11 @@
 /** A gateway dies in the middle of conversations, with all its wires: they go on by the others, which knew nothing of them. */
 import { randomInt } from 'node:crypto';
 import { agentRequest } from '../agent-control.ts';
-import { ipBatch } from '../exec.ts';
-import { setExternalLink, watchLinks, wayBack, waysBack } from '../gateways.ts';
+import { watchLinks, wayBack, waysBack } from '../gateways.ts';
 import { externalRoute } from '../network/externals.ts';
-import { fabricRoutes, hostRoutes } from '../network/fabric.ts';
 import type { HostPlan } from '../plan.ts';
-import type { ExternalPlan } from '../plan-externals.ts';
-import { awaitSettled, killAgent, restartAgent } from '../restart.ts';
 import { startServer, startTalk, type Talk, type TalkReport } from '../talk.ts';
+import { comeBack, vanish } from '../vanish.ts';
 import { sleep } from '../wait.ts';
 import { ownPort } from './firewall.ts';
 import { type CheckContext, defineKind } from './kind.ts';
@@ -58,7 +55,7 @@ export const gatewayDies = defineKind({
       // Who leaves by the victim has to find another way out as well, the others only another way back.
       const byVictim = new Set(before.filter(({ link }) => hostAt(link) === victim).map((one) => one.sourcePort)).size;
       const atFirst = await flowsOf(context, survivors, address, port);
-      await die(context, victim, outside);
+      await vanish(context.lab, victim);
       await sleep(withinMs + 500);
       const reports: TalkReport[] = [];
       for (const talk of talks) reports.push(await talk.stop());
@@ -81,7 +78,7 @@ export const gatewayDies = defineKind({
       for (const talk of talks) await talk.stop().catch(() => {});
       await watch.stop();
       await server.stop();
-      await rise(context, victim, outside);
+      await comeBack(context.lab, victim);
     }
   },
 
@@ -116,29 +113,4 @@ async function flowsOf(
     found.push(...flows.map(({ match }) => match).filter((match) => new RegExp(`\\btp_src=${port}\\b`).test(match)));
   }
   return found;
-}
-
-async function die(context: CheckContext, host: HostPlan, external: ExternalPlan): Promise<void> {
-  const wires = external.links.filter((link) => link.host === host.name);
-  await Promise.all([
-    killAgent(context.lab, host),
-    ...wires.map((link) => setExternalLink(context.lab, link, 'down')),
-    ipBatch(
-      context.plan.fabric,
-      host.links.map((link) => `link set ${link.fabricInterface} down`),
-    ),
-  ]);
-}
-
-async function rise(context: CheckContext, host: HostPlan, external: ExternalPlan): Promise<void> {
-  await ipBatch(context.plan.fabric, [
-    ...host.links.map((link) => `link set ${link.fabricInterface} up`),
-    ...fabricRoutes(host),
-  ]);
-  await ipBatch(host.namespace, hostRoutes(host));
-  for (const link of external.links) if (link.host === host.name) await setExternalLink(context.lab, link, 'up');
-  await ipBatch(external.namespace, external.routes.map(externalRoute));
-  await killAgent(context.lab, host);
-  await restartAgent(context.lab, host);
-  await awaitSettled(context.lab);
 }
