@@ -27,6 +27,7 @@ export interface HubChange {
 
 /** The state at the revision that the hub was last told of. */
 interface HubView {
+  /** Empty: nothing is known yet. */
   readonly generation: string;
   readonly revision: Revision;
   content(interest: Interest): Change;
@@ -134,6 +135,8 @@ export class Hub {
   /** Tells every subscriber that is behind that the store has moved on. */
   pushMarks(): void {
     const { view } = this.#options;
+    // Of a store that was not reached there is no revision to claim: a mark would stand for its content.
+    if (view.generation === '') return;
     for (const { delivery, loading } of this.#subscribers)
       if (loading === 0 && delivery.handed !== view.revision) delivery.advance(view.generation, view.revision, true);
   }

@@ -4,6 +4,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { digestId, ZooKeeper } from '@weft/zookeeper';
 import { needsServer, startProxy, startServers, type TestEnsemble } from '@weft/zookeeper/testing';
 import { storeAddress } from '../address.ts';
@@ -88,7 +89,7 @@ describe('the address of a store', () => {
 });
 
 describe('connect to an ensemble', { skip }, () => {
-  it('begins from the snapshot while it is away, and goes on by itself', async () => {
+  it('begins from the snapshot while it is away, and goes on by itself', async (t) => {
     const proxy = await startProxy({ port: (await ensemble()).servers[0].port });
     const options = {
       zookeeper: { servers: `${proxy.address}/snapshot`, sessionTimeout: 1_000 },
@@ -98,27 +99,34 @@ describe('connect to an ensemble', { skip }, () => {
     const bridge = await newBridge(first, 'before');
     const interest = `o/Bridge/${bridge}`;
     const seen: [string, boolean | undefined][] = [];
-    const follow = (nsdb: typeof first) => {
+    const revisions: number[] = [];
+    const follow = async (nsdb: typeof first) => {
       const subscription = nsdb.subscribe({
         snapshot: 'test',
-        onBatch: ({ changes, fromSnapshot }) => {
+        onBatch: ({ changes, fromSnapshot, revision }) => {
+          revisions.push(revision);
           for (const change of changes)
             if (change.kind === 'object') seen.push([String(change.object?.value.name), fromSnapshot]);
         },
       });
+      // Whoever says only later what he wants: meanwhile there is nothing to be said.
+      await sleep(300);
       subscription.add([interest]);
       return subscription;
     };
-    const kept = follow(first);
+    const kept = await follow(first);
     await until(() => seen.length === 1, 'the content');
     kept.close();
     await first.close();
     proxy.mode = 'refuse';
     const second = await connect(options);
+    t.after(() => second.close());
+    t.after(() => proxy.close());
     await refused(second.revision(), 'WEFT_STORE_AWAY');
-    const subscription = follow(second);
+    const subscription = await follow(second);
     await until(() => seen.length === 2, 'the content from disk');
     assert.deepEqual(seen[1], ['before', true]);
+    assert.ok(revisions.every((revision) => revision > 0));
     proxy.mode = 'pass';
     await until(() => seen.length === 3, 'the content from the store');
     assert.deepEqual(seen[2].slice(0, 1), ['before']);

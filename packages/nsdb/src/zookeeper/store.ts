@@ -112,7 +112,7 @@ export class ZookeeperStore implements NodeStore, Transferable {
       markInterval: options.markInterval ?? 100,
       view: {
         get generation() {
-          return self.#generation;
+          return self.#shown === 0 ? '' : self.#generation;
         },
         get revision() {
           return self.#shown;
