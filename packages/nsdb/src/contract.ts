@@ -142,6 +142,11 @@ export interface HostConvergence {
   /** Highest revision that the host reported applied, or null: never heard of in this generation. */
   readonly applied: Revision | null;
   readonly reachable: boolean;
+  /**
+   * Milliseconds, by the store's clock, for which nothing has been known of a host that is not reachable: since its session
+   * ended, or the store that had it. Null: it is reachable, it never was, or nobody could note when it went.
+   */
+  readonly unknownFor: number | null;
 }
 
 /** A number of a pool that a host holds. `token` rises with every allocation of that number: who holds an older one has lost it. */

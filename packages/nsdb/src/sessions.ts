@@ -37,6 +37,8 @@ interface HostState {
   /** When somebody last vouched, in the clock of `performance.now()`. */
   vouched: number;
   applied: Revision | null;
+  /** When it was last heard of, by the store's clock; null while it is attached, or never was. */
+  lastHeard: number | null;
   /** Called when a newer incarnation takes over. */
   onSuperseded: (() => void) | undefined;
 }
@@ -86,15 +88,18 @@ export class Sessions implements HostSessions {
   static async load(store: NodeStore, options: SessionOptions = {}): Promise<Sessions> {
     const sessions = new Sessions(store, options);
     for (const { key, value } of await store.listMeta('session/')) {
-      const { incarnation, present, applied } = JSON.parse(value) as {
+      const { incarnation, present, applied, lastHeard } = JSON.parse(value) as {
         incarnation: number;
         present: boolean;
         applied: { generation: string; revision: Revision } | null;
+        lastHeard?: number | null;
       };
       const host = sessions.#host(key.slice('session/'.length));
       host.incarnation = incarnation;
       host.present = present;
       host.applied = applied?.generation === store.generation ? applied.revision : null;
+      // Attached when the store ended: since then nobody could have heard of it.
+      host.lastHeard = lastHeard ?? (await store.now());
       if (present) sessions.#startGrace(key.slice('session/'.length), host);
     }
     await sessions.#lives.reconcile((hostId) => sessions.#hosts.get(hostId));
@@ -114,6 +119,7 @@ export class Sessions implements HostSessions {
     host.incarnation = Math.max(host.incarnation, floor) + 1;
     host.attached = true;
     host.present = true;
+    host.lastHeard = null;
     host.onSuperseded = onSuperseded;
     clearTimeout(host.timer);
     host.timer = undefined;
@@ -135,6 +141,10 @@ export class Sessions implements HostSessions {
     clearTimeout(host.timer);
     host.timer = undefined;
     host.attached = true;
+    if (host.lastHeard !== null) {
+      host.lastHeard = null;
+      void this.#persist(hostId, host).catch(() => {});
+    }
     const previous = host.onSuperseded;
     host.onSuperseded = onSuperseded;
     previous?.();
@@ -153,6 +163,7 @@ export class Sessions implements HostSessions {
     host.attached = false;
     host.onSuperseded = undefined;
     if (host.present) this.#startGrace(hostId, host);
+    void this.#noteAway(hostId, host).catch(() => {}); // after a restart it counts from there
   }
 
   /** The host left on purpose: its ephemeral state goes at once. */
@@ -208,11 +219,25 @@ export class Sessions implements HostSessions {
     const target = this.#store.revision;
     this.#store.pushMarks();
     await this.#reported(target);
+    const now = await this.#store.now();
     return (await this.#store.children(typePath('Host'))).map(({ path }) => {
       const hostId = path.slice('o/Host/'.length);
       const host = this.#hosts.get(hostId);
-      return { hostId, applied: host?.applied ?? null, reachable: host?.attached ?? false };
+      const lastHeard = host?.attached ? null : (host?.lastHeard ?? null);
+      return {
+        hostId,
+        applied: host?.applied ?? null,
+        reachable: host?.attached ?? false,
+        unknownFor: lastHeard === null ? null : Math.max(0, now - lastHeard),
+      };
     });
+  }
+
+  async #noteAway(hostId: string, host: HostState): Promise<void> {
+    const now = await this.#store.now();
+    if (host.attached || host.lastHeard !== null) return;
+    host.lastHeard = now;
+    if (!this.#closed) await this.#persist(hostId, host);
   }
 
   /** Resolves when all reachable hosts have reported the target, or the wait is over. */
@@ -243,6 +268,7 @@ export class Sessions implements HostSessions {
         timer: undefined,
         vouched: Number.NEGATIVE_INFINITY,
         applied: null,
+        lastHeard: null,
         onSuperseded: undefined,
       };
       this.#hosts.set(hostId, host);
@@ -268,6 +294,8 @@ export class Sessions implements HostSessions {
     host.present = false;
     host.onSuperseded = undefined;
     const { incarnation } = host;
+    const now = await this.#store.now();
+    if (!host.attached) host.lastHeard ??= now;
     await this.#lives.end(hostId, incarnation);
     await this.#store.removeOwned(hostId);
     if (host.incarnation === incarnation) await this.#persist(hostId, host);
@@ -275,8 +303,8 @@ export class Sessions implements HostSessions {
 
   async #persist(hostId: string, host: HostState): Promise<void> {
     const applied = host.applied === null ? null : { generation: this.#store.generation, revision: host.applied };
-    const { incarnation, present } = host;
-    await this.#store.putMeta(`session/${hostId}`, JSON.stringify({ incarnation, present, applied }));
+    const { incarnation, present, lastHeard } = host;
+    await this.#store.putMeta(`session/${hostId}`, JSON.stringify({ incarnation, present, applied, lastHeard }));
   }
 
   #persistApplied(): void {

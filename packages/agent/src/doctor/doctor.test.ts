@@ -157,7 +157,7 @@ describe('health', () => {
     assert.equal((await only(flowTable, host({ agentLater: status({ flowsRefused: 1 }) }))).status, 'fail');
   });
   test('a host that is away, and one of another version', async () => {
-    const convergence = [{ hostId: 'b', applied: null, reachable: false }];
+    const convergence = [{ hostId: 'b', applied: null, reachable: false, unknownFor: null }];
     assert.equal((await only(hosts, host({ store: store({ convergence }) }))).subject, 'h2');
     const mixed = new Map([
       ['a', '2.0.0'],

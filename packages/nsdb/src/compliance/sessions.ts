@@ -110,8 +110,8 @@ export function sessionTests(factory: Factory): void {
         const target = await update(nsdb, 'Bridge', bridge, { name: 'x' });
         await until(async () => {
           const hosts = new Map((await nsdb.convergence()).map((host) => [host.hostId, host]));
-          assert.deepEqual(hosts.get(absent), { hostId: absent, applied: null, reachable: false });
-          assert.deepEqual(hosts.get(silent), { hostId: silent, applied: null, reachable: true });
+          assert.deepEqual(hosts.get(absent), { hostId: absent, applied: null, reachable: false, unknownFor: null });
+          assert.deepEqual(hosts.get(silent), { hostId: silent, applied: null, reachable: true, unknownFor: null });
           return (hosts.get(quick)!.applied ?? -1) >= target;
         }, 'the report of the reachable host');
         await session.close();
@@ -120,6 +120,40 @@ export function sessionTests(factory: Factory): void {
           'a closed session makes unreachable',
         );
         watcher.close();
+      }),
+    );
+
+    it(
+      'convergence says for how long a host has been away, by the store, whoever asks and however often it was away before',
+      on(factory, async ({ nsdb, another, restart }) => {
+        const [host, left] = [await newHost(nsdb), await newHost(nsdb)];
+        const handle = await another();
+        const awayFor = async (id: string, by: Nsdb = nsdb) =>
+          (await by.convergence()).find(({ hostId }) => hostId === id)!.unknownFor;
+        const noted = (id: string) => until(async () => (await awayFor(id)) !== null, 'its absence is noted');
+        const session = await handle.openSession(host);
+        await (await handle.openSession(left)).close({ leave: true });
+        await noted(left);
+        assert.equal(await awayFor(host), null);
+        await session.close();
+        await noted(host);
+        const beforeSleep = (await awayFor(host))!;
+        await sleep(300);
+        const later = [await awayFor(host), await awayFor(host, await another()), await awayFor(left)];
+        for (const ms of later) assert.ok(ms! >= beforeSleep + 200 && ms! < 20_000, `away for ${later} ms`);
+        if (restart !== undefined) {
+          await restart();
+          await until(() => nsdb.revision().then(Boolean, () => false), 'the store is back');
+          assert.ok((await awayFor(host))! >= later[0]!, 'the restarted store knows it still');
+        }
+        const second = await handle.openSession(host);
+        assert.equal(await awayFor(host), null, 'it is back');
+        const back = performance.now();
+        await second.close();
+        await noted(host);
+        const again = (await awayFor(host))!;
+        // The clock of a store may be behind by some 50 ms, never its reckoning of an absence.
+        assert.ok(again <= performance.now() - back + 100, `its absence begins anew: ${again} ms`);
       }),
     );
 

@@ -4,7 +4,7 @@ import { RESTORED } from '../allocations/quarantine.ts';
 import type { NodeOp, NodeStore } from '../backend.ts';
 import { NsdbError } from '../errors.ts';
 import { lastPart } from '../objects/paths.ts';
-import { LOADING, type StoreImage, type StoreRecord, type Transferable } from './records.ts';
+import { AWAY, LOADING, type StoreImage, type StoreRecord, type Transferable } from './records.ts';
 
 /** Bytes and records in one commit at most. */
 const MAX_BYTES = 300_000;
@@ -66,7 +66,7 @@ function ordered(records: readonly StoreRecord[]): StoreRecord[] {
 
 /** Not what is about the old store itself. */
 function keep(record: StoreRecord): boolean {
-  return record.kind !== 'meta' || ![LOADING, RESTORED].includes(record.key);
+  return record.kind !== 'meta' || !([LOADING, RESTORED].includes(record.key) || record.key.startsWith(AWAY));
 }
 
 /** Where one process serves all sessions it remembers incarnations for itself: from the hosts' lives. */

@@ -3,6 +3,8 @@ import { NsdbError } from '../errors.ts';
 
 /** Meta key: content is being loaded; what has it, and not empty, is no store yet. */
 export const LOADING = 'loading';
+/** Meta keys `away/<host>`: since when a host is away from this store. Nothing to another. */
+export const AWAY = 'away/';
 
 export const unfinished = (): NsdbError =>
   new NsdbError('WEFT_STORE_FORMAT', 'Loading this store was interrupted; load it anew, into an empty place');

@@ -31,6 +31,11 @@ export class Access {
     this.#options = options;
   }
 
+  /** Whether this process may write what is the operator's. */
+  get isAdmin(): boolean {
+    return this.#options?.role !== 'host';
+  }
+
   /** The list that a new znode of this path gets. */
   of(znode: string): readonly Acl[] {
     if (this.#options === undefined) return OPEN_ACL;
@@ -44,7 +49,7 @@ export class Access {
 
   /** Whether this process may create what lies in a node's directory. */
   mayCreate(znode: string): boolean {
-    if (this.#options?.role !== 'host') return true;
+    if (this.isAdmin) return true;
     return (sharedPerms(znode.slice(0, znode.lastIndexOf('/'))) & PERMS.create) !== 0;
   }
 

@@ -10,7 +10,7 @@
  * | `/w/<host>/<table>` | the host may own entries of the table |
  * | `/a/<host>`, `/v/<host>` | what the host has applied; touched by who vouches for it |
  * | `/revision` | written by every commit: its last change is the revision |
- * | `/clock`, `/q/<sequence>`, `/m/<key>` | the store's clock, sequences, small facts |
+ * | `/clock`, `/q/<sequence>`, `/m/<key>` | the store's clock, sequences, small facts (`away/<host>`: since when it is away) |
  * | `/ask` | touched by who wants fresh reports; `/janitor/<n>`: who may clean up; `/generation`, `/format` |
  *
  * A node that is removed stays as a tombstone for a while: a znode made anew would start at data version 0 again, and a
@@ -39,7 +39,8 @@ export const ownedZnode = (hostId: string): string => `/w/${hostId}`;
 export const ownedTableZnode = (hostId: string, table: string): string => `/w/${hostId}/${encodeURIComponent(table)}`;
 
 /** Node of a host's presence: ephemeral, beside those of the shared layout. */
-export const presencePath = (hostId: string): string => `s/${hostId}`;
+export const PRESENCE_PATH = 's';
+export const presencePath = (hostId: string): string => `${PRESENCE_PATH}/${hostId}`;
 
 /** A marker is deleted, not made a tombstone, and has no version of its own. */
 export function isMarker(path: string): boolean {

@@ -12,7 +12,8 @@ import { isNsdbError, NsdbError } from '../errors.ts';
 import { checkId } from '../interests.ts';
 import { lifePath, objectPath, typePath } from '../objects/paths.ts';
 import { ALIVE_TABLE, type HostSessions, type OwnEntry, ownEntryOps, type SessionOptions } from '../sessions.ts';
-import { ASK_PATH, appliedZnode, nodeZnode, presencePath, vouchedZnode } from './layout.ts';
+import { Absences } from './absences.ts';
+import { ASK_PATH, appliedZnode, nodeZnode, presencePath, vouchedZnode, type Znode } from './layout.ts';
 import type { ZookeeperStore } from './store.ts';
 import { ignoring } from './tables.ts';
 
@@ -34,6 +35,7 @@ export class ZookeeperSessions implements HostSessions {
   readonly #store: ZookeeperStore;
   readonly #lives: HostLives;
   readonly #reportWait: number;
+  readonly #absences: Absences;
   readonly #held = new Map<string, Held>();
   readonly #reports = new Map<string, Revision>();
   readonly #vouched = new Map<string, number>();
@@ -48,6 +50,7 @@ export class ZookeeperSessions implements HostSessions {
     this.#lives = new HostLives(store);
     this.grace = options.grace ?? 30_000;
     this.#reportWait = options.reportWait ?? 500;
+    this.#absences = new Absences(store);
     store.listen({
       up: () => {
         if (this.#held.size > 0) this.#listen();
@@ -97,6 +100,7 @@ export class ZookeeperSessions implements HostSessions {
     }
     const previous = this.#held.get(hostId);
     this.#held.set(hostId, { incarnation, onSuperseded });
+    await this.#touchReport(hostId);
     if (previous !== undefined && previous.onSuperseded !== onSuperseded) previous.onSuperseded();
     this.#listen();
     return true;
@@ -212,27 +216,46 @@ export class ZookeeperSessions implements HostSessions {
   // ---- parts ----
 
   async #converged(): Promise<HostConvergence[]> {
-    const hosts = await this.#store.children(typePath('Host'));
+    const { reader } = this.#store;
+    const [hosts, now] = await Promise.all([this.#store.children(typePath('Host')), this.#store.now()]);
     return Promise.all(
       hosts.map(async ({ path }) => {
         const hostId = path.slice('o/Host/'.length);
-        const [applied, present] = await Promise.all([
-          this.#appliedOf(hostId),
-          this.#store.reader.data(nodeZnode(presencePath(hostId))),
+        const [report, present, note] = await Promise.all([
+          reader.data(appliedZnode(hostId)),
+          reader.data(nodeZnode(presencePath(hostId))),
+          reader.data(Absences.znode(hostId)),
         ]);
-        return { hostId, applied, reachable: present !== undefined };
+        const reachable = present !== undefined;
+        const since = reachable ? null : await this.#absences.since(hostId, note, report);
+        return {
+          hostId,
+          applied: this.#revisionOf(report),
+          reachable,
+          unknownFor: since === null ? null : Math.max(0, now - since),
+        };
       }),
     );
   }
 
   async #appliedOf(hostId: string): Promise<Revision | null> {
-    const znode = await this.#store.reader.data(appliedZnode(hostId));
-    if (znode === undefined || znode.data.length === 0) return null;
-    const { generation, revision } = JSON.parse(Buffer.from(znode.data).toString()) as {
+    return this.#revisionOf(await this.#store.reader.data(appliedZnode(hostId)));
+  }
+
+  #revisionOf(report: Znode | undefined): Revision | null {
+    if (report === undefined || report.data.length === 0) return null;
+    const { generation, revision } = JSON.parse(Buffer.from(report.data).toString()) as {
       generation: string;
       revision: Revision;
     };
     return generation === this.#store.generation ? revision : null;
+  }
+
+  /** The host is here: notes of its absence are older than this. */
+  async #touchReport(hostId: string): Promise<void> {
+    const path = appliedZnode(hostId);
+    const report = await this.#store.reader.data(path);
+    await this.#store.write(path, Buffer.from(report?.data ?? '').toString());
   }
 
   /** The host's life, if it is of this incarnation and goes on. */
