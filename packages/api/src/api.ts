@@ -114,7 +114,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   tenantRoutes(fastify, context);
   bulkRoutes(fastify, context);
   eventRoutes(fastify, context, events);
-  convergenceRoutes(fastify, context);
+  convergenceRoutes(fastify, context, events);
   access.routes();
   fastify.get('/openapi.json', { schema: { hide: true } as object }, async () => fastify.swagger());
   refuseOtherMethods(fastify, methods);

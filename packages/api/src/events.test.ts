@@ -4,93 +4,18 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { createApi } from './api.ts';
 import { ChangeFeed } from './changes/feed.ts';
+import { type Event, Listener } from './changes/testing.ts';
 import { TestApi, uuidOf } from './testing.ts';
 
 const t = await TestApi.start({ events: { keep: 200, keepAlive: 40 } });
 const socketPath = await t.api.listen({ unixSocket: join(t.dir, 'events.sock') });
 
-interface Event {
-  readonly id?: string;
-  readonly event?: string;
-  // biome-ignore lint/suspicious/noExplicitAny: tests look into whatever came
-  readonly data?: any;
-}
-
-/** A client that reads events one by one, comments and bare ids left out; `lastId` is what a browser would send. */
-class Listener {
-  lastId = '';
-  ended = false;
-  comments = 0;
-  readonly response: IncomingMessage;
-  readonly #events: Event[] = [];
-  #wake = () => {};
-  #text = '';
-
-  constructor(response: IncomingMessage) {
-    this.response = response;
-    response.setEncoding('utf8');
-    response.on('data', (chunk: string) => this.#take(chunk));
-    const end = () => {
-      this.ended = true;
-      this.#wake();
-    };
-    response.on('close', end).on('error', end);
-  }
-
-  static async open(query = '', headers: Record<string, string> = {}, path = socketPath): Promise<Listener> {
-    const response = await new Promise<IncomingMessage>((resolve, reject) => {
-      const call = request({ socketPath: path, path: `/midonet-api/events${query}`, headers }, resolve);
-      call.on('error', reject);
-      call.end();
-    });
-    const listener = new Listener(response);
-    after(() => response.destroy());
-    return listener;
-  }
-
-  #take(chunk: string): void {
-    this.#text += chunk;
-    const blocks = this.#text.split('\n\n');
-    this.#text = blocks.pop()!;
-    for (const block of blocks) {
-      const event: Record<string, unknown> = {};
-      for (const line of block.split('\n')) {
-        if (line.startsWith(':')) this.comments++;
-        else event[line.slice(0, line.indexOf(':'))] = line.slice(line.indexOf(':') + 2);
-      }
-      if (typeof event.id === 'string') this.lastId = event.id;
-      if (typeof event.data === 'string') this.#events.push({ ...event, data: JSON.parse(event.data) });
-    }
-    this.#wake();
-  }
-
-  async next(): Promise<Event> {
-    while (this.#events.length === 0) {
-      assert.ok(!this.ended, 'the stream ended');
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-    return this.#events.shift()!;
-  }
-
-  async until(holds: () => boolean): Promise<void> {
-    while (!holds()) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-  }
-
-  close(): void {
-    this.response.destroy();
-  }
-}
-
+const listen = (query = '', headers: Record<string, string> = {}, socket = socketPath) =>
+  Listener.open(socket, `/events${query}`, headers);
 const short = ({ event, data }: Event) => [event, data.type, data.change, data.id];
 
 test('creations, changes and deletions come in the order of their revisions, a transaction in one piece', async () => {
-  const listener = await Listener.open();
+  const listener = await listen();
   assert.match(listener.response.headers['content-type']!, /^text\/event-stream/);
   const ready = await listener.next();
   assert.deepEqual([ready.event, ready.data.generation], ['ready', t.nsdb.generation]);
@@ -119,8 +44,8 @@ test('creations, changes and deletions come in the order of their revisions, a t
 });
 
 test('filters by type and tenant; children belong to their parents; objects on demand', async () => {
-  const red = await Listener.open('?tenant_id=red&objects=true');
-  const zones = await Listener.open('?type=TunnelZone,TunnelZoneHost');
+  const red = await listen('?tenant_id=red&objects=true');
+  const zones = await listen('?type=TunnelZone,TunnelZoneHost');
   await Promise.all([red.next(), zones.next()]);
   await t.create('/bridges', { tenantId: 'blue' });
   const chain = await t.create('/chains', { tenantId: 'red' });
@@ -141,14 +66,14 @@ test('filters by type and tenant; children belong to their parents; objects on d
 });
 
 test('who comes back with Last-Event-ID misses nothing and hears nothing twice', async () => {
-  const first = await Listener.open();
+  const first = await listen();
   await first.next();
   const one = await t.create('/bridges', {});
   await first.next();
   first.close();
   const two = await t.create('/bridges', {});
   const three = await t.create('/bridges', {});
-  const again = await Listener.open('', { 'last-event-id': first.lastId });
+  const again = await listen('', { 'last-event-id': first.lastId });
   assert.equal((await again.next()).event, 'ready');
   assert.deepEqual([(await again.next()).data.id, (await again.next()).data.id], [two.id, three.id]);
   assert.ok(one.id);
@@ -158,14 +83,14 @@ test('who comes back with Last-Event-ID misses nothing and hears nothing twice',
 test('what is no longer known is said, not passed over', async () => {
   const [, revision] = (
     await (async () => {
-      const listener = await Listener.open();
+      const listener = await listen();
       await listener.next();
       listener.close();
       return listener.lastId;
     })()
   ).split('/');
   const lost = async (id: string) => {
-    const listener = await Listener.open('', { 'last-event-id': id });
+    const listener = await listen('', { 'last-event-id': id });
     const { event, data } = await listener.next();
     listener.close();
     return [event, data.error];
@@ -180,7 +105,7 @@ test('what is no longer known is said, not passed over', async () => {
 });
 
 test('a quiet stream shows life, and its place moves on past what was filtered out', async () => {
-  const listener = await Listener.open('?type=Router');
+  const listener = await listen('?type=Router');
   const { id } = await listener.next();
   await t.create('/bridges', {});
   await listener.until(() => listener.comments > 1 && listener.lastId !== id);
@@ -188,7 +113,7 @@ test('a quiet stream shows life, and its place moves on past what was filtered o
 });
 
 test('a reader that falls behind is cut with a reason, and the server holds little for it', async () => {
-  const listener = await Listener.open('?objects=true');
+  const listener = await listen('?objects=true');
   await listener.next();
   listener.response.pause();
   const name = 'n'.repeat(255);
@@ -246,13 +171,13 @@ test('streams are limited in number and age', async () => {
   const api = await createApi({ nsdb: t.nsdb, events: { maxStreams: 1, lifetime: 50 } });
   after(() => api.close());
   await api.listen({ unixSocket: socket });
-  const listener = await Listener.open('', {}, socket);
+  const listener = await listen('', {}, socket);
   assert.equal((await listener.next()).event, 'ready');
   const { data } = await listener.next();
   assert.equal(data.error, 'WEFT_API_EVENTS_AGED');
   await listener.until(() => listener.ended);
-  const open = await Listener.open('', {}, socket);
-  const refused = await Listener.open('', {}, socket);
+  const open = await listen('', {}, socket);
+  const refused = await listen('', {}, socket);
   assert.equal(refused.response.statusCode, 503);
   open.close();
 });
@@ -261,7 +186,7 @@ test('closing the API ends the streams', async () => {
   const socket = join(t.dir, 'closing.sock');
   const api = await createApi({ nsdb: t.nsdb });
   await api.listen({ unixSocket: socket });
-  const listener = await Listener.open('', {}, socket);
+  const listener = await listen('', {}, socket);
   await listener.next();
   await api.close();
   await listener.until(() => listener.ended);

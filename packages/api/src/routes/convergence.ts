@@ -1,62 +1,67 @@
-/** `GET /convergence/{revision}`: on how many hosts is a change live? With `?wait=ms` it answers once it is on all. */
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { FastifyInstance } from 'fastify';
-import Type from 'typebox';
+/**
+ * `GET /convergence/{revision}`: on how many hosts is a change live? With `?wait=ms` it answers once it is on all; to who accepts
+ * `text/event-stream` it tells how far it has got, until it is.
+ */
+import type { Revision } from '@weft/nsdb';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { type Context, numberFrom, queryOf, ROOT } from '../context.ts';
+import { Convergence, isConverged, progressOf } from '../convergence/progress.ts';
+import { ProgressStream } from '../convergence/stream.ts';
+import { ConvergenceWatch, type Look } from '../convergence/watch.ts';
 import { ApiError, notFound } from '../errors.ts';
 import { answers, params } from '../openapi.ts';
+import type { EventOptions } from './events.ts';
 
 const MAX_WAIT_MS = 60_000;
 
-const HostState = Type.Object({
-  hostId: Type.String(),
-  applied: Type.Union([Type.Integer(), Type.Null()], { description: 'Highest revision that the host reported' }),
-  reachable: Type.Boolean(),
-});
+const DESCRIPTION =
+  `Events: \`progress\` (data: Convergence; when something changed, and every second), \`converged\` (the last one, with the
+same data), \`trouble\` (the store cannot be reached at present; it goes on), \`end\` (the last one, with an error code). Hosts that
+are not reachable count as hosts: only deleting them makes them not.`.replaceAll('\n', ' ');
 
-const Convergence = Type.Object(
-  {
-    generation: Type.String({ description: 'Generation of the store; revisions compare within one only' }),
-    revision: Type.Integer(),
-    converged: Type.Boolean({ description: 'All registered hosts have applied it, unreachable ones included' }),
-    hosts: Type.Integer({ description: 'Registered hosts' }),
-    applied: Type.Integer({ description: 'Hosts on which no packet can still follow an older decision' }),
-    reachable: Type.Integer(),
-    slowest: Type.Union([HostState, Type.Null()], { description: 'The host furthest behind; null without hosts' }),
-    behind: Type.Array(HostState, { maxItems: 100, description: 'Hosts that have not applied it, at most 100' }),
-    waitedMs: Type.Integer(),
-  },
-  { $id: 'Convergence', description: 'Where the hosts stand relative to a revision' },
-);
-
-export function convergenceRoutes(app: FastifyInstance, { nsdb }: Context): void {
+export function convergenceRoutes(app: FastifyInstance, context: Context, options: EventOptions = {}): void {
+  const { nsdb, database, tenantOf } = context;
+  const { keepAlive = 15_000, lifetime = 3_600_000, maxStreams = 256 } = options;
+  const watch = new ConvergenceWatch(database);
+  const streams = new Set<ProgressStream>();
+  app.addHook('onClose', async () => {
+    for (const stream of streams) stream.destroy();
+  });
   app.addSchema(Convergence);
   const schema = {
     tags: ['system'],
     summary: 'On how many hosts is a change live?',
+    description: DESCRIPTION,
     params: params('revision'),
     querystring: {
       type: 'object',
       properties: {
-        wait: { type: 'integer', maximum: MAX_WAIT_MS, description: 'Answer at the latest after so many milliseconds' },
+        wait: {
+          type: 'integer',
+          maximum: MAX_WAIT_MS,
+          description: 'Answer at the latest after so many milliseconds; of no effect on a stream',
+        },
         generation: { type: 'string', description: 'X-Weft-Generation of the write; refused if it is another by now' },
       },
     },
-    response: answers({ 200: { $ref: 'Convergence#' } }, [404, 409]),
+    response: answers(
+      {
+        200: {
+          description: 'Where the hosts stand',
+          content: {
+            'application/json': { schema: { $ref: 'Convergence#' } },
+            'text/event-stream': { schema: { type: 'string' } },
+          },
+        },
+      },
+      [404, 409],
+    ),
   };
-  app.get(`${ROOT}/convergence/:revision`, { schema }, async (request, reply) => {
-    const text = (request.params as { revision: string }).revision;
-    if (!/^\d{1,15}$/.test(text)) throw notFound('revision', text);
-    const revision = Number(text);
+  app.get(`${ROOT}/convergence/:revision`, { schema, exposeHeadRoute: false }, async (request, reply) => {
+    const revision = revisionFrom(request);
     const wait = numberFrom(request, 'wait', 0, MAX_WAIT_MS);
-    const generation = queryOf(request, 'generation');
-    if (generation !== undefined && generation !== nsdb.generation) {
-      throw new ApiError(
-        409,
-        'WEFT_API_GENERATION',
-        `The store is at generation ${nsdb.generation}, not ${generation}.`,
-      );
-    }
+    const { generation } = nsdb;
+    sameGeneration(queryOf(request, 'generation') ?? generation, generation);
     const current = await nsdb.revision();
     if (revision > current) {
       throw new ApiError(
@@ -65,30 +70,71 @@ export function convergenceRoutes(app: FastifyInstance, { nsdb }: Context): void
         `The store is at revision ${current}, not yet at ${revision}.`,
       );
     }
-    // Waiting starts over often at first (most changes are live within milliseconds), then politely.
-    const start = performance.now();
-    const elapsed = () => Math.round(performance.now() - start);
-    for (let pause = 5; ; pause = Math.min(2 * pause, 200)) {
-      const hosts = await nsdb.convergence();
-      const behind = hosts.filter(({ applied }) => applied === null || applied < revision);
-      if (behind.length === 0 || elapsed() >= wait || request.raw.socket.destroyed) {
-        const slowest = hosts.reduce<(typeof hosts)[number] | null>(
-          (worst, host) => (worst === null || (host.applied ?? -1) < (worst.applied ?? -1) ? host : worst),
-          null,
-        );
-        return reply.send({
-          generation: nsdb.generation,
-          revision,
-          converged: behind.length === 0,
-          hosts: hosts.length,
-          applied: hosts.length - behind.length,
-          reachable: hosts.filter((host) => host.reachable).length,
-          slowest,
-          behind: behind.slice(0, 100),
-          waitedMs: elapsed(),
-        });
-      }
-      await sleep(Math.min(pause, Math.max(1, wait - elapsed())));
+    const anonymous = tenantOf(request) !== undefined;
+    if (!wantsEvents(request.headers.accept)) {
+      const start = performance.now();
+      const look = await awaited(watch, revision, wait, request);
+      if (look.error !== undefined) throw look.error;
+      sameGeneration(generation, look.generation);
+      return reply.send(progressOf(look, revision, Math.round(performance.now() - start), anonymous));
     }
+    if (streams.size >= maxStreams) {
+      throw new ApiError(503, 'WEFT_API_EVENTS_FULL', `${maxStreams} clients listen already. Try again later.`);
+    }
+    const stream: ProgressStream = new ProgressStream({
+      watch,
+      revision,
+      generation,
+      anonymous,
+      keepAlive,
+      lifetime,
+      onEnd: () => streams.delete(stream),
+    });
+    streams.add(stream);
+    return reply
+      .header('Cache-Control', 'no-store')
+      .header('X-Accel-Buffering', 'no')
+      .type('text/event-stream')
+      .send(stream);
   });
+}
+
+/** The first look that sees the revision on all hosts, or the last one when the wait is over. */
+function awaited(watch: ConvergenceWatch, revision: Revision, wait: number, request: FastifyRequest): Promise<Look> {
+  const start = performance.now();
+  return new Promise((resolve) => {
+    let last: Look | undefined;
+    let isOver = wait === 0;
+    const answer = (look: Look): void => {
+      clearTimeout(timer);
+      stop();
+      resolve(look);
+    };
+    const stop = watch.listen((look) => {
+      if (isConverged(look, revision)) return answer(look);
+      // What had begun before the question came may be older than the answer to it is to be.
+      if (look.begun < start) return;
+      last = look;
+      if (isOver || look.error !== undefined || request.raw.socket.destroyed) answer(look);
+    });
+    const timer = setTimeout(() => {
+      isOver = true;
+      if (last !== undefined) answer(last);
+    }, wait);
+  });
+}
+
+function revisionFrom(request: FastifyRequest): Revision {
+  const text = (request.params as { revision: string }).revision;
+  if (!/^\d{1,15}$/.test(text)) throw notFound('revision', text);
+  return Number(text);
+}
+
+function sameGeneration(expected: string, now: string): void {
+  if (expected === now) return;
+  throw new ApiError(409, 'WEFT_API_GENERATION', `The store is at generation ${now}, not ${expected}.`);
+}
+
+function wantsEvents(accept: string | undefined): boolean {
+  return /(?:^|,)\s*text\/event-stream\s*(?:;|,|$)/i.test((accept ?? '').slice(0, 4_096));
 }

@@ -6,8 +6,8 @@
  * comes back. So nobody has to take notes away.
  */
 import { lastPart } from '../objects/paths.ts';
-import { APPLIED_ROOT, appliedZnode, metaZnode, nodeZnode, PRESENCE_PATH, presencePath, type Znode } from './layout.ts';
 import { AWAY } from '../transfer/records.ts';
+import { APPLIED_ROOT, appliedZnode, metaZnode, nodeZnode, PRESENCE_PATH, presencePath, type Znode } from './layout.ts';
 import type { ZookeeperStore } from './store.ts';
 import { ignoring } from './tables.ts';
 
