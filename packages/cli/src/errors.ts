@@ -14,6 +14,8 @@ export const ERRORS = {
   WEFT_CLI_ALIAS:
     'There is no object of that alias in this session; list the objects first, or use an id. Aliases are interactive only.',
   WEFT_CLI_NO_AGENT: 'No agent answers on its control socket; name it with --control, or start one with `weft agent`.',
+  WEFT_CLI_NOT_LIVE:
+    'A change is not live on all hosts within the time that was given; the message says which ones lack it. Delete hosts that are gone for good.',
   WEFT_CLI_SYSTEM:
     'The operating system refused a file, directory, socket or address; the message has its words. Mind who runs the command: much of Weft needs root.',
   WEFT_DEPS_MISSING: 'Something that Weft needs is not installed; run `make deps`.',

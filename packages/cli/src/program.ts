@@ -14,6 +14,7 @@ import { rulesCommand } from './commands/rules.ts';
 import { shellCommand } from './commands/shell.ts';
 import { storeCommand } from './commands/store.ts';
 import { traceCommand } from './commands/trace.ts';
+import { waitCommand } from './commands/wait.ts';
 import { CliError } from './errors.ts';
 
 export function createProgram(): Command {
@@ -46,6 +47,7 @@ Examples:
     connectionsCommand(),
     rulesCommand(),
     doctorCommand(),
+    waitCommand(),
     storeCommand(),
     accountCommand(),
     shellCommand(),

@@ -52,7 +52,7 @@ export const hosts: Check<Surroundings> = {
       .map((host) =>
         warn(
           store.hostNames.get(host.hostId) ?? host.hostId,
-          'is not connected to the store',
+          `is not connected to the store${sinceText(host.unknownFor)}`,
           'run `weft doctor` there; delete hosts that are gone',
         ),
       );
@@ -199,3 +199,7 @@ export const agentErrors: Check<Surroundings> = {
     ];
   },
 };
+
+function sinceText(unknownFor: number | null | undefined): string {
+  return typeof unknownFor === 'number' ? `, for ${Math.round(unknownFor / 1_000)} s now` : '';
+}

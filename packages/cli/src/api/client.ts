@@ -1,7 +1,14 @@
 /** A client of the REST API: over its Unix socket, or over HTTP(S) with a token. One connection is kept while it lives. */
-import { Agent as HttpAgent, request as httpRequest, type IncomingHttpHeaders, type RequestOptions } from 'node:http';
+import {
+  Agent as HttpAgent,
+  request as httpRequest,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type RequestOptions,
+} from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { CliError } from '../errors.ts';
+import { type ServerEvent, serverEvents } from './server-events.ts';
 
 /** Root of the API. Paths given to the client are below it. */
 const ROOT = '/midonet-api';
@@ -138,9 +145,39 @@ export class ApiClient {
     this.#agent.destroy();
   }
 
+  /** Server-sent events of a path until the server ends them, or the signal does. A server that falls silent is an error. */
+  async *events(path: string, signal?: AbortSignal): AsyncGenerator<ServerEvent> {
+    const response = await this.#open('GET', `${ROOT}${path}`, { accept: 'text/event-stream' }, signal).catch(
+      (error) => {
+        throw this.#noApi(error);
+      },
+    );
+    const { statusCode = 0, headers } = response;
+    this.onRequest?.('GET', path, statusCode);
+    if (statusCode !== 200) {
+      const answer = { status: statusCode, headers, body: parse(await gather(response)) };
+      const renew = this.#renew;
+      if (statusCode !== 401 || renew === undefined) throw new ApiRefusal('GET', path, answer);
+      this.#renew = undefined;
+      await renew();
+      return yield* this.events(path, signal);
+    }
+    try {
+      yield* serverEvents(response.setEncoding('utf8'));
+    } catch (error) {
+      if (!signal?.aborted) throw this.#noApi(error as Error);
+    } finally {
+      response.destroy();
+    }
+  }
+
+  #noApi({ message }: Error): CliError {
+    return new CliError('WEFT_CLI_NO_API', `no API answers at ${this.describe()}: ${message}`, 1);
+  }
+
   async #exchange(method: string, path: string, body?: unknown, extra: Record<string, string> = {}): Promise<Answer> {
     const answer = await this.#send(method, `${ROOT}${path}`, body, extra).catch((error: Error) => {
-      throw new CliError('WEFT_CLI_NO_API', `no API answers at ${this.describe()}: ${error.message}`, 1);
+      throw this.#noApi(error);
     });
     this.onRequest?.(method, path, answer.status);
     const renew = this.#renew;
@@ -158,16 +195,28 @@ export class ApiClient {
     return 'url' in this.door ? this.door.url : this.door.socketPath;
   }
 
-  #send(method: string, path: string, body: unknown, extra: Record<string, string>): Promise<Answer> {
+  async #send(method: string, path: string, body: unknown, extra: Record<string, string>): Promise<Answer> {
+    const headers: Record<string, string> = { accept: 'application/json', ...extra };
     const text = body === undefined ? undefined : JSON.stringify(body);
-    const headers: Record<string, string | number> = { accept: 'application/json', ...extra };
-    if (text !== undefined) {
-      headers['content-type'] = 'application/json';
-      headers['content-length'] = Buffer.byteLength(text);
-    }
-    if (this.#token !== undefined && extra.authorization === undefined) headers['x-auth-token'] = this.#token;
-    const options: RequestOptions = { method, headers, timeout: TIMEOUT_MS, agent: this.#agent };
+    if (text !== undefined) headers['content-type'] = 'application/json';
+    const response = await this.#open(method, path, headers, undefined, text);
+    return { status: response.statusCode!, headers: response.headers, body: parse(await gather(response)) };
+  }
+
+  /** Sends a request; resolves with the head of its answer. */
+  #open(
+    method: string,
+    path: string,
+    own: Readonly<Record<string, string>>,
+    signal?: AbortSignal,
+    text?: string,
+  ): Promise<IncomingMessage> {
+    const headers: Record<string, string | number> = { ...own };
+    if (text !== undefined) headers['content-length'] = Buffer.byteLength(text);
+    if (this.#token !== undefined && own.authorization === undefined) headers['x-auth-token'] = this.#token;
+    const options: RequestOptions = { method, headers, timeout: TIMEOUT_MS, agent: this.#agent, signal };
     const { door } = this;
+    let answered = false;
     return new Promise((resolve, reject) => {
       const send = 'url' in door && door.url.startsWith('https:') ? httpsRequest : httpRequest;
       const outgoing =
@@ -177,26 +226,29 @@ export class ApiClient {
       outgoing.on('timeout', () => outgoing.destroy(new Error(`silence for ${TIMEOUT_MS / 1000} s`)));
       outgoing.on('error', (error: NodeJS.ErrnoException) => {
         // A server that ends while a connection is idle is noticed at its next use. Reading again does no harm.
-        const stale = method === 'GET' && outgoing.reusedSocket && error.code === 'ECONNRESET';
-        if (stale) this.#send(method, path, body, extra).then(resolve, reject);
+        const stale = !answered && method === 'GET' && outgoing.reusedSocket && error.code === 'ECONNRESET';
+        if (stale) this.#open(method, path, own, signal, text).then(resolve, reject);
         else reject(error);
       });
       outgoing.on('response', (response) => {
-        const chunks: Buffer[] = [];
-        let size = 0;
-        response.on('data', (chunk: Buffer) => {
-          size += chunk.length;
-          if (size > ANSWER_LIMIT) outgoing.destroy(new Error(`an answer of more than ${ANSWER_LIMIT} bytes`));
-          else chunks.push(chunk);
-        });
-        response.on('error', reject);
-        response.on('end', () => {
-          resolve({ status: response.statusCode!, headers: response.headers, body: parse(Buffer.concat(chunks)) });
-        });
+        answered = true;
+        resolve(response);
       });
       outgoing.end(text);
     });
   }
+}
+
+/** The body of an answer. @throws Error when it is too long, or breaks off */
+async function gather(response: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > ANSWER_LIMIT) throw new Error(`an answer of more than ${ANSWER_LIMIT} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
 }
 
 function parse(bytes: Buffer): unknown {

@@ -2,10 +2,11 @@
 import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import type { Nsdb, StoreImage } from '@weft/nsdb';
+import type { HostConvergence, Nsdb, StoreImage } from '@weft/nsdb';
 import { Command } from 'commander';
 import { CliError } from '../errors.ts';
 import { formatTable, print, printJson } from '../output.ts';
+import { spanText } from '../progress-text.ts';
 
 interface Options {
   readonly socket?: string;
@@ -110,16 +111,16 @@ async function showStatus(options: Options): Promise<void> {
     const place = options.zookeeper === undefined ? 'its socket' : `ZooKeeper at ${options.zookeeper}`;
     if (options.json) return printJson({ place, generation: nsdb.generation, revision, hosts: lines });
     print(`generation ${nsdb.generation}, revision ${revision}, by ${place}`);
-    const rows = lines.map((host) => [
-      host.name,
-      host.hostId,
-      String(host.applied ?? '-'),
-      host.reachable ? 'reachable' : 'away',
-    ]);
+    const rows = lines.map((host) => [host.name, host.hostId, String(host.applied ?? '-'), linkText(host)]);
     print(formatTable([['HOST', 'ID', 'APPLIED', 'LINK'], ...rows]));
   } finally {
     await nsdb.close();
   }
+}
+
+function linkText({ reachable, unknownFor }: HostConvergence): string {
+  if (reachable) return 'reachable';
+  return typeof unknownFor === 'number' ? `away for ${spanText(unknownFor)}` : 'away';
 }
 
 async function showPool(pool: string, options: Options): Promise<void> {
