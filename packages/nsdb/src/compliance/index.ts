@@ -13,7 +13,7 @@ import { tableTests } from './tables.ts';
 import { tokenTests } from './token.ts';
 import { transactionTests } from './transactions.ts';
 
-export { type Factory, type Harness, type HarnessOptions, Watcher } from './harness.ts';
+export { type Factory, type Harness, type HarnessOptions, until, Watcher } from './harness.ts';
 
 export function nsdbCompliance(name: string, factory: Factory): void {
   describe(`nsdb: ${name}`, () => {

@@ -1,6 +1,6 @@
 /**
  * Since when hosts are away. An ephemeral node that goes says nothing of when it went, so those who may write down what is the
- * operator's do: each that watches presences, at once, and whoever asks and finds that nobody has.
+ * operator's do: the janitor and whoever has asked for it once watch presences; and who asks and finds that nobody has noted it, does.
  *
  * A note counts for as long as it is newer than what the host wrote last about itself (`/a/<host>`), which it touches whenever it
  * comes back. So nobody has to take notes away.
@@ -16,9 +16,17 @@ export class Absences {
   /** Session of ZooKeeper that presences are watched by. */
   #session: bigint | undefined;
 
+  #attends = false;
+
   constructor(store: ZookeeperStore) {
     this.#store = store;
-    if (store.access.isAdmin) store.listen({ up: () => this.#begin(), down: () => {} });
+  }
+
+  /** From now on this process notes who goes, if it may. */
+  attend(): void {
+    if (this.#attends || !this.#store.access.isAdmin) return;
+    this.#attends = true;
+    this.#store.listen({ up: () => this.#begin(), down: () => {} });
   }
 
   /** Znode of a host's note. */

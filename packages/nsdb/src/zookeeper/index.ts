@@ -72,7 +72,9 @@ export class ZookeeperNsdb implements Nsdb {
     const allocations = new Allocations(this.zookeeper, { random: options.random ?? Math.random, grace });
     this.inner = new StoreNsdb(this.zookeeper, this.#own, allocations, options);
     const isJanitor = options.janitor ?? options.access?.role !== 'host';
-    this.#janitor = isJanitor ? new Janitor(this.zookeeper, allocations, () => this.#own.grace) : undefined;
+    this.#janitor = isJanitor
+      ? new Janitor(this.zookeeper, allocations, this.#own.absences, () => this.#own.grace)
+      : undefined;
     this.zookeeper.listen({ up: () => this.#up(), down: () => this.#down() });
   }
 

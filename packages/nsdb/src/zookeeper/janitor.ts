@@ -6,6 +6,7 @@ import type { Allocations } from '../allocations/allocations.ts';
 import { HostLives } from '../allocations/host-lives.ts';
 import { parseLife } from '../allocations/number.ts';
 import { LIVES_PATH, lastPart } from '../objects/paths.ts';
+import type { Absences } from './absences.ts';
 import { JANITOR_PATH, nodeZnode, ownedZnode, presencePath, vouchedZnode } from './layout.ts';
 import type { ZookeeperStore } from './store.ts';
 import { sweep } from './sweep.ts';
@@ -27,6 +28,7 @@ interface Known {
 export class Janitor {
   readonly #store: ZookeeperStore;
   readonly #allocations: Allocations;
+  readonly #absences: Absences;
   readonly #grace: () => number;
   readonly #lives: HostLives;
   /** Hosts that are not present. */
@@ -38,9 +40,10 @@ export class Janitor {
   #looking: Promise<void> | undefined;
   #closed = false;
 
-  constructor(store: ZookeeperStore, allocations: Allocations, grace: () => number) {
+  constructor(store: ZookeeperStore, allocations: Allocations, absences: Absences, grace: () => number) {
     this.#store = store;
     this.#allocations = allocations;
+    this.#absences = absences;
     this.#grace = grace;
     this.#lives = new HostLives(store);
     store.listen({ up: () => this.#start(), down: () => this.#stop() });
@@ -84,6 +87,7 @@ export class Janitor {
     }
     if (!this.#isActive) {
       this.#isActive = true;
+      this.#absences.attend();
       await this.#allocations.resume();
     }
     if (performance.now() - this.#swept > SWEEP_INTERVAL) {

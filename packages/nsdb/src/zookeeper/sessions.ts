@@ -35,7 +35,7 @@ export class ZookeeperSessions implements HostSessions {
   readonly #store: ZookeeperStore;
   readonly #lives: HostLives;
   readonly #reportWait: number;
-  readonly #absences: Absences;
+  readonly absences: Absences;
   readonly #held = new Map<string, Held>();
   readonly #reports = new Map<string, Revision>();
   readonly #vouched = new Map<string, number>();
@@ -50,7 +50,7 @@ export class ZookeeperSessions implements HostSessions {
     this.#lives = new HostLives(store);
     this.grace = options.grace ?? 30_000;
     this.#reportWait = options.reportWait ?? 500;
-    this.#absences = new Absences(store);
+    this.absences = new Absences(store);
     store.listen({
       up: () => {
         if (this.#held.size > 0) this.#listen();
@@ -194,6 +194,7 @@ export class ZookeeperSessions implements HostSessions {
   }
 
   async convergence(): Promise<HostConvergence[]> {
+    this.absences.attend();
     const target = await this.#store.commit([]);
     await this.#flush();
     await this.#store.write(ASK_PATH, '');
@@ -227,7 +228,7 @@ export class ZookeeperSessions implements HostSessions {
           reader.data(Absences.znode(hostId)),
         ]);
         const reachable = present !== undefined;
-        const since = reachable ? null : await this.#absences.since(hostId, note, report);
+        const since = reachable ? null : await this.absences.since(hostId, note, report);
         return {
           hostId,
           applied: this.#revisionOf(report),

@@ -204,8 +204,11 @@ export class VirtualTopology implements VirtualTopologyView {
     const compiled = this.ports[port];
     if (compiled === undefined) return this.raw.has(`o/Port/${id}`) || id === '' ? needs : [`o/Port/${id}`];
     const kind = compiled.kind === PORT_BRIDGE ? KIND_BRIDGE : KIND_ROUTER;
-    this.request(compiled.device, kind, needs);
-    const device = kind === KIND_BRIDGE ? this.bridges[compiled.device] : this.routers[compiled.device];
+    const known = kind === KIND_BRIDGE ? this.bridges : this.routers;
+    // One that is compiled is whole, unless parts of its last change are on their way.
+    if (known[compiled.device] === undefined || this.pending.has(compiled.device))
+      this.request(compiled.device, kind, needs);
+    const device = known[compiled.device];
     const { inFilter, outFilter, securityIn, securityOut } = compiled;
     for (const chain of [inFilter, outFilter, securityIn, securityOut, device?.inFilter ?? 0, device?.outFilter ?? 0]) {
       if (chain !== 0) this.requestChains(chain, needs);
