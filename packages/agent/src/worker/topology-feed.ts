@@ -36,6 +36,10 @@ export class TopologyFeed {
   /** What packets that enter by live ports need: kept also while there are none. */
   private readonly warm = new Set<string>();
   private readonly delivered = new Set<string>();
+  /** Whether `ready` holds; null: something that it stands on has changed. */
+  private isReady: boolean | null = null;
+  /** Zones or bindings have changed since they were brought in line; live ports or what they need, since they were warmed up. */
+  private readonly due = { tunnels: true, bindings: true, warmUp: true };
   private readonly beforeDetach: (ifindex: number, portId: string) => void;
 
   constructor(core: Core, beforeDetach: (ifindex: number, portId: string) => void) {
@@ -51,6 +55,11 @@ export class TopologyFeed {
 
   /** True once this host's own ports are known: before that, nothing adopted may be judged stale. */
   get ready(): boolean {
+    this.isReady ??= this.isAllThere();
+    return this.isReady;
+  }
+
+  private isAllThere(): boolean {
     if (!this.localPorts || !this.delivered.has('a/TunnelZone') || !this.delivered.has('a/TunnelZoneHost'))
       return false;
     for (const id of this.localPorts) if (!this.delivered.has(`o/Port/${id}`)) return false;
@@ -85,8 +94,14 @@ export class TopologyFeed {
     if (applied.filters) core.connections.filtersChanged();
     // While parts of a changed device are on their way its last whole compilation stays in force: older than this revision.
     this.complete = applied.wanted.length === 0;
-    tags.push(...this.reconcile(now));
-    this.warmUp();
+    if (batch.changes.length > 0) {
+      this.isReady = null;
+      this.due.warmUp = true;
+    }
+    // Interfaces and routes are looked after with the timers: a batch pays for what it changes.
+    if (this.due.tunnels) tags.push(...this.reconcileTunnels(now));
+    if (this.due.bindings) tags.push(...this.reconcileBindings(now));
+    if (this.due.warmUp) this.warmUp();
     return { tags, needs };
   }
 
@@ -130,23 +145,36 @@ export class TopologyFeed {
 
   /** Brings tunnels and bindings in line with the topology and the interfaces there are. @returns tags to invalidate. */
   reconcile(now: number): number[] {
-    const { core } = this;
-    const tags: number[] = [];
-    for (const host of core.tunnels.reconcile(now)) tags.push(tunnelTag(core.view.handle(host)));
-    if (this.ready) {
-      for (const port of core.bindings.reconcile(this.beforeDetach, now)) {
-        tags.push(localPortTag(core.view.handle(port)));
-        // What a port that has gone was kept warm by is released when unused; what the others need is asked for again.
-        this.warm.clear();
-      }
+    return [...this.reconcileTunnels(now), ...this.reconcileBindings(now)];
+  }
+
+  private reconcileTunnels(now: number): number[] {
+    const { view, tunnels } = this.core;
+    this.due.tunnels = false;
+    return tunnels.reconcile(now).map((host) => tunnelTag(view.handle(host)));
+  }
+
+  private reconcileBindings(now: number): number[] {
+    const { bindings, view } = this.core;
+    if (!this.ready) return [];
+    this.due.bindings = false;
+    const changed = bindings.reconcile(this.beforeDetach, now);
+    if (changed.length > 0) {
+      // What a port that has gone was kept warm by is released when unused; what the others need is asked for again.
+      this.warm.clear();
+      this.due.warmUp = true;
     }
-    return tags;
+    return changed.map((port) => localPortTag(view.handle(port)));
   }
 
   private ownConcerns(change: Change): void {
     const { tunnels, bindings } = this.core;
-    if (change.kind === 'objects') this.zoneChange(change.interest, change);
-    else if (change.kind === 'index' && change.interest === this.localPortsInterest) {
+    const { due } = this;
+    if (change.kind === 'objects') {
+      due.tunnels = true;
+      this.zoneChange(change.interest, change);
+    } else if (change.kind === 'index' && change.interest === this.localPortsInterest) {
+      due.bindings = true;
       if (change.reset || !this.localPorts) this.localPorts = new Set(change.added);
       else for (const id of change.added) this.localPorts.add(id);
       for (const id of change.removed) {
@@ -161,10 +189,12 @@ export class TopologyFeed {
     } else if (change.kind === 'object') {
       const [, type, id] = change.interest.split('/');
       if (type === 'Port' && this.localPorts?.has(id)) {
+        due.bindings = true;
         const port = change.object?.value as unknown as Port | undefined;
         bindings.setPort(id, port?.hostId === this.core.hostId ? port : null);
         if (port?.bridgeId) want(this.core, [`o/Bridge/${port.bridgeId}`]);
       } else if (type === 'Bridge') {
+        due.bindings = true;
         bindings.setFloodKey(id, (change.object?.value as unknown as Bridge | undefined)?.tunnelKey ?? 0);
       }
     }
@@ -194,6 +224,7 @@ export class TopologyFeed {
   /** Asks for what a packet that enters by a local port will need, before it comes. */
   private warmUp(): void {
     const { core } = this;
+    this.due.warmUp = false;
     for (const { portId, live } of core.bindings.list()) {
       if (!live) continue;
       const needed = core.view.interestsFor(core.view.handle(portId));
@@ -215,6 +246,7 @@ export class TopologyFeed {
       core.interests.delete(interest);
       this.delivered.delete(interest);
     }
+    this.isReady = null;
     core.effects.removeInterests(unused);
     return core.view.forget(unused);
   }

@@ -8,11 +8,16 @@ import type { VirtualTopologyView } from '@weft/simulator';
 /** 16 bytes of a UUID in its usual form. */
 export function uuidBytes(id: string, out = new Uint8Array(16)): Uint8Array {
   for (let i = 0, at = 0; at < 16; i++) {
-    if (id.charCodeAt(i) === 0x2d) continue;
-    out[at++] = Number.parseInt(id.slice(i, i + 2), 16);
-    i++;
+    const high = id.charCodeAt(i);
+    if (high === 0x2d) continue;
+    out[at++] = (nibble(high) << 4) | nibble(id.charCodeAt(++i));
   }
   return out;
+}
+
+/** Value of a hexadecimal digit. */
+function nibble(code: number): number {
+  return code <= 0x39 ? code - 0x30 : (code | 0x20) - 0x57;
 }
 
 export class Numbers {
