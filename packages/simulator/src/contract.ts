@@ -168,9 +168,10 @@ export interface VirtualTopologyView {
   /**
    * Interests that are needed, and not cached, for a packet to enter at this port, and to know who else may know its connection: for
    * warming up a binding.
-   * Call again after each apply until it returns none.
+   * Call again after each apply until it returns none. `asked`: devices and chains that were asked for with other ports in the same go;
+   * what they need is not said again.
    */
-  interestsFor(port: number): string[];
+  interestsFor(port: number, asked?: Set<number>): string[];
   /** All interests whose content the view holds because it was delivered. */
   interests(): string[];
   /**

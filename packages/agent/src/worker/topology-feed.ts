@@ -94,10 +94,8 @@ export class TopologyFeed {
     if (applied.filters) core.connections.filtersChanged();
     // While parts of a changed device are on their way its last whole compilation stays in force: older than this revision.
     this.complete = applied.wanted.length === 0;
-    if (batch.changes.length > 0) {
-      this.isReady = null;
-      this.due.warmUp = true;
-    }
+    if (this.isReady === false) this.isReady = null;
+    if (batch.changes.some(({ kind }) => kind !== 'table')) this.due.warmUp = true;
     // Interfaces and routes are looked after with the timers: a batch pays for what it changes.
     if (this.due.tunnels) tags.push(...this.reconcileTunnels(now));
     if (this.due.bindings) tags.push(...this.reconcileBindings(now));
@@ -169,12 +167,11 @@ export class TopologyFeed {
 
   private ownConcerns(change: Change): void {
     const { tunnels, bindings } = this.core;
-    const { due } = this;
     if (change.kind === 'objects') {
-      due.tunnels = true;
+      this.due.tunnels = true;
       this.zoneChange(change.interest, change);
     } else if (change.kind === 'index' && change.interest === this.localPortsInterest) {
-      due.bindings = true;
+      this.bindingsChange();
       if (change.reset || !this.localPorts) this.localPorts = new Set(change.added);
       else for (const id of change.added) this.localPorts.add(id);
       for (const id of change.removed) {
@@ -189,16 +186,21 @@ export class TopologyFeed {
     } else if (change.kind === 'object') {
       const [, type, id] = change.interest.split('/');
       if (type === 'Port' && this.localPorts?.has(id)) {
-        due.bindings = true;
+        this.bindingsChange();
         const port = change.object?.value as unknown as Port | undefined;
         bindings.setPort(id, port?.hostId === this.core.hostId ? port : null);
         if (port?.bridgeId) want(this.core, [`o/Bridge/${port.bridgeId}`]);
       } else if (type === 'Bridge') {
-        due.bindings = true;
+        this.bindingsChange();
         bindings.setFloodKey(id, (change.object?.value as unknown as Bridge | undefined)?.tunnelKey ?? 0);
       }
     }
     if (this.delivered.has('a/TunnelZone') && this.delivered.has('a/TunnelZoneHost')) tunnels.markKnown();
+  }
+
+  private bindingsChange(): void {
+    this.due.bindings = true;
+    this.isReady = null;
   }
 
   private zoneChange(
@@ -225,9 +227,11 @@ export class TopologyFeed {
   private warmUp(): void {
     const { core } = this;
     this.due.warmUp = false;
+    // Ports of one bridge or chain need the same.
+    const asked = new Set<number>();
     for (const { portId, live } of core.bindings.list()) {
       if (!live) continue;
-      const needed = core.view.interestsFor(core.view.handle(portId));
+      const needed = core.view.interestsFor(core.view.handle(portId), asked);
       for (const interest of needed) this.warm.add(interest);
       want(core, needed);
     }

@@ -172,8 +172,11 @@ export class Mirror {
     try {
       await Promise.all(
         interests.map(async (interest) => {
-          await this.#watch(zk, interest);
-          const content = await loadContent(this.#options.reader, parseInterest(interest), interest);
+          // Requests are answered in their order: the watch stands when the content is read, and nobody waits in between.
+          const [, content] = await Promise.all([
+            this.#watch(zk, interest),
+            loadContent(this.#options.reader, parseInterest(interest), interest),
+          ]);
           if (this.#era !== era) throw new Error('the link is gone');
           this.#contents.set(interest, content);
           this.#reread.add(interest);

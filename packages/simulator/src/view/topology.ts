@@ -198,32 +198,40 @@ export class VirtualTopology implements VirtualTopologyView {
     return { tags: [...tags], filters, wanted: [...wanted] };
   }
 
-  interestsFor(port: number): string[] {
+  interestsFor(port: number, asked = new Set<number>()): string[] {
     const needs: string[] = [];
     const id = this.handles.id(port);
     const compiled = this.ports[port];
     if (compiled === undefined) return this.raw.has(`o/Port/${id}`) || id === '' ? needs : [`o/Port/${id}`];
     const kind = compiled.kind === PORT_BRIDGE ? KIND_BRIDGE : KIND_ROUTER;
     const known = kind === KIND_BRIDGE ? this.bridges : this.routers;
-    // One that is compiled is whole, unless parts of its last change are on their way.
-    if (known[compiled.device] === undefined || this.pending.has(compiled.device))
-      this.request(compiled.device, kind, needs);
+    if (!asked.has(compiled.device)) {
+      asked.add(compiled.device);
+      // One that is compiled is whole, unless parts of its last change are on their way.
+      if (known[compiled.device] === undefined || this.pending.has(compiled.device))
+        this.request(compiled.device, kind, needs);
+    }
     const device = known[compiled.device];
     const { inFilter, outFilter, securityIn, securityOut } = compiled;
     for (const chain of [inFilter, outFilter, securityIn, securityOut, device?.inFilter ?? 0, device?.outFilter ?? 0]) {
-      if (chain !== 0) this.requestChains(chain, needs);
+      if (chain !== 0 && !asked.has(chain)) this.requestChains(chain, needs, asked);
     }
     this.audiences.of(port, needs);
     return needs;
   }
 
-  /** Asks for a chain and for those that it jumps to. */
-  private requestChains(chain: number, needs: string[]): void {
-    const reached = new Set([chain]);
+  /** Asks for a chain and for those that it jumps to, but those asked for already. */
+  private requestChains(chain: number, needs: string[], asked: Set<number>): void {
+    const reached = [chain];
+    asked.add(chain);
     for (const handle of reached) {
       if (this.chains[handle] === undefined) this.request(handle, KIND_CHAIN, needs);
       const rules = this.chains[handle]?.rules ?? [];
-      for (let r = 0; r < rules.length; r += RULE_STRIDE) if (rules[r] === ACTION_JUMP) reached.add(rules[r + 1]);
+      for (let r = 0; r < rules.length; r += RULE_STRIDE) {
+        if (rules[r] !== ACTION_JUMP || asked.has(rules[r + 1])) continue;
+        asked.add(rules[r + 1]);
+        reached.push(rules[r + 1]);
+      }
     }
   }
 
