@@ -19,6 +19,7 @@ import {
   killApi,
   killServers,
   type Lab,
+  type LoadReport,
   labDown,
   labUp,
   requireHost,
@@ -57,7 +58,7 @@ describe('faults around the store', { skip: skip || needsServer() }, () => {
   after(() => labDown(NAME));
 
   /** From a VM that its bridge was told of to one on another host that it has to learn of. */
-  async function withLoad(t: TestContext, fault: () => Promise<void>): Promise<void> {
+  async function underLoad(t: TestContext, fault: () => Promise<void>): Promise<LoadReport> {
     const [from, to] = [requireVm(lab, 'blue-a1'), requireVm(lab, 'blue-u1')];
     const load = await startLoad(from, to, to.addresses[0]!);
     await sleep(AROUND_MS);
@@ -67,6 +68,11 @@ describe('faults around the store', { skip: skip || needsServer() }, () => {
     const report = await load.stop();
     t.diagnostic(describeLoad(report));
     if (failure !== undefined) throw failure;
+    return report;
+  }
+
+  async function withLoad(t: TestContext, fault: () => Promise<void>): Promise<void> {
+    const report = await underLoad(t, fault);
     assert.equal(report.probe.lost, 0);
     assert.ok(report.probe.alive);
     assert.equal(report.connections.failed, 0);
@@ -97,6 +103,19 @@ describe('faults around the store', { skip: skip || needsServer() }, () => {
 
   const roundTrips = async () =>
     Promise.all([pings('blue-a1', 'blue-u1'), pings('blue-a2', 'blue-b3'), pings('blue-b3', 'blue-a2')]);
+
+  test('what is lost shows: a wire that carries nothing for a while', async (t) => {
+    const { namespace } = requireVm(lab, 'blue-u1');
+    const cable = (state: string) => tryRun(['ip', '-n', namespace, 'link', 'set', 'eth0', state]);
+    const report = await underLoad(t, async () => {
+      await cable('down');
+      await sleep(6_000);
+      await cable('up');
+    });
+    assert.ok(report.probe.lost > 1_000);
+    assert.ok(report.connections.failed > 0);
+    assert.ok(report.transfer.stalls > 10);
+  });
 
   test('the leader is killed', (t) =>
     withLoad(t, async () => {

@@ -62,7 +62,7 @@ describe('a host with a VM that was learned of', { skip }, () => {
       (await lab.api.get<{ macAddr: string }[]>(`${bridge}/mac_table`)).map((one) => one.macAddr);
     // Another bridge: the router asks for it, and hears of it by whoever is asked.
     assert.match(await ping(lab, 'blue-b1', address!), / 0% packet loss/);
-    assert.ok((await macs()).includes(mac));
+    await awaitValue('its MAC', PATIENCE_MS, async () => ((await macs()).includes(mac) ? true : undefined));
     await vanish(lab, host);
     try {
       await absent(lab, host.id);
@@ -80,7 +80,7 @@ describe('a host with a VM that was learned of', { skip }, () => {
     await awaitValue('answers of the VM', PATIENCE_MS, async () =>
       / 0% packet loss/.test(await ping(lab, 'blue-b1', address!)) ? true : undefined,
     );
-    assert.ok((await macs()).includes(mac));
+    await awaitValue('its MAC', PATIENCE_MS, async () => ((await macs()).includes(mac) ? true : undefined));
   });
 });
 

@@ -23,6 +23,8 @@ interface Options {
   readonly requestLog?: boolean;
 }
 
+/** Between looks for a store that is away. */
+const STORE_RETRY_MS = 200;
 /** Seconds; within what timers can wait. */
 const MOST_HOST_GRACE = 1_000_000;
 
@@ -122,6 +124,7 @@ async function openStore(
     if (!('zookeeper' in address)) throw new CliError('WEFT_CLI_USAGE', `${place} names no ensemble`);
     const nsdb = await openZookeeper({ ...address.zookeeper, grace });
     closers.unshift(() => nsdb.close());
+    await untilAnswers(nsdb, place);
     return { nsdb, place };
   }
   const nsdb = await openEmbedded({ dir: options.store!, grace });
@@ -129,4 +132,21 @@ async function openStore(
   const server = await serve(nsdb, { socket: options.socket, authorize });
   closers.unshift(() => server.close());
   return { nsdb, place: options.socket };
+}
+
+/** Servers that are started together with the API, or that have no majority yet, may take longer than it: it says so, and waits. */
+async function untilAnswers(nsdb: Nsdb, place: string): Promise<void> {
+  let said = '';
+  for (;;) {
+    try {
+      await nsdb.revision();
+      return;
+    } catch (error) {
+      const { code, message } = error as { code?: string; message: string };
+      if (code !== 'WEFT_STORE_AWAY') throw error;
+      if (message !== said) process.stderr.write(`weft api: waiting for the store on ${place}: ${message}\n`);
+      said = message;
+      await new Promise((resolve) => setTimeout(resolve, STORE_RETRY_MS));
+    }
+  }
 }

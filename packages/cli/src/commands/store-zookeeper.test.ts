@@ -25,6 +25,8 @@ test('weft api --zookeeper; weft store status, verify, backup, restore, migrate'
   const servers = `${ensemble.connectString}/weft`;
   const place = `zookeeper://${servers}`;
   const apiSocket = join(dir, 'api.sock');
+  const [server] = ensemble.servers;
+  await server.stop();
   const api = spawn(process.execPath, [
     main,
     'api',
@@ -40,10 +42,16 @@ test('weft api --zookeeper; weft store status, verify, backup, restore, migrate'
   api.stderr.on('data', (chunk) => {
     said += chunk;
   });
-  while (!said.includes('REST API on')) {
-    assert.equal(api.exitCode, null, said);
-    await Promise.race([once(api.stderr, 'data'), once(api, 'exit')]);
-  }
+  const says = async (what: string) => {
+    while (!said.includes(what)) {
+      assert.equal(api.exitCode, null, said);
+      await Promise.race([once(api.stderr, 'data'), once(api, 'exit')]);
+    }
+  };
+  // Whoever starts before the servers do waits for them.
+  await says('waiting for the store');
+  await server.start();
+  await says('REST API on');
   const weft = async (...words: string[]) => (await run(process.execPath, [main, ...words])).stdout;
   const nsdb = await connect(storeAddress(place));
   await nsdb.transact((tx) => tx.create('Bridge', { name: 'b' }));
