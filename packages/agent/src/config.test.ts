@@ -22,6 +22,22 @@ test('metrics are served by TCP only where that is said, on loopback', () => {
   }
 });
 
+test('connections are archived on the host unless something else is said', () => {
+  assert.deepEqual(parseConfig({ stateDir: '/s' }).archive, { kind: 'embedded', dir: '/s/archive' });
+  assert.deepEqual(parseConfig({ archive: { kind: 'off' } }).archive, { kind: 'off' });
+  const fields = { kind: 'cassandra', contactPoints: ['10.0.0.1'], localDataCenter: 'dc1' };
+  const defaults = { keyspace: 'weft', replication: null, credentialsFile: null, tls: null };
+  assert.deepEqual(parseConfig({ archive: fields }).archive, { ...fields, ...defaults });
+  const more = { replication: { class: 'NetworkTopologyStrategy', dc1: 3 }, credentialsFile: '/c' };
+  const tls = { ca: '/ca', serverName: 'c.test', cert: '/cert', key: '/key' };
+  assert.deepEqual(parseConfig({ archive: { ...fields, ...more, tls } }).archive, {
+    ...fields,
+    ...defaults,
+    ...more,
+    tls,
+  });
+});
+
 for (const [what, raw, field] of [
   ['an unknown field', { nmae: 'x' }, 'nmae'],
   ['an unknown limit', { limits: { maxFlow: 1 } }, 'maxFlow'],
@@ -34,6 +50,15 @@ for (const [what, raw, field] of [
   ['metrics for everybody', { metrics: { listen: '0.0.0.0:9464', tokenFile: '/t' } }, 'listen'],
   ['a port that there is not', { metrics: { listen: '127.0.0.1:99999', tokenFile: '/t' } }, 'listen'],
   ['metrics without a token', { metrics: { listen: '127.0.0.1:9464' } }, 'tokenFile'],
+  ['an archive of another kind', { archive: { kind: 'tape' } }, 'kind'],
+  ['Cassandra without a node', { archive: { kind: 'cassandra', localDataCenter: 'dc1' } }, 'contactPoints'],
+  ['Cassandra without a data center', { archive: { kind: 'cassandra', contactPoints: ['a'] } }, 'localDataCenter'],
+  ['a node of an archive that has none', { archive: { contactPoints: ['a'] } }, 'contactPoints'],
+  [
+    'an unknown field of TLS',
+    { archive: { kind: 'cassandra', contactPoints: ['a'], localDataCenter: 'd', tls: { x: 1 } } },
+    'x',
+  ],
   ['something that is no object', [], 'object'],
 ] as const) {
   test(`${what} is refused by name`, () => {

@@ -2,7 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { DEFAULT_TIMEOUTS, type Timeouts } from '@weft/flowstate';
+import { type ArchiveConfig, readArchiveConfig } from './archive-config.ts';
 import { AgentError } from './errors.ts';
+import { FieldReader } from './field-reader.ts';
 
 export interface AgentConfig {
   /** Host id (UUID). Absent: taken from `<stateDir>/host-id`, made there at the first start. */
@@ -31,6 +33,8 @@ export interface AgentConfig {
   readonly ruleLog: { readonly file: string; readonly maxBytes: number; readonly files: number };
   /** Metrics over TCP on a loopback address; null: on the control socket only. */
   readonly metrics: { readonly host: string; readonly port: number; readonly tokenFile: string } | null;
+  /** Where connections are kept for a host that knows nothing. */
+  readonly archive: ArchiveConfig;
   readonly limits: AgentLimits;
   /** Idle times of connections in ms; absent ones have their default (`DEFAULT_TIMEOUTS` of @weft/flowstate). */
   readonly connectionTimeouts: Partial<Timeouts>;
@@ -137,6 +141,7 @@ export function parseConfig(raw: unknown, where = 'configuration'): AgentConfig 
       files: ruleLog.integer('files', 5, 1, 100),
     },
     metrics: readMetrics(read.object('metrics'), `${where}: metrics`),
+    archive: readArchiveConfig(read.nested('archive'), stateDir),
     limits: limits as unknown as AgentLimits,
     connectionTimeouts: readTimeouts(read.object('connectionTimeouts'), `${where}: connectionTimeouts`),
   };
@@ -170,60 +175,4 @@ function readMetrics(raw: unknown, where: string): AgentConfig['metrics'] {
   const [, v4, v6, port] = LOOPBACK.exec(listen)!;
   if (Number(port) > 65_535) throw new AgentError('WEFT_AGENT_CONFIG', `${where}: listen must be ${what}`);
   return { host: v4 ?? v6!, port: Number(port), tokenFile };
-}
-
-/** Takes fields out of an object one by one; what is left at `done` was not meant. */
-class FieldReader {
-  private readonly fields: Record<string, unknown>;
-  private readonly where: string;
-  private readonly seen = new Set<string>();
-
-  constructor(raw: unknown, where: string) {
-    this.where = where;
-    if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) this.fail('must be a JSON object');
-    this.fields = raw as Record<string, unknown>;
-  }
-
-  private fail(what: string): never {
-    throw new AgentError('WEFT_AGENT_CONFIG', `${this.where}: ${what}`);
-  }
-
-  private take(name: string): unknown {
-    this.seen.add(name);
-    return this.fields[name];
-  }
-
-  string(name: string, fallback: string, pattern: RegExp, form: string): string {
-    const value = this.take(name) ?? fallback;
-    if (typeof value !== 'string' || !pattern.test(value)) this.fail(`${name} must be ${form}`);
-    return value as string;
-  }
-
-  path(name: string, fallback: string): string {
-    return this.string(name, fallback, /^\/[^\0]*$/, 'an absolute path');
-  }
-
-  choice<T extends string>(name: string, fallback: T, choices: readonly T[]): T {
-    const value = this.take(name) ?? fallback;
-    if (!choices.includes(value as T)) this.fail(`${name} must be one of ${choices.join(', ')}`);
-    return value as T;
-  }
-
-  integer(name: string, fallback: number, min: number, max: number): number {
-    const value = this.take(name) ?? fallback;
-    if (!Number.isInteger(value) || (value as number) < min || (value as number) > max) {
-      this.fail(`${name} must be a whole number from ${min} to ${max}`);
-    }
-    return value as number;
-  }
-
-  object(name: string): unknown {
-    return this.take(name) ?? {};
-  }
-
-  done(): void {
-    const unknown = Object.keys(this.fields).filter((name) => !this.seen.has(name));
-    if (unknown.length > 0)
-      this.fail(`unknown field ${unknown.join(', ')}; see docs/AGENT.md for the fields there are`);
-  }
 }

@@ -1,6 +1,7 @@
 /** The agent: host identity, state database, packet worker, control socket, and their orderly start and end. */
 import { mkdirSync, openSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import type { FlowStateArchive } from '@weft/nsdb/archive';
 import { type Batch, connect, type Nsdb, type Subscription, storeAddress } from '@weft/nsdb/client';
 import { tryLock } from '@weft/sys';
 import { destination, pino } from 'pino';
@@ -9,12 +10,14 @@ import { diagnose } from './doctor/doctor.ts';
 import type { AgentStatus } from './doctor/surroundings.ts';
 import { AgentError } from './errors.ts';
 import { eventRow, type Log } from './events.ts';
+import { ConnectionArchive, NO_ARCHIVE } from './host/connection-archive.ts';
 import { openControl } from './host/control.ts';
 import { hostIdentity, privateDirectory } from './host/host-id.ts';
 import { receivedPerInterface } from './host/interface-counters.ts';
 import { renderMetrics } from './host/metrics.ts';
 import { openMetricsDoor } from './host/metrics-door.ts';
 import { NatBlocks } from './host/nat-blocks.ts';
+import { openArchive } from './host/open-archive.ts';
 import { PacketWorker } from './host/packet-worker.ts';
 import { PublishedState } from './host/published-state.ts';
 import { RuleLogFile } from './host/rule-log-file.ts';
@@ -47,12 +50,13 @@ export async function startAgent(config: AgentConfig): Promise<Agent> {
   const hostId = hostIdentity(config.stateDir, config.hostId);
   const identity = stateIdentity(config.stateDir);
   const log = openLog(config, hostId);
+  const archive = await openArchive(config.archive);
   log('agent.start', { name: config.name, encap: config.encap, datapath: config.datapath });
   const nsdb = await connect({
     ...storeAddress(config.store, config.storeConfig),
     snapshotDir: join(config.stateDir, 'topology'),
   });
-  return new RunningAgent(config, hostId, identity, log, nsdb).start();
+  return new RunningAgent(config, hostId, identity, log, nsdb, archive).start();
 }
 
 function openLog(config: AgentConfig, hostId: string): Log {
@@ -74,6 +78,7 @@ class RunningAgent implements Agent {
   private readonly published: PublishedState;
   private readonly ruleLog: RuleLogFile;
   private readonly natBlocks: NatBlocks;
+  private readonly archive: ConnectionArchive | null;
   private readonly interfaces = new Map<string, string>();
   private subscription!: Subscription;
   private storeUp = false;
@@ -81,7 +86,14 @@ class RunningAgent implements Agent {
   private finish: (error?: Error) => void = () => {};
   private stopping = false;
 
-  constructor(config: AgentConfig, hostId: string, identity: StateIdentity, log: Log, nsdb: Nsdb) {
+  constructor(
+    config: AgentConfig,
+    hostId: string,
+    identity: StateIdentity,
+    log: Log,
+    nsdb: Nsdb,
+    archive: FlowStateArchive | null,
+  ) {
     this.config = config;
     this.hostId = hostId;
     this.log = log;
@@ -95,6 +107,7 @@ class RunningAgent implements Agent {
     );
     this.ruleLog = new RuleLogFile(config.ruleLog, hostId, log);
     this.worker = new PacketWorker(config, hostId, identity, (message) => this.fromWorker(message));
+    this.archive = archive === null ? null : new ConnectionArchive(archive, this.worker, log);
     this.natBlocks = new NatBlocks(nsdb, () => this.published.hostSession, this.worker, config.connectionTimeouts, log);
   }
 
@@ -142,6 +155,7 @@ class RunningAgent implements Agent {
       storeUp: this.storeUp,
       session: this.published.isOpen,
       bytesReceived: this.subscription.bytesReceived,
+      archive: { kind: this.config.archive.kind, ...(this.archive?.stats() ?? NO_ARCHIVE) },
       rssBytes: process.memoryUsage().rss,
     };
   }
@@ -188,6 +202,13 @@ class RunningAgent implements Agent {
       case 'release':
         void this.natBlocks.release(message.blocks);
         break;
+      case 'archive':
+        this.archive?.put(message.entries);
+        this.worker.archiveWasTaken();
+        break;
+      case 'readArchive':
+        void this.archive?.read(message.port);
+        break;
       case 'vouch':
         this.published.hostSession?.vouch(message.hostId);
         break;
@@ -232,6 +253,7 @@ class RunningAgent implements Agent {
     this.subscription.close();
     this.natBlocks.close();
     await this.worker.stop();
+    await this.archive?.close().catch(() => {});
     this.ruleLog.close();
     await this.published.close(leave).catch(() => {});
     await this.nsdb.close().catch(() => {});

@@ -53,6 +53,17 @@ export const EVENTS = {
     text: 'The store refused a learned entry, most often because its bridge or router has just been deleted.',
     perMinute: 600,
   },
+  'archive.read': {
+    level: 'info',
+    fields: ['port', 'records'],
+    text: 'The archive had connections of a port of which this host knew nothing.',
+  },
+  'archive.failed': {
+    level: 'warn',
+    fields: ['port', 'records', 'error'],
+    text: 'The archive could not be read to its end. Connections go on by what other hosts tell; see that it runs and can be reached.',
+    perMinute: 60,
+  },
   'metrics.listening': {
     level: 'info',
     fields: ['address'],

@@ -28,6 +28,13 @@ export * from './table.ts';
 export * from './timeouts.ts';
 export * from './tuple.ts';
 export { UuidTable } from './uuid-table.ts';
+export {
+  ARCHIVE_ENTRY_SIZE,
+  type ArchiveEntry,
+  ArchiveReader,
+  ArchiveWriter,
+  archiveEntries,
+} from './wire/archived.ts';
 export * from './wire/header.ts';
 export * from './wire/messages.ts';
 export * from './wire/records.ts';

@@ -6,10 +6,17 @@ import { LEFT_MAC, MAC_A, routed } from '@weft/simulator/testing';
 import { GatewayNetwork } from '../testing/gateway-network.ts';
 import { Harness, LOCAL_HOST } from '../testing/harness.ts';
 import { MemoryState } from '../testing/memory-datapath.ts';
+import { NO_ARCHIVE } from './connection-archive.ts';
 import { parseInterfaceCounters, receivedPerInterface } from './interface-counters.ts';
 import { METRICS, renderMetrics } from './metrics.ts';
 
-const DAEMON = { storeUp: true, session: false, bytesReceived: 1234, rssBytes: 5 << 20 };
+const DAEMON = {
+  storeUp: true,
+  session: false,
+  bytesReceived: 1234,
+  archive: { kind: 'embedded', ...NO_ARCHIVE, queued: 3, superseded: 4 },
+  rssBytes: 5 << 20,
+};
 
 async function scrape(): Promise<string> {
   const net = routed();
@@ -55,6 +62,9 @@ test('numbers of the engine, the daemon and the interfaces stand where they belo
   has(/^weft_drops_total\{reason="admin_down"\} 1$/m);
   has(/^weft_upcalls_by_reason_total\{reason="too_big"\} 0$/m);
   has(/^weft_port_received_bytes_total\{port="[0-9a-f-]{36}",interface="vm0"\} 700$/m);
+  has(/^weft_archive_up 1$/m);
+  has(/^weft_archive_waiting\{place="queue"\} 3$/m);
+  has(/^weft_archive_records_total\{result="superseded"\} 4$/m);
   has(/^weft_first_packet_seconds_bucket\{le="\+Inf"\} 0$/m);
 });
 

@@ -10,6 +10,7 @@ import type { FlowList, FlowQuery } from '../explain/flow-dump.ts';
 import type { RuleList } from '../explain/rule-report.ts';
 import type { Arrival, ArrivalRequest, PortLink, Trace, TraceRequest } from '../explain/trace.ts';
 import type { NatBlock } from '../worker/connections/nat-pools.ts';
+import type { Restored } from '../worker/connections/restorer.ts';
 import type { FromWorker, Question, StateIdentity, ToWorker, WorkerData } from '../worker/protocol.ts';
 
 /** Three semi-spaces of 2 MiB. */
@@ -24,13 +25,14 @@ export class PacketWorker {
   private wakeFd = -1;
   private nextTicket = 1;
   private stopping = false;
+  private readonly archiveTaken = new Int32Array(new SharedArrayBuffer(4));
   /** Resolves when the worker takes turns; rejects if it could not start. */
   readonly started: Promise<void>;
   /** Settles when the worker has ended; rejects if that was not asked for. */
   readonly ended: Promise<void>;
 
   constructor(config: AgentConfig, hostId: string, identity: StateIdentity, listener: Listener) {
-    const data: WorkerData = { config, hostId, identity };
+    const data: WorkerData = { config, hostId, identity, archiveTaken: this.archiveTaken };
     this.worker = new Worker(new URL('../worker/worker.ts', import.meta.url), {
       workerData: data,
       // The packet path makes few and short-lived objects: a small nursery costs nothing and keeps the process small.
@@ -80,6 +82,21 @@ export class PacketWorker {
   /** All blocks of NAT ports that are this host's. */
   blocks(blocks: readonly NatBlock[]): void {
     this.post({ type: 'blocks', blocks });
+  }
+
+  /** A batch of entries for the archive has been taken: the worker may send another one. */
+  archiveWasTaken(): void {
+    Atomics.add(this.archiveTaken, 0, 1);
+  }
+
+  /** Records of the archive, asked for by `readArchive`. */
+  restored(records: readonly Restored[]): void {
+    this.post({ type: 'restored', records });
+  }
+
+  /** The archive has no more of a port. @param whole false: it could not be read to its end */
+  restoreEnded(port: string, whole: boolean): void {
+    this.post({ type: 'restoreEnded', port, whole });
   }
 
   status(): Promise<Record<string, unknown>> {

@@ -14,6 +14,7 @@ import {
   readU32le,
 } from '@weft/flow';
 import type { Timeouts } from '@weft/flowstate';
+import type { FlowStateArchive } from '@weft/nsdb/archive';
 import { ipFormat } from '@weft/packet';
 import { packetWords, uuid, type World } from '@weft/simulator/testing';
 import { BlockBank } from './block-bank.ts';
@@ -53,6 +54,8 @@ export interface FleetOptions {
   readonly uuids?: number;
   readonly maxFlows?: number;
   readonly bank?: BlockBank;
+  /** Where the connections of host `i` are kept; default: nowhere. */
+  readonly archive?: (i: number) => FlowStateArchive;
 }
 
 export class FleetHost {
@@ -118,6 +121,7 @@ export class Fleet {
   private start(i: number, state: MemoryState): Harness {
     const { limits = {}, timeouts = {}, uuids = 4_096 } = this.options;
     return new Harness(this.world, state, {
+      archive: this.options.archive?.(i),
       now: this.now,
       hostId: fleetHost(i),
       limits,
@@ -139,10 +143,15 @@ export class Fleet {
     });
   }
 
-  /** The agent of a host is killed and started again. @param flows whether the datapath still has its flows */
-  restart(i: number, flows = true): void {
+  /** The agent of a host is killed and started again. @param flows whether the datapath still has its flows @param memory whether what
+   * it knew of connections is still there */
+  restart(i: number, flows = true, memory = true): void {
     const host = this.hosts[i];
     host.state = host.state.copy(flows);
+    if (!memory) {
+      host.state.connections = null;
+      host.state.natBlocks = null;
+    }
     host.harness = this.start(i, host.state);
     host.running = true;
   }

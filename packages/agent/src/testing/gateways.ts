@@ -12,6 +12,7 @@ import assert from 'node:assert/strict';
 import { checksumUpdate, setU16, TCP_ACK, TCP_SYN, tcpFrame, u16, udpFrame } from '@weft/packet';
 import { answerTo, attach, boundPort, World } from '@weft/simulator/testing';
 import type { AgentEvent } from '../events.ts';
+import { RESTORE_MS } from '../worker/connections/restorer.ts';
 import { Fleet, type FleetOptions, fleetHost } from './fleet.ts';
 import { type RecordInWords, recordsOf } from './records.ts';
 
@@ -91,6 +92,8 @@ export class Gateways {
     this.fleet.settle();
     // Hosts get to know each other, and fetch what the first packets need.
     this.fleet.run(500);
+    // Their archives are asked, and the test's loop gives them no chance to answer yet.
+    if (options.archive !== undefined) this.fleet.run(RESTORE_MS);
     for (const v of [0, 1, 2]) {
       this.call(v, this.udp(v, 1, 1), 200);
       for (const by of [LEFT, RIGHT]) this.receive(by, this.answer(by), 200);

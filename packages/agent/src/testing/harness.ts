@@ -5,10 +5,12 @@
 import type { Datapath } from '@weft/datapath';
 import { FlowStateTable, newHostKeys, regionBytes, type Timeouts } from '@weft/flowstate';
 import type { Batch, Change } from '@weft/nsdb';
+import type { FlowStateArchive } from '@weft/nsdb/archive';
 import type { World } from '@weft/simulator/testing';
 import { IFF_LOWER_UP, type Link } from '@weft/sys';
 import { parseConfig } from '../config.ts';
 import { type AgentEvent, eventRow } from '../events.ts';
+import { ConnectionArchive, type RestoreSink } from '../host/connection-archive.ts';
 import type { RuleLogLine } from '../rule-log.ts';
 import { uuidBytes } from '../worker/connections/numbers.ts';
 import { Engine } from '../worker/engine.ts';
@@ -61,6 +63,8 @@ export interface HarnessOptions<D extends Datapath> {
   /** Who gives blocks of NAT ports; default: a bank of its own. null: the state database is away for those that ask. */
   readonly bank?: BlockBank | null;
   readonly pinger?: Pinger;
+  /** Where connections are kept; default: nowhere. What it says reaches the engine with the turns after. */
+  readonly archive?: FlowStateArchive | undefined;
   /** An entry of the world was written. */
   readonly onPublish?: () => void;
 }
@@ -86,6 +90,7 @@ export class Harness<D extends Datapath = MemoryDatapath> {
   /** Hosts that it vouched for. */
   readonly vouched = new Set<string>();
   readonly bank: BlockBank | null;
+  private readonly archive: ConnectionArchive | undefined;
   /** It has asked for something since the last delivery. */
   hungry = true;
   private revision = 0;
@@ -131,6 +136,7 @@ export class Harness<D extends Datapath = MemoryDatapath> {
         table: this.table,
         identity,
         offset: 0,
+        archived: options.archive !== undefined,
         blocks: {
           load: () => state.natBlocks && { blocks: state.natBlocks.blocks, ageMs: this.now - state.natBlocks.at },
           save: (blocks) => (state.natBlocks = { blocks: [...blocks], at: this.now }),
@@ -167,6 +173,11 @@ export class Harness<D extends Datapath = MemoryDatapath> {
           this.answers.push(() => this.engine.blocksGranted(pool, blocks));
         },
         releaseBlocks: (blocks) => bank?.give(hostId, blocks),
+        archive: (entries) => {
+          this.archive?.put(entries);
+          return true;
+        },
+        readArchive: (port) => void this.archive?.read(port),
         vouch: (host) => this.vouched.add(host),
         ruleLog: (line) => {
           this.ruleLog.push(line);
@@ -183,6 +194,15 @@ export class Harness<D extends Datapath = MemoryDatapath> {
         },
       },
     });
+    if (options.archive !== undefined) {
+      const sink: RestoreSink = {
+        restored: (records) => this.answers.push(() => this.engine.restored(records)),
+        restoreEnded: (port, whole) => this.answers.push(() => this.engine.restoreEnded(port, whole)),
+      };
+      this.archive = new ConnectionArchive(options.archive, sink, (event, fields) => {
+        this.events.push({ event, fields: fields ?? {} });
+      });
+    }
     if (bank !== null) this.answers.push(() => this.engine.blocksHeld(bank.heldBy(hostId)));
   }
 

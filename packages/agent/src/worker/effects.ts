@@ -12,6 +12,10 @@ export interface Effects {
   /** Asks for blocks of NAT ports; `Engine.blocksGranted` is the answer. */
   allocateBlocks(pool: string, first: number, last: number, count: number): void;
   releaseBlocks(blocks: readonly NatBlock[]): void;
+  /** Hands entries of connections over to the archive; false: not now. The bytes are the main thread's from then on. */
+  archive(entries: Uint8Array<ArrayBuffer>): boolean;
+  /** Asks the archive for the connections of a port; `Engine.restored` and `Engine.restoreEnded` are the answer. */
+  readArchive(portId: string): void;
   /** Another host is alive: it was heard over the tunnels. */
   vouch(hostId: string): void;
   /** No packet of this host can follow a decision older than this revision any more. */

@@ -29,6 +29,7 @@ import { BlockKeeper, type BlockStore } from './connections/block-keeper.ts';
 import { Connections } from './connections/connections.ts';
 import { FlowStates } from './connections/flow-states.ts';
 import type { NatBlock } from './connections/nat-pools.ts';
+import type { Restored } from './connections/restorer.ts';
 import { StateSender } from './connections/state-sender.ts';
 import { type Core, countDrop, newWorkerCounters, want } from './core.ts';
 import type { Effects } from './effects.ts';
@@ -93,6 +94,8 @@ export interface EngineOptions {
     readonly table: FlowStateTable;
     readonly identity: StateIdentity;
     readonly offset: number;
+    /** Whether there is an archive to keep them in, and to ask. */
+    readonly archived: boolean;
     /** Keeps which blocks of NAT ports are held for a start without the store; absent: they are not kept. */
     readonly blocks?: BlockStore;
   };
@@ -193,7 +196,7 @@ export class Engine {
     const installer = new Installer(datapath, macs, lists, rules, flowStates);
     const states = new ExecutionQueue(datapath, STATES_ARENA);
     const sender = new StateSender(states);
-    const { table, identity, offset } = options.connections;
+    const { table, identity, offset, archived } = options.connections;
     const connections = new Connections({
       table,
       privateKey: identity.privateKey,
@@ -206,6 +209,10 @@ export class Engine {
       wake: (need) => this.woken.push(need),
       want: (interests) => want(this.core, interests),
       send: (peer, bytes, length) => sender.send(peer, bytes, length),
+      isLive: (port) => bindings.ifindex(port) !== 0,
+      archive: archived
+        ? { hand: (entries) => effects.archive(entries), read: (port) => effects.readArchive(port) }
+        : null,
       clockOffset: offset,
       now: this.clock(),
     });
@@ -341,6 +348,17 @@ export class Engine {
   /** All blocks of NAT ports that the store says are this host's. */
   blocksHeld(blocks: readonly NatBlock[]): void {
     this.core.connections.pools.confirm(blocks);
+  }
+
+  /** Records that the archive has of a port: an answer to `Effects.readArchive`. */
+  restored(records: readonly Restored[]): void {
+    const { connections } = this.core;
+    connections.restorer?.take(records, connections.stateNow(this.clock()));
+  }
+
+  /** The archive has no more of a port. @param whole false: it could not be read to its end */
+  restoreEnded(port: string, whole: boolean): void {
+    this.core.connections.restorer?.end(port, whole);
   }
 
   private readonly onUpcall = (upcall: Upcall): void => {

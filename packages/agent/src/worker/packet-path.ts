@@ -215,6 +215,12 @@ export class PacketPath {
       return;
     }
     if (sim.missedCount + sim.stateCount > 0) {
+      // Nothing is begun anew, or dropped, for want of what the archive is just giving back.
+      const archived = sim.missedCount > 0 ? core.connections.restoring(portId) : '';
+      if (archived !== '') {
+        if (!core.waiting.park(park(), [archived])) countDrop(core.counters, 'waiting_room_full');
+        return;
+      }
       const flags = tcpFlagsOf(key, frame);
       // What the answers have made known may lead to something else that is not.
       if (asked < sim.stateCount && isDoubtful(sim, flags, key)) {
@@ -482,6 +488,7 @@ export class PacketPath {
       return sim.needs.length > 0 ? FLOW_UNKNOWN : FLOW_STALE;
     }
     if (!sim.cacheable) return FLOW_STALE;
+    if (sim.missedCount > 0 && core.connections.restoring(portId) !== '') return FLOW_STALE;
     // A connection begins with a packet.
     if (sim.verdict === VERDICT_FORWARD && sim.createdCount > 0) return FLOW_STALE;
     if (sim.verdict !== VERDICT_FORWARD) this.endRefused(sim, key, now);

@@ -7,12 +7,15 @@ import type { FlowQuery } from '../explain/flow-dump.ts';
 import type { ArrivalRequest, TraceRequest } from '../explain/trace.ts';
 import type { RuleLogLine } from '../rule-log.ts';
 import type { NatBlock } from './connections/nat-pools.ts';
+import type { Restored } from './connections/restorer.ts';
 
 /** What the worker is started with. */
 export interface WorkerData {
   readonly config: AgentConfig;
   readonly hostId: string;
   readonly identity: StateIdentity;
+  /** How many batches of entries for the archive the main thread has taken; both sides see it change. */
+  readonly archiveTaken: Int32Array<SharedArrayBuffer>;
 }
 
 /** What this host is among those that tell each other of connections. */
@@ -44,6 +47,9 @@ export type ToWorker =
   | { readonly type: 'granted'; readonly pool: string; readonly blocks: readonly NatBlock[] | null }
   /** All blocks of NAT ports that the store says are this host's. */
   | { readonly type: 'blocks'; readonly blocks: readonly NatBlock[] }
+  /** What the archive has of a port; the last one says whether it could be read to its end. */
+  | { readonly type: 'restored'; readonly records: readonly Restored[] }
+  | { readonly type: 'restoreEnded'; readonly port: string; readonly whole: boolean }
   | { readonly type: 'stop' };
 
 /** An interface of this host, as published in the state table `interfaces/<host>`. */
@@ -77,5 +83,8 @@ export type FromWorker =
       readonly count: number;
     }
   | { readonly type: 'release'; readonly blocks: readonly NatBlock[] }
+  /** Entries for the archive, one behind the other (`archiveEntries` of @weft/flowstate). */
+  | { readonly type: 'archive'; readonly entries: Uint8Array }
+  | { readonly type: 'readArchive'; readonly port: string }
   | { readonly type: 'vouch'; readonly hostId: string }
   | { readonly type: 'stopped' };

@@ -162,6 +162,7 @@ export class TopologyFeed {
       this.warm.clear();
       this.due.warmUp = true;
     }
+    for (const port of changed) if (bindings.ifindex(port) !== 0) this.core.connections.portCame(port, now);
     return changed.map((port) => localPortTag(view.handle(port)));
   }
 

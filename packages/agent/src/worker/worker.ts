@@ -18,9 +18,13 @@ import type { FromWorker, InterfaceReport, Question, ToWorker, WorkerData } from
 import { fileRuleStore } from './rule-state.ts';
 import { Underlay } from './underlay.ts';
 
-const { config, hostId, identity } = workerData as WorkerData;
+const { config, hostId, identity, archiveTaken } = workerData as WorkerData;
 const port = parentPort as MessagePort;
 const post = (message: FromWorker): void => port.postMessage(message);
+
+/** Batches for the archive that the main thread may have before it: beyond, what is noted stays in the worker. */
+const MOST_BATCHES = 4;
+let batches = 0;
 
 const effects: Effects = {
   addInterests: (add) => post({ type: 'interests', add, remove: [] }),
@@ -29,6 +33,13 @@ const effects: Effects = {
   removeEntry: (table, key) => post({ type: 'entry', table, key, value: null }),
   allocateBlocks: (pool, first, last, count) => post({ type: 'allocate', pool, first, last, count }),
   releaseBlocks: (blocks) => post({ type: 'release', blocks }),
+  archive: (entries) => {
+    if (batches - Atomics.load(archiveTaken, 0) >= MOST_BATCHES) return false;
+    batches++;
+    port.postMessage({ type: 'archive', entries } satisfies FromWorker, [entries.buffer]);
+    return true;
+  },
+  readArchive: (portId) => post({ type: 'readArchive', port: portId }),
   vouch: (peer) => post({ type: 'vouch', hostId: peer }),
   applied: (revision) => post({ type: 'applied', revision }),
   ruleLog: (line) => post({ type: 'ruleLog', line }),
@@ -71,6 +82,7 @@ const engine = new Engine({
     table: memory.table,
     identity,
     offset: monotonicMs() - performance.now(),
+    archived: config.archive.kind !== 'off',
     blocks: fileBlockStore(join(config.runDir, 'nat-blocks'), bootId(), monotonicMs),
   },
   clock: () => performance.now(),
@@ -131,6 +143,8 @@ function readMessages(): boolean {
       engine.enqueue(message.batch, () => post({ type: 'taken', ticket: message.ticket }));
     } else if (message.type === 'granted') engine.blocksGranted(message.pool, message.blocks);
     else if (message.type === 'blocks') engine.blocksHeld(message.blocks);
+    else if (message.type === 'restored') engine.restored(message.records);
+    else if (message.type === 'restoreEnded') engine.restoreEnded(message.port, message.whole);
     else answer(message.ask, message.ticket);
   }
 }

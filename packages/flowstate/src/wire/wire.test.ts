@@ -7,6 +7,7 @@ import { ConnectionRecord, FLAG_KEEP, FLAG_NO_RETURN, FLAG_TOMBSTONE } from '../
 import type { FlowStateTable } from '../table.ts';
 import { newTable, recordOf, tuple, uuid } from '../testing/fixtures.ts';
 import { KIND_CONNTRACK, KIND_LAST, KIND_SNAT } from '../tuple.ts';
+import { ARCHIVE_ENTRY_SIZE, ArchiveReader, ArchiveWriter, archiveEntries } from './archived.ts';
 import {
   BODY_SIZE,
   DATAGRAM_SIZE,
@@ -111,6 +112,41 @@ function headerOf(writer: RecordWriter): WireHeader {
   header.sequence = 2 ** 40 + 3;
   return header;
 }
+
+test('records come back as they were from an archive, too; other bytes are no record', () => {
+  fc.assert(
+    fc.property(anyRecord, fc.nat(), (drawn, place) => {
+      const from = newTable();
+      const to = newTable({ self: uuid(2) });
+      for (let n = 0; n < 7; n++) to.uuids.intern(uuid(500 + n));
+      const sent = build(from, drawn);
+      if (sent === undefined) return;
+      const bytes = new Uint8Array(3 * ARCHIVE_ENTRY_SIZE).fill(0xee);
+      const writer = new ArchiveWriter(from.uuids);
+      const first = writer.write(sent, bytes, 0);
+      assert.ok(first <= ARCHIVE_ENTRY_SIZE);
+      assert.equal(first > 0, sent.ingress + sent.egress > 0);
+      const length = first + writer.write(sent, bytes, first);
+      const entries = [...archiveEntries(bytes, length)];
+      assert.equal(entries.length, first > 0 ? 2 : 0);
+      const reader = new ArchiveReader(to.uuids);
+      const record = new ConnectionRecord();
+      for (const entry of entries) {
+        assert.equal(entry.removal, (sent.flags & FLAG_TOMBSTONE) !== 0);
+        assert.deepEqual([entry.epoch, entry.version], [sent.epoch, sent.version]);
+        assert.deepEqual(entry.name, entries[0].name);
+        if (entry.removal) continue;
+        assert.ok(reader.read(entry.record, 77, record));
+        assert.equal(record.remaining, 77);
+        record.remaining = sent.remaining;
+        assert.deepEqual(meaning(to, record), meaning(from, sent));
+        // Whatever the bytes, nothing outside them is read.
+        const cut = entry.record.slice(0, place % entry.record.length);
+        assert.equal(reader.read(cut, 77, record), false);
+      }
+    }),
+  );
+});
 
 test('records come back as they were, on a host with other numbers', () => {
   let tried = 0;

@@ -26,11 +26,13 @@ import type { NatTarget, Simulation, StateView, VirtualTopologyView } from '@wef
 import type { Effects } from '../effects.ts';
 import { HEARTBEAT_MS } from '../liveness.ts';
 import type { Tunnels } from '../tunnels.ts';
+import { Archiver } from './archiver.ts';
 import { AudienceKeeper } from './audience-keeper.ts';
 import { FirstPackets } from './first-packets.ts';
 import type { FlowStates } from './flow-states.ts';
 import { NatPools } from './nat-pools.ts';
 import { Numbers } from './numbers.ts';
+import { Restorer } from './restorer.ts';
 
 /** Records that one tick looks at for expiry. */
 const EXPIRE_STEP = 16_384;
@@ -54,6 +56,10 @@ export interface ConnectionsOptions {
   readonly wake: (need: string) => void;
   /** Asks the state database for interests. */
   readonly want: (interests: readonly string[]) => void;
+  /** Whether a port (its id) is live on this host. */
+  readonly isLive: (portId: string) => boolean;
+  /** Where connections are kept for a host that knows nothing; null: nowhere. `hand` as in `ArchiverOptions`. */
+  readonly archive: { hand(entries: Uint8Array<ArrayBuffer>): boolean; read(portId: string): void } | null;
   /** Sends a datagram to a peer of `tunnels`. */
   readonly send: (peer: number, bytes: Uint8Array, length: number) => void;
   /** What is added to the worker's clock to get the table's, ms. */
@@ -83,6 +89,8 @@ export class Connections implements StateView {
   readonly pools: NatPools;
   readonly exchange: Exchange;
   readonly numbers: Numbers;
+  readonly archiver: Archiver | null = null;
+  readonly restorer: Restorer | null = null;
   readonly counters: ConnectionCounters = { created: 0, refused: 0, expired: 0, unsent: 0, asked: 0 };
   private readonly options: ConnectionsOptions;
   private readonly clockOffset: number;
@@ -108,6 +116,8 @@ export class Connections implements StateView {
   /** Record from which on connections are to be looked at again because filters have changed; -1: none. */
   private lookAgainHand = -1;
   private nextVouch = 0;
+  /** Ports whose connections have been looked for in the archive since this process began without any. */
+  private readonly cameBefore = new Set<string>();
 
   constructor(options: ConnectionsOptions) {
     const { table, privateKey, effects, wake } = options;
@@ -133,6 +143,16 @@ export class Connections implements StateView {
     const { numbers, exchange } = this;
     this.audiences = new AudienceKeeper({ table, numbers, exchange, view: options.view, want: options.want });
     this.countAllKept();
+    const { archive } = options;
+    if (archive === null) return;
+    const isHere = (port: number) => port !== 0 && options.isLive(options.view.id(numbers.handle(port)));
+    this.archiver = new Archiver({ table, isHere, hand: (entries) => archive.hand(entries) });
+    this.restorer = new Restorer({
+      table,
+      read: (port) => archive.read(port),
+      onApplied: (record, result) => this.applied(record, result),
+      wake,
+    });
   }
 
   /** Time of the table. */
@@ -192,6 +212,7 @@ export class Connections implements StateView {
       }
       this.invalidate(record);
       this.exchange.publish(record);
+      this.archiver?.changed(record);
       table.markTold(record, at);
       // What is created belongs to the packet's flow from now on.
       if (sim.stateCount < sim.states.length) sim.states[sim.stateCount++] = record << 1;
@@ -230,6 +251,7 @@ export class Connections implements StateView {
     this.retell[record] = 0;
     if (table.audience(record) === 0) this.audiences.renewOne(record, true);
     this.exchange.publish(record);
+    this.archiver?.changed(record);
     table.markTold(record, at);
   }
 
@@ -292,6 +314,18 @@ export class Connections implements StateView {
   /** While asking, every some ms: asks again, and ends what was asked for long enough. */
   tickAsks(now: number): void {
     this.exchange.tick(this.stateNow(now));
+  }
+
+  /** What a packet of a port waits for that has missed a connection while the archive is giving them back; '': nothing. */
+  restoring(portId: string): string {
+    return this.restorer?.isHolding ? this.restorer.needOf(portId) : '';
+  }
+
+  /** A port has become live on this host: what is not known of it may be in the archive. */
+  portCame(portId: string, now: number): void {
+    if (this.options.table.adoption.adopted > 0 || this.cameBefore.has(portId)) return;
+    this.cameBefore.add(portId);
+    this.restorer?.begin(portId, now);
   }
 
   /** Whether other hosts may see connections of a port: what is not found may be known there. Unless known, they may. */
@@ -378,6 +412,8 @@ export class Connections implements StateView {
     this.counters.expired += before - this.table.size;
     this.exchange.tick(at);
     this.audiences.renew();
+    this.archiver?.tick(at);
+    this.restorer?.tick(now);
     if (now >= this.nextVouch) this.vouch(now, at);
   }
 
@@ -410,8 +446,10 @@ export class Connections implements StateView {
     if (result < APPLY_NEWER_OR_NEW) {
       // No verdict hangs on what was seen.
       if (table.owner(record) === table.self) this.retell[record] = 1;
+      this.archiver?.seen(record);
       return;
     }
+    this.archiver?.changed(record);
     if (table.isVisible(record)) {
       this.countKept(record, 1);
       this.audiences.renewOne(record);
@@ -421,7 +459,10 @@ export class Connections implements StateView {
 
   /** A record that lookups could find is about to go. */
   private forget(record: number, reason: number): void {
-    if (reason !== GONE_REPLACED) this.firsts.drop(record);
+    if (reason !== GONE_REPLACED) {
+      this.firsts.drop(record);
+      this.archiver?.forget(record);
+    }
     this.countKept(record, -1);
     this.invalidate(record);
   }
@@ -523,7 +564,9 @@ export class Connections implements StateView {
     if (owner !== table.self && !audience.includes(owner)) {
       table.setAudience(record, table.audiences.of([...audience, owner]));
     }
-    if (table.bury(record, this.stateNow(now), this.scratch) >= 0) this.exchange.publish(record);
+    if (table.bury(record, this.stateNow(now), this.scratch) < 0) return;
+    this.exchange.publish(record);
+    this.archiver?.changed(record);
   }
 }
 
