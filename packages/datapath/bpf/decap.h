@@ -11,7 +11,7 @@
 struct arrival {
 	__u32 l4; /* offset of GRE or UDP */
 	__u32 end; /* offset behind the outer packet */
-	__u32 key;
+	__u32 key; /* KEY_FORWARDED beside it */
 	__u32 peer;
 	__u32 inner; /* offset of the inner Ethernet header */
 	__u8 ecn;
@@ -37,9 +37,10 @@ static __always_inline int tunnel_header(struct __sk_buff *skb, struct arrival *
 			return DROP_OUTER_LENGTH;
 		if ((bpf_ntohl(h[1]) >> 16) != a->end - a->l4)
 			return DROP_OUTER_LENGTH;
-		if (h[2] != bpf_htonl(0x08000000) || (h[3] & bpf_htonl(0xff)))
+		__u32 word = bpf_ntohl(h[3]);
+		if (h[2] != bpf_htonl(0x08000000) || (word & 0xff & ~(KEY_FORWARDED >> 24)))
 			return DROP_OUTER_FLAGS;
-		a->key = bpf_ntohl(h[3]) >> 8;
+		a->key = word >> 8 | word << 24;
 		a->inner = a->l4 + 16;
 	} else {
 		if (a->l4 + 4 > a->end || pkt_load(skb, a->l4, h, 4) < 0)
@@ -174,7 +175,8 @@ static __noinline int decapsulate(struct __sk_buff *skb, struct arrival *a, stru
 		return drop(bad);
 	if (a->key == FLOW_STATE_KEY)
 		return flow_state(skb, a);
-	__u32 key = a->key;
+	__u32 key = a->key & ~KEY_FORWARDED;
+	__u32 forwarded = a->key & KEY_FORWARDED ? FLOOD_FORWARDED : 0;
 	struct weft_egress e, *found = bpf_map_lookup_elem(&weft_egress, &key);
 	if (!found)
 		return drop(DROP_OUTER_UNKNOWN_KEY);
@@ -186,7 +188,7 @@ static __noinline int decapsulate(struct __sk_buff *skb, struct arrival *a, stru
 		return drop(DROP_DECAP_FAILED);
 	skb->mark = 0;
 	if (!e.port)
-		return flood(skb, key, LIST_EGRESS, 0, 0);
+		return flood(skb, key, LIST_EGRESS, 0, forwarded);
 	return deliver(skb, e.port, 1);
 }
 

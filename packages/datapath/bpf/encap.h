@@ -122,7 +122,7 @@ static __always_inline int put_outer(struct __sk_buff *skb, const struct weft_tu
 		put32(h, bpf_htons(49152 | (o->hash & 0x3fff)) | (__u32)bpf_htons(cfg_vxlan_port) << 16);
 		put32(h + 4, bpf_htons(length - l3));
 		put32(h + 8, bpf_htonl(0x08000000));
-		put32(h + 12, bpf_htonl(o->key << 8));
+		put32(h + 12, bpf_htonl(o->key << 8 | o->key >> 24));
 	} else {
 		put32(h, bpf_htonl(0x20006558));
 		put32(h + 4, bpf_htonl(o->key));

@@ -62,7 +62,7 @@ static __always_inline int execute(struct __sk_buff *skb, struct weft_pkt *p, st
 		return encapsulate(skb, p, &t, a->tunnel_key);
 	case OUT_LIST:
 		/* An executed frame was paid for when it came up. */
-		return flood(skb, a->out_port, LIST_FLOOD, p->key.in_port, !p->exec);
+		return flood(skb, a->out_port, LIST_FLOOD, p->key.in_port, p->exec ? 0 : FLOOD_CHARGED);
 	}
 	return drop(DROP_REDIRECT_FAILED);
 }

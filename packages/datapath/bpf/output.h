@@ -56,7 +56,11 @@ struct flood {
 	__u32 id;
 	__u32 kind;
 	__u32 in_port;
+	__u32 forwarded;
 };
+
+#define FLOOD_CHARGED 1 /* of the port's budget */
+#define FLOOD_FORWARDED 2 /* it came from one tunnel into the next already: into no other */
 
 static long flood_member(__u32 i, void *arg)
 {
@@ -66,6 +70,10 @@ static long flood_member(__u32 i, void *arg)
 	if (member_get(f->id, f->kind, i, &m) < 0)
 		return 0; /* replaced under our eyes */
 	if (m.remote) {
+		if (f->forwarded) {
+			count_drop(DROP_FORWARDED_BEFORE);
+			return 0;
+		}
 		/* Clones have no redirect_neigh: the helper veth's program encapsulates, told by the mark what for. */
 		skb->mark = m.target;
 		if (bpf_clone_redirect(skb, cfg_helper_ifindex, 0) < 0)
@@ -85,7 +93,7 @@ static long flood_member(__u32 i, void *arg)
 
 /* One copy per member, local ones first (the loader orders them so: they are made of the packet as it is). Never by peer: a VM would take
  * a frame for another's MAC as its own. */
-static __noinline int flood(struct __sk_buff *skb, __u32 id, __u32 kind, __u32 in_port, __u32 charged)
+static __noinline int flood(struct __sk_buff *skb, __u32 id, __u32 kind, __u32 in_port, __u32 flags)
 {
 	struct weft_member head;
 	if (member_get(id, kind, LIST_HEAD, &head) < 0)
@@ -93,12 +101,12 @@ static __noinline int flood(struct __sk_buff *skb, __u32 id, __u32 kind, __u32 i
 	__u32 count = head.target;
 	if (count > LIST_MAX)
 		count = LIST_MAX;
-	if (charged) {
+	if (flags & FLOOD_CHARGED) {
 		struct weft_budget *b = bpf_map_lookup_elem(&weft_budgets, &in_port);
 		if (!b || !gcra(&b->bum, bpf_ktime_get_ns(), cfg_bum_interval * count, cfg_bum_burst))
 			return drop(DROP_BUM_BUDGET);
 	}
-	struct flood f = { .skb = skb, .id = id, .kind = kind, .in_port = in_port };
+	struct flood f = { .skb = skb, .id = id, .kind = kind, .in_port = in_port, .forwarded = flags & FLOOD_FORWARDED };
 	skb->mark = 0;
 	bpf_loop(count, flood_member, &f, 0);
 	return TC_ACT_SHOT; /* the original; every copy is on its way */

@@ -40,10 +40,14 @@ export interface TunnelSpec {
   readonly mtu: number;
 }
 
-/** What a tunnel key delivers to on this host: the local port itself, or the members of a flood set. */
+/**
+ * What a tunnel key delivers to on this host: the local port itself, or the members of a flood set. `remotes`: hosts to which it goes on, of a
+ * port that has moved away; what was sent on once already is not (`forwarded_before`).
+ */
 export interface EgressSpec {
   readonly key: number;
   readonly ports: readonly number[];
+  readonly remotes?: readonly { readonly peer: number; readonly key: number }[];
 }
 
 /** A flood's members: local interfaces and one (peer, key) per remote host (or per remote port whose filter differs). */

@@ -120,6 +120,12 @@ export const UPCALL_FLOW_STATE = 7;
 /** Tunnel key of host-to-host messages; never a port's or a flood set's. */
 export const FLOW_STATE_KEY = 0xffffff;
 
+/**
+ * Beside a tunnel key on the wire: the frame came out of a tunnel here and went into the next, because its port has moved. It goes into no
+ * third one, whatever hosts believe of where the port is.
+ */
+export const KEY_FORWARDED = 0x80000000;
+
 /** Why the datapath or the simulator dropped a packet: the counters' index, the same on both sides. Appended to, never reordered. */
 export const DROP_REASONS = [
   'none',
@@ -177,6 +183,7 @@ export const DROP_REASONS = [
   'nat_exhausted',
   'nat_fragment',
   'cap_connections',
+  'forwarded_before',
 ] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 

@@ -56,7 +56,7 @@ ${cStruct('weft_key', KEY_FIELDS, KEY_SIZE, (n) => n !== 'inPort')}
 ${cStruct('weft_action', ACTION_FIELDS, ACTION_SIZE, (n) => ACTION_BE.includes(n))}
 
 ${defines(key, ['VLAN_', 'FRAG_'])}
-${defines(action, ['OUT_', 'AF_', 'RW_', 'UPCALL_', 'FLOW_STATE_KEY'])}
+${defines(action, ['OUT_', 'AF_', 'RW_', 'UPCALL_', 'FLOW_STATE_KEY', 'KEY_FORWARDED'])}
 
 enum weft_drop {
 ${DROP_REASONS.map((r, i) => `\tDROP_${r.toUpperCase()} = ${i},`).join('\n')}

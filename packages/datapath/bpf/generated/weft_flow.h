@@ -62,6 +62,7 @@ _Static_assert(sizeof(struct weft_action) == 112, "weft_action");
 #define AF_PEER 1
 #define AF_REPORT_TCP_FLAGS 2
 #define FLOW_STATE_KEY 16777215
+#define KEY_FORWARDED 2147483648
 #define OUT_DROP 0
 #define OUT_LIST 3
 #define OUT_PORT 1
@@ -142,7 +143,8 @@ enum weft_drop {
 	DROP_NAT_EXHAUSTED = 52,
 	DROP_NAT_FRAGMENT = 53,
 	DROP_CAP_CONNECTIONS = 54,
-	DROP_REASONS_COUNT = 55,
+	DROP_FORWARDED_BEFORE = 55,
+	DROP_REASONS_COUNT = 56,
 };
 
 static const __u8 weft_masks[WEFT_MASK_CLASSES][WEFT_KEY_SIZE] = {

@@ -1,9 +1,9 @@
 /** What comes by tunnels: validated from the outside in, each failure counted under its own name, the rest delivered by key. */
 import assert from 'node:assert/strict';
-import { type DropReason, FLOW_STATE_KEY, UPCALL_FLOW_STATE } from '@weft/flow';
+import { type DropReason, FLOW_STATE_KEY, KEY_FORWARDED, UPCALL_FLOW_STATE } from '@weft/flow';
 import { arpRequest, setU16, setU32, u16 } from '@weft/packet';
 import { hex } from './bench.ts';
-import { payload, tcp, tunnelled, udp, V6, VM3 } from './frames.ts';
+import { openTunnel, payload, tcp, tunnelled, udp, V6, VM3 } from './frames.ts';
 import { group } from './suite.ts';
 import { type DriverFactory, LOCAL4, LOCAL6, OTHER_PEER4, PEER4, PEER6, STRANGER4, STRANGER6 } from './testbed.ts';
 
@@ -47,6 +47,41 @@ export function arrivalTests(factory: DriverFactory): void {
           b.testbed.underlay[0].send(tunnelled(encap, udp(), { ...peer, key: 101 }));
           b.expectDrops({ outer_unknown_key: 1 });
           b.expect(new Map());
+          b.takeUpcalls(0);
+        });
+
+        t('a port that has moved: on to its host, as it came, and no further', (b) => {
+          const [, p2] = b.testbed.ports;
+          b.testbed.tunnel(PEER, remote);
+          const away = 7;
+          b.testbed.tunnel(away, OTHER_PEER4);
+          const key = 107;
+          b.driver.setEgress({ key, ports: [], remotes: [{ peer: away, key: 108 }] });
+          const sentOn = (n: number) => (n | KEY_FORWARDED) >>> 0;
+          const peer = { src: remote, dst: local, ethDst: b.testbed.underlayMacs[0] };
+          const arp = arpRequest({ senderMac: VM3, senderIp: '10.0.0.9', targetIp: '10.0.0.2' });
+          for (const inner of [udp(), tcp(V6), udp({ vlan: 6 }), arp, udp({ payload: payload(1300) })]) {
+            b.testbed.underlay[0].send(tunnelled(encap, inner, { ...peer, key, tos: 1 }));
+            const o = openTunnel(b.arrivals(b.testbed.underlay[0], 1)[0].frame, encap);
+            assert.deepEqual([o.src, o.dst, o.key, o.ttl], [LOCAL4, OTHER_PEER4, sentOn(108), 64]);
+            assert.ok(o.headerOk);
+            assert.equal(hex(o.inner), hex(inner));
+            // Who comes from another host that the port has left goes round in no circle.
+            b.testbed.underlay[0].send(tunnelled(encap, inner, { ...peer, key: sentOn(key) }));
+            b.expectDrops({ forwarded_before: 1 });
+          }
+          b.testbed.tunnel(away, OTHER_PEER4, { mtu: 1_000 });
+          b.testbed.underlay[0].send(tunnelled(encap, udp({ payload: payload(1300) }), { ...peer, key }));
+          b.expectDrops({ too_big: 1 });
+          b.driver.deleteTunnel(away);
+          b.testbed.underlay[0].send(tunnelled(encap, udp(), { ...peer, key }));
+          b.expectDrops({ no_tunnel: 1 });
+          // Where the port is, what was sent on is delivered like anything else.
+          b.driver.setEgress({ key, ports: [p2.ifindex] });
+          for (const k of [key, sentOn(key)]) {
+            b.testbed.underlay[0].send(tunnelled(encap, udp(), { ...peer, key: k }));
+            b.expect(new Map([[b.testbed.vms[1], [udp()]]]));
+          }
           b.takeUpcalls(0);
         });
 

@@ -11,6 +11,7 @@ import {
   compileAction,
   DROP_REASONS,
   FLOW_STATE_KEY,
+  KEY_FORWARDED,
   OUT_LIST,
   OUT_PORT,
   OUT_TUNNEL,
@@ -101,7 +102,8 @@ export function describeDifferential(a: DriverFactory, b: DriverFactory, options
     test('arrivals from the underlay', () => {
       const mac = benches[0].testbed.underlayMacs[0];
       const addresses = options.ipv6 ? { src: PEER6, dst: LOCAL6 } : { src: PEER4, dst: LOCAL4 };
-      const keys = [100, 101, 102, FLOW_STATE_KEY];
+      const sentOn = [103, 100, FLOW_STATE_KEY].map((key) => (key | KEY_FORWARDED) >>> 0);
+      const keys = [100, 101, 102, 103, FLOW_STATE_KEY, ...sentOn];
       const frames = sample(outerPackets(options.encap, { ...addresses, ethDst: mac, keys }));
       for (const inner of truncations()) {
         for (const key of [100, FLOW_STATE_KEY]) {
@@ -134,6 +136,7 @@ function prepare(factory: DriverFactory, options: DifferentialOptions): Bench {
   const [p1, p2, p3] = testbed.ports.map((p) => p.ifindex);
   testbed.driver.setEgress({ key: 100, ports: [p2] });
   testbed.driver.setEgress({ key: 101, ports: [p2, p3] });
+  testbed.driver.setEgress({ key: 103, ports: [p3], remotes: [{ peer: 2, key: 14 }] });
   testbed.driver.setEgress({ key: 102, ports: [testbed.underlays[1]] });
   const remotes = [
     { peer: 1, key: 11 },

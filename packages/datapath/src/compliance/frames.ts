@@ -129,8 +129,8 @@ export function openTunnel(frame: Uint8Array, encap: 'gre' | 'vxlan', port: numb
     need('UDP length', u16(frame, l4 + 4), frame.length - l4);
     need('UDP checksum', u16(frame, l4 + 6), 0);
     need('VXLAN flags', u32(frame, l4 + 8), 0x08000000);
-    need('VXLAN reserved', frame[l4 + 15], 0);
-    key = u32(frame, l4 + 12) >>> 8;
+    need('VXLAN reserved', frame[l4 + 15] & 0x7f, 0);
+    key = ((u32(frame, l4 + 12) >>> 8) | (frame[l4 + 15] << 24)) >>> 0;
   }
   let sum = 0;
   if (!v6) for (let i = 0; i < 20; i += 2) sum += u16(frame, ip + i);
@@ -148,7 +148,7 @@ export function openTunnel(frame: Uint8Array, encap: 'gre' | 'vxlan', port: numb
   };
 }
 
-/** A tunnel packet as a peer sends it. */
+/** A tunnel packet as a peer sends it. `key`: with KEY_FORWARDED if it has been sent on. */
 export function tunnelled(
   encap: 'gre' | 'vxlan',
   inner: Uint8Array,
@@ -156,7 +156,9 @@ export function tunnelled(
 ): Uint8Array {
   const outer = { ethSrc: o.ethSrc ?? '02:0e:00:00:00:00', ethDst: o.ethDst, src: o.src, dst: o.dst, tos: o.tos ?? 0 };
   if (encap === 'gre') return greFrame({ ...outer, key: o.key }, inner);
-  return vxlanFrame({ ...outer, vni: o.key, srcPort: 50_000, dstPort: VXLAN_PORT }, inner);
+  const frame = vxlanFrame({ ...outer, vni: o.key & 0xffffff, srcPort: 50_000, dstPort: VXLAN_PORT }, inner);
+  frame[frame.length - inner.length - 1] = o.key >>> 24;
+  return frame;
 }
 
 /** Writes an address into a key (16 bytes at `at`). */

@@ -117,7 +117,7 @@ export class EbpfDatapath implements Datapath {
   readonly #wake = new EventFd();
   readonly #ports = new Map<number, PortSpec>();
   readonly #tunnels: Tunnels;
-  readonly #egress = new Map<number, readonly number[]>();
+  readonly #egress = new Map<number, EgressSpec>();
   readonly #locals = new Set<string>();
   readonly #adopted: Adopted;
   #sendFailures = 0;
@@ -248,7 +248,7 @@ export class EbpfDatapath implements Datapath {
     map.weft_egress.forEach((key, value) => {
       const port = u32At(value, 4);
       const number = u32At(key, 0);
-      this.#egress.set(number, port !== 0 ? [port] : this.#lists.egressPorts(number));
+      this.#egress.set(number, port !== 0 ? { key: number, ports: [port] } : this.#lists.egress(number));
     });
     map.weft_locals.forEach((key) => {
       this.#locals.add(hex(key));
@@ -256,7 +256,7 @@ export class EbpfDatapath implements Datapath {
     return {
       ports: [...this.#ports.values()],
       tunnels: this.#tunnels.specs(),
-      egress: [...this.#egress].map(([key, ports]) => ({ key, ports: [...ports] })),
+      egress: [...this.#egress.values()],
       lists: this.#lists.adopted(),
       forEachFlow: (visit) => this.#flows.forEach(visit),
     };
@@ -356,11 +356,11 @@ export class EbpfDatapath implements Datapath {
   }
 
   setEgress(spec: EgressSpec): void {
-    const single = spec.ports.length === 1;
+    const single = spec.ports.length === 1 && (spec.remotes ?? []).length === 0;
     if (!single) this.#lists.setEgress(spec);
     this.#object.map.weft_egress.update(u32Key(spec.key), encodeEgress(spec.key, single ? spec.ports[0] : 0));
     if (single) this.#lists.deleteEgress(spec.key);
-    this.#egress.set(spec.key, spec.ports);
+    this.#egress.set(spec.key, spec);
   }
 
   deleteEgress(key: number): void {

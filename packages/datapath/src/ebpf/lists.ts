@@ -1,5 +1,6 @@
 /** Floods and multi-port egress keys: one table element per member, and a replica (mark → peer, key) per remote copy. */
 import { randomFillSync } from 'node:crypto';
+import { KEY_FORWARDED } from '@weft/flow';
 import type { BpfMap } from '@weft/sys';
 import type { EgressSpec, ListSpec } from '../contract.ts';
 import { DatapathError } from '../errors.ts';
@@ -142,15 +143,22 @@ export class Lists {
   }
 
   setEgress(spec: EgressSpec): void {
-    this.#write(LIST_EGRESS, spec.key, spec.ports, []);
+    const remotes = (spec.remotes ?? []).map(({ peer, key }) => ({ peer, key: (key | KEY_FORWARDED) >>> 0 }));
+    this.#write(LIST_EGRESS, spec.key, spec.ports, remotes);
   }
 
   deleteEgress(key: number): void {
     this.#remove(LIST_EGRESS, key);
   }
 
-  egressPorts(key: number): readonly number[] {
-    return this.#lists[LIST_EGRESS].get(key)?.ports ?? [];
+  egress(key: number): EgressSpec {
+    const { ports = [], remotes = [] } = this.#lists[LIST_EGRESS].get(key) ?? {};
+    if (remotes.length === 0) return { key, ports: [...ports] };
+    return {
+      key,
+      ports: [...ports],
+      remotes: remotes.map((r) => ({ peer: r.peer, key: (r.key & ~KEY_FORWARDED) >>> 0 })),
+    };
   }
 
   adopted(): ListSpec[] {

@@ -1,5 +1,5 @@
 /** Validation of tunnel packets from the underlay, outside-in: see SEMANTICS.md, "From the underlay". */
-import { dropReason } from '@weft/flow';
+import { dropReason, KEY_FORWARDED } from '@weft/flow';
 import { u16, u32 } from '@weft/packet';
 import { combineEcn, ecnOf, setEcn } from './ecn.ts';
 import { type Encap, GRE_FLAGS, GRE_TEB, SOURCE_PORT_BASE, tunnelOverhead, VXLAN_FLAGS } from './outer.ts';
@@ -22,6 +22,9 @@ const UNKNOWN_PEER = dropReason('outer_unknown_peer');
 const INNER = dropReason('inner_malformed');
 const ECN_DROP = dropReason('decap_failed');
 
+/** VXLAN's last byte. */
+const RESERVED_FORWARDED = KEY_FORWARDED >>> 24;
+
 /** Smallest inner MTU that an ICMP error may ask for: IPv6's minimum (RFC 8200 §5). */
 export const MIN_INNER_MTU = 1280;
 
@@ -38,6 +41,8 @@ export interface OuterTables {
 export class OuterParser {
   reason = 0;
   key = 0;
+  /** It has gone from one tunnel into the next. */
+  forwarded = false;
   /** Inner frame: `bytes[inner … end)`. */
   inner = 0;
   end = 0;
@@ -110,10 +115,13 @@ export class OuterParser {
       this.inner = l4 + 8;
     } else {
       if (l4 + 16 > end || u16(b, l4 + 4) !== end - l4) return this.#drop(LENGTH);
-      if (u32(b, l4 + 8) !== VXLAN_FLAGS || b[l4 + 15] !== 0) return this.#drop(FLAGS);
-      this.key = u32(b, l4 + 12) >>> 8;
+      if (u32(b, l4 + 8) !== VXLAN_FLAGS || (b[l4 + 15] & ~RESERVED_FORWARDED) !== 0) return this.#drop(FLAGS);
+      const word = u32(b, l4 + 12);
+      this.key = ((word >>> 8) | (word << 24)) >>> 0;
       this.inner = l4 + 16;
     }
+    this.forwarded = (this.key & KEY_FORWARDED) !== 0;
+    this.key = (this.key & ~KEY_FORWARDED) >>> 0;
     this.end = end;
     this.peer = t.peerOf(this.#src);
     if (this.peer === 0) return this.#drop(UNKNOWN_PEER);

@@ -59,7 +59,7 @@ export interface OuterHeader {
   local: Uint8Array;
   remote: Uint8Array;
   ipv6: boolean;
-  /** Tunnel key, 24 bits. */
+  /** Tunnel key, 24 bits, and KEY_FORWARDED. */
   key: number;
   /** ECN bits of the outer IP header. */
   ecn: number;
@@ -86,8 +86,8 @@ export function writeOuter(bytes: Uint8Array, inner: number, end: number, h: Out
     setU16(bytes, l4 + 4, end - l4);
     setU16(bytes, l4 + 6, 0);
     setU32(bytes, l4 + 8, VXLAN_FLAGS);
-    setU24(bytes, l4 + 12, h.key);
-    bytes[l4 + 15] = 0;
+    setU24(bytes, l4 + 12, h.key & 0xffffff);
+    bytes[l4 + 15] = h.key >>> 24;
   }
   const protocol = h.encap === 'gre' ? 47 : 17;
   if (h.ipv6) writeIpv6(bytes, at, end, protocol, h);

@@ -219,7 +219,7 @@ export class UserspaceDatapath implements Datapath {
   }
 
   setEgress(spec: EgressSpec): void {
-    this.#tables.egress.set(spec.key, { key: spec.key, ports: [...spec.ports] });
+    this.#tables.egress.set(spec.key, { key: spec.key, ports: [...spec.ports], remotes: [...(spec.remotes ?? [])] });
   }
 
   deleteEgress(key: number): void {

@@ -24,6 +24,7 @@ import {
   K_IP_FRAG,
   K_IP_PROTO,
   K_IP_TTL,
+  KEY_FORWARDED,
   OUT_DROP,
   OUT_LIST,
   OUT_PORT,
@@ -97,6 +98,7 @@ const D_INNER = dropReason('inner_malformed');
 const D_BUM = dropReason('bum_budget');
 const D_CUT = dropReason('super_packet_cut');
 const D_FOREIGN_GRE = dropReason('foreign_gre');
+const D_FORWARDED = dropReason('forwarded_before');
 const D_REWRITE = dropReason('rewrite_failed');
 
 /** Reasons are small numbers from 1 on. */
@@ -273,12 +275,17 @@ export class Engine {
     const copies = list.ports.length + list.remotes.length;
     if (budget !== undefined && !budget.take(this.#now(), copies * BUM_INTERVAL, BUM_BURST)) return this.drop(D_BUM);
     for (const port of list.ports) if (port !== inPort) this.#toPort(port, x.frame);
+    this.#toRemotes(x, list.remotes, size, 0);
+  }
+
+  /** @param mark beside the keys: 0 or KEY_FORWARDED */
+  #toRemotes(x: Context, remotes: ListSpec['remotes'], size: number, mark: number) {
     const tag = x.frame.tagTpid !== 0 ? 4 : 0;
-    for (const remote of list.remotes) {
+    for (const remote of remotes) {
       const tunnel = this.tables.tunnels.get(remote.peer);
       if (tunnel === undefined || tunnel.spec.ifindexes.length === 0) this.drop(D_NO_TUNNEL);
       else if (exceeds(tunnel, size, tag)) this.drop(D_TOO_BIG);
-      else this.#toTunnel(x, tunnel, remote.key);
+      else this.#toTunnel(x, tunnel, (remote.key | mark) >>> 0);
     }
   }
 
@@ -329,16 +336,26 @@ export class Engine {
     }
     // Segments of the outer packet, not of the inner one: a merge that no tunnel of ours makes.
     if (frame.gsoSize !== 0 && !frame.partial) return this.drop(D_DECAP);
-    if (outer.key === FLOW_STATE_KEY) return this.#flowState(x);
+    if (outer.key === FLOW_STATE_KEY && !outer.forwarded) return this.#flowState(x);
     const egress = this.tables.egress.get(outer.key);
     if (egress === undefined) return this.drop(D_UNKNOWN_KEY);
     for (const port of egress.ports) this.#toPort(port, frame);
+    if (egress.remotes !== undefined && egress.remotes.length > 0) this.#forward(x, egress.remotes);
+  }
+
+  /** What came for a port that has moved goes on to where it is, once. */
+  #forward(x: Context, remotes: ListSpec['remotes']) {
+    if (this.#outer.forwarded) {
+      for (const _ of remotes) this.drop(D_FORWARDED);
+      return;
+    }
+    moveToFront(x.frame);
+    if (!this.#extract(x, 0)) return this.drop(D_MALFORMED);
+    this.#toRemotes(x, remotes, segmentLength(x.frame, x.l3, x.l4, x.key[K_IP_PROTO]), KEY_FORWARDED);
   }
 
   #flowState(x: Context) {
-    x.frame.body.copyWithin(0, x.frame.start - HEADROOM, x.frame.end - HEADROOM);
-    x.frame.end -= x.frame.start - HEADROOM;
-    x.frame.start = HEADROOM;
+    moveToFront(x.frame);
     if (!extractKey(x.frame.body, x.frame.length, 0, 0, x.key, 0, x.layout)) return this.drop(D_INNER);
     x.l3 = HEADROOM + x.layout.l3;
     x.l4 = x.layout.l4 === 0 ? 0 : HEADROOM + x.layout.l4;
@@ -389,6 +406,13 @@ export class Engine {
     this.upcalls[reason]++;
     this.#sink.upcall(u);
   }
+}
+
+/** Has the bytes begin where those of a loaded frame do: keys are taken from there, and outer headers need the room. */
+function moveToFront(frame: WorkFrame): void {
+  frame.body.copyWithin(0, frame.start - HEADROOM, frame.end - HEADROOM);
+  frame.end -= frame.start - HEADROOM;
+  frame.start = HEADROOM;
 }
 
 function exceeds(tunnel: TunnelEntry, size: number, tag: number): boolean {
