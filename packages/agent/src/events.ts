@@ -64,6 +64,11 @@ export const EVENTS = {
     text: 'The archive could not be read to its end. Connections go on by what other hosts tell; see that it runs and can be reached.',
     perMinute: 60,
   },
+  'move.ready': {
+    level: 'info',
+    fields: ['port', 'connections'],
+    text: 'A port can be switched to this host: its interface is attached, its connections are known here.',
+  },
   'metrics.listening': {
     level: 'info',
     fields: ['address'],

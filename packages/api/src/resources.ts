@@ -104,11 +104,11 @@ export const RESOURCES: readonly Resource[] = [
       { parent: 'Router', segment: 'ports', field: 'routerId', verbs: ['C', 'L'] },
     ],
     filters: {},
-    managed: ['tunnelKey', 'peerId', 'previousHostId'],
+    managed: ['tunnelKey', 'peerId', 'previousHostId', 'nextHostId', 'nextInterfaceName'],
     kept: ['deviceType', 'bridgeId', 'routerId', 'portMac', 'portGroupIds'],
     keptUnlessNull: ['portSecurityEnabled', 'securityGroupIds', 'macAddress', 'fixedIps', 'allowedAddressPairs'],
     links: { ...FILTERS, bridge: 'bridgeId', router: 'routerId', host: 'hostId', peer: 'peerId' },
-    below: { link: 'link', portGroups: 'port_groups', securityChains: 'security_chains' },
+    below: { link: 'link', portGroups: 'port_groups', securityChains: 'security_chains', migration: 'migration' },
     dialect: PORT_DIALECT,
   },
   {

@@ -7,6 +7,9 @@ export const ERRORS = {
     'Another port is bound to this interface of the host. Unbind that port or name another interface.',
   WEFT_PORT_BOUND: 'The port is bound to a host interface, so it cannot be linked. Unbind it first.',
   WEFT_PORT_LINKED: 'The port is linked to a peer. Unlink it first.',
+  WEFT_PORT_NOT_BOUND: 'The port is bound to no host, so it cannot move. Bind it where it is to be.',
+  WEFT_PORT_NOT_MOVING:
+    'No move of the port is prepared. Prepare one first, or bind the port to the other host at once.',
   WEFT_LINK_NOT_ALLOWED:
     'These two ports cannot be linked. Link ports of different devices; of two bridge ports exactly one has a vlanId.',
   WEFT_SUBNET_OVERLAP:

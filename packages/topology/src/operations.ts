@@ -115,14 +115,17 @@ export async function unlinkPort(tx: TopologyTransaction, portId: string): Promi
   await tx.update('Port', peerId, unplugged);
 }
 
-/** Binds a port to an interface of a host; one that is bound elsewhere moves and remembers where it was. */
+/**
+ * Binds a port to an interface of a host; one that is bound elsewhere moves, all in one step, and remembers where it was. A move that was
+ * prepared is void.
+ */
 export async function bindPort(
   tx: TopologyTransaction,
   portId: string,
   hostId: string,
   interfaceName: string,
 ): Promise<Port> {
-  const port = await existing<Port>(tx, 'Port', portId);
+  const { nextHostId: _, nextInterfaceName: __, ...port } = await existing<Port>(tx, 'Port', portId);
   if (port.peerId !== undefined) {
     throw new TopologyError('WEFT_PORT_LINKED', `port ${portId} is linked to port ${port.peerId}; unlink it first`);
   }
@@ -132,9 +135,38 @@ export async function bindPort(
 
 /** Takes a port off its interface; no effect on a port without one. */
 export async function unbindPort(tx: TopologyTransaction, portId: string): Promise<void> {
-  const { hostId, interfaceName: _, ...port } = await existing<Port>(tx, 'Port', portId);
+  const stored = await existing<Port>(tx, 'Port', portId);
+  const { hostId, interfaceName: _, nextHostId: __, nextInterfaceName: ___, ...port } = stored;
   if (hostId === undefined) return;
   await tx.update('Port', portId, { ...port, previousHostId: hostId });
+}
+
+/** Prepares the move of a bound port: the next host gets ready, and nothing else changes. Anew: to another place. */
+export async function prepareMove(
+  tx: TopologyTransaction,
+  portId: string,
+  hostId: string,
+  interfaceName: string,
+): Promise<Port> {
+  const port = await existing<Port>(tx, 'Port', portId);
+  if (port.hostId === undefined) throw new TopologyError('WEFT_PORT_NOT_BOUND', `port ${portId} is bound to no host`);
+  return tx.update<Port>('Port', portId, { ...port, nextHostId: hostId, nextInterfaceName: interfaceName });
+}
+
+/** Moves a port to where its move was prepared to: its packets go there from now on. */
+export async function switchMove(tx: TopologyTransaction, portId: string): Promise<Port> {
+  const port = await existing<Port>(tx, 'Port', portId);
+  if (port.nextHostId === undefined) {
+    throw new TopologyError('WEFT_PORT_NOT_MOVING', `no move of port ${portId} is prepared`);
+  }
+  return bindPort(tx, portId, port.nextHostId, port.nextInterfaceName!);
+}
+
+/** Ends a move: what was prepared is given up, and where the port was is forgotten. No effect on a port that does not move. */
+export async function endMove(tx: TopologyTransaction, portId: string): Promise<void> {
+  const stored = await existing<Port>(tx, 'Port', portId);
+  const { previousHostId, nextHostId, nextInterfaceName: _, ...port } = stored;
+  if (previousHostId !== undefined || nextHostId !== undefined) await tx.update('Port', portId, port);
 }
 
 /** Creates a rule and lists it in its chain. `position` counts from 1 (default: first) and may be one past the end. */

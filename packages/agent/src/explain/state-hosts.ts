@@ -34,7 +34,9 @@ export function stateHosts(core: Core, words: ConnectionWords, sim: Simulation, 
       told.add(table.uuids.text(host));
     }
   }
-  const asked = isDoubtful(sim, tcpFlagsOf(input.key, input.frame), input.key) ? audience(input.port) : [];
+  const cameFrom = connections.cameFrom(view.id(input.port));
+  const doubtful = isDoubtful(sim, tcpFlagsOf(input.key, input.frame), input.key, cameFrom !== undefined);
+  const asked = doubtful ? [...audience(input.port), ...(cameFrom === undefined ? [] : [cameFrom])] : [];
   const named = (ids: Iterable<string>): HostRef[] =>
     [...new Set(ids)]
       .filter((id) => id !== core.hostId)

@@ -248,10 +248,13 @@ export class Fleet {
     return this.hosts.find((other) => other.id === id);
   }
 
-  private tunnel(host: FleetHost, peer: number, key: number, frame: Uint8Array): void {
+  /** @param forwarded it has gone from one tunnel into the next: into no third one */
+  private tunnel(host: FleetHost, peer: number, key: number, frame: Uint8Array, forwarded = false): void {
     const to = this.peerOf(host, peer);
     if (!to?.alive) return;
-    for (const ifindex of to.state.egress.get(key)?.ports ?? []) this.deliver(to, ifindex, frame);
+    const { ports = [], remotes = [] } = to.state.egress.get(key) ?? {};
+    for (const ifindex of ports) this.deliver(to, ifindex, frame);
+    if (!forwarded) for (const remote of remotes) this.tunnel(to, remote.peer, remote.key, frame, true);
   }
 
   private deliver({ index, state }: FleetHost, ifindex: number, frame: Uint8Array): void {

@@ -2,7 +2,7 @@
  * Ports bound to this host: which virtual port is which interface, in the datapath and in the shared tables. A binding is
  * live when the port object names this host and an interface that exists; it is announced in `t/active/<port>`.
  */
-import type { Datapath, PortSpec } from '@weft/datapath';
+import type { Datapath, EgressSpec, PortSpec } from '@weft/datapath';
 import { macParse } from '@weft/packet';
 import { isFilteredPort } from '@weft/simulator';
 import { IFF_LOWER_UP } from '@weft/sys';
@@ -19,6 +19,8 @@ export interface BindingLimits {
 
 /** Stands for the members of a tunnel key that the datapath did not take. */
 const REFUSED = '';
+/** So long what still comes for a port that has moved away is sent on to where it is, unless its move is declared done before. */
+const FORWARD_MS = 60_000;
 
 interface Binding {
   readonly port: Port;
@@ -33,8 +35,14 @@ export class Bindings {
   private readonly hostId: string;
   private readonly limits: BindingLimits;
   private readonly peerMacs: PeerMacView;
-  /** Port objects that name this host, by id. */
+  /** Number of a host's tunnel; 0: there is none. */
+  private readonly peerOf: (hostId: string) => number;
+  /** Port objects that name this host as theirs, as the next or as the last one, by id. */
   private readonly ports = new Map<string, Port>();
+  /** Ports that are about to come: attached, so that they lose no time, and not live. */
+  private readonly prepared = new Map<string, Binding>();
+  /** Ports that have moved away, to which host, and until when what comes for them is sent on. */
+  private readonly departed = new Map<string, { readonly host: string; readonly until: number }>();
   private readonly live = new Map<string, Binding>();
   /** Ports of which all hosts were told that they are active here (true), or are not. */
   private readonly announced = new Map<string, boolean>();
@@ -53,6 +61,7 @@ export class Bindings {
     peerMacs: PeerMacView,
     hostId: string,
     limits: BindingLimits,
+    peerOf: (hostId: string) => number,
   ) {
     this.datapath = datapath;
     this.underlay = underlay;
@@ -60,8 +69,9 @@ export class Bindings {
     this.peerMacs = peerMacs;
     this.hostId = hostId;
     this.limits = limits;
+    this.peerOf = peerOf;
     this.keyRefusals = new Refusals(effects, 'tunnel_key.refused');
-    for (const spec of datapath.adopted().egress) this.egress.set(spec.key, spec.ports.join());
+    for (const spec of datapath.adopted().egress) this.egress.set(spec.key, membersOf(spec));
   }
 
   setPort(id: string, port: Port | null): void {
@@ -71,22 +81,44 @@ export class Bindings {
     } else this.ports.set(id, port);
   }
 
-  /** Forgets ports that are not in `ids`. */
-  retainPorts(ids: ReadonlySet<string>): void {
-    for (const id of [...this.ports.keys()]) if (!ids.has(id)) this.ports.delete(id);
-  }
-
   /** Flood key of a bridge with local ports, 0: gone. */
   setFloodKey(bridge: string, key: number): void {
     if (key === 0) this.floodKeys.delete(bridge);
     else this.floodKeys.set(bridge, key);
   }
 
-  /** Bridges of the ports that name this host. */
+  /** Bridges of the ports that are here, or are about to come. */
   bridges(): Set<string> {
     const out = new Set<string>();
-    for (const port of this.ports.values()) if (port.bridgeId) out.add(port.bridgeId);
+    for (const port of this.ports.values()) if (port.bridgeId && this.isOrWillBeHere(port)) out.add(port.bridgeId);
     return out;
+  }
+
+  private isOrWillBeHere(port: Port): boolean {
+    return port.hostId === this.hostId || port.nextHostId === this.hostId;
+  }
+
+  /** Interface that is attached for a port that is about to come; 0: none is. */
+  preparedIfindex(portId: string): number {
+    return this.prepared.get(portId)?.ifindex ?? 0;
+  }
+
+  /** Ports that are about to come. */
+  comingPorts(): string[] {
+    return [...this.ports.values()].filter((port) => port.nextHostId === this.hostId).map(({ id }) => id);
+  }
+
+  /** Whether a port that is or was here goes to another host, which is to be told of all that is known of it. */
+  isLeaving(portId: string): boolean {
+    const port = this.ports.get(portId);
+    if (port?.hostId === this.hostId) return port.nextHostId !== undefined;
+    return port?.hostId !== undefined && port.previousHostId === this.hostId;
+  }
+
+  /** Host that a live port was on before, if it has moved. */
+  previousHost(portId: string): string | undefined {
+    const previous = this.ports.get(portId)?.previousHostId;
+    return previous === this.hostId ? undefined : previous;
   }
 
   /** ifindex of a live binding, 0 if the port is not live here. */
@@ -101,7 +133,15 @@ export class Bindings {
 
   /** Interfaces to which frames with this tunnel key are delivered, as programmed into the datapath. */
   egressPorts(key: number): number[] {
-    return (this.egress.get(key) ?? '').split(',').filter(Boolean).map(Number);
+    const [ports] = (this.egress.get(key) ?? '').split('>');
+    return ports.split(',').filter(Boolean).map(Number);
+  }
+
+  /** Tunnel keys whose frames are sent on to the host that their port has moved to. */
+  get forwarded(): number {
+    let n = 0;
+    for (const members of this.egress.values()) if (members.includes('>')) n++;
+    return n;
   }
 
   /** MAC of the device behind the port, '' if unknown. */
@@ -116,7 +156,8 @@ export class Bindings {
   }
 
   list(): { portId: string; interfaceName: string; ifindex: number; live: boolean }[] {
-    return [...this.ports.values()].map((port) => ({
+    const here = [...this.ports.values()].filter((port) => port.hostId === this.hostId);
+    return here.map((port) => ({
       portId: port.id,
       interfaceName: port.interfaceName ?? '',
       ifindex: this.ifindex(port.id),
@@ -131,7 +172,7 @@ export class Bindings {
    */
   reconcile(beforeDetach: (ifindex: number, portId: string) => void, now: number): string[] {
     const changed: string[] = [];
-    const wanted = this.wanted();
+    const wanted = this.wanted((port) => port.hostId === this.hostId && port.interfaceName);
     for (const [id, binding] of [...this.live]) {
       const still = wanted.get(id);
       if (still && still.ifindex === binding.ifindex) continue;
@@ -142,24 +183,52 @@ export class Bindings {
       if (!still) this.announce(id, false, 0);
       this.effects.log('port.unbound', { port: id, ifindex: binding.ifindex });
     }
-    for (const [id, { port, ifindex }] of wanted) {
+    for (const [id, { port, name, ifindex }] of wanted) {
       const had = this.live.get(id);
       const mac = this.peerMacs.get(ifindex);
       if (had?.ifindex === ifindex && had.mac === mac) {
         this.live.set(id, { port, ifindex, mac });
         continue;
       }
-      if (!this.attach(port, ifindex, mac)) continue;
+      if (!this.attach(port, name, ifindex, mac)) continue;
       this.live.set(id, { port, ifindex, mac });
+      this.prepared.delete(id);
       this.byIfindex.set(ifindex, id);
       changed.push(id);
       if (!had) this.effects.log('port.bound', { port: id, interface: port.interfaceName, ifindex });
     }
     for (const [id, { port, ifindex }] of this.live)
       this.announce(id, this.leadsOut(port, ifindex), port.tunnelKey ?? 0);
+    this.reconcilePrepared();
+    this.reconcileDeparted(now);
     this.reconcileEgress(now);
     this.detachStale();
     return changed;
+  }
+
+  /** Interfaces for ports that are about to come. One that is another port's is none. */
+  private reconcilePrepared(): void {
+    const wanted = this.wanted((port) => port.nextHostId === this.hostId && port.nextInterfaceName);
+    for (const id of this.prepared.keys()) if (!wanted.has(id)) this.prepared.delete(id);
+    for (const [id, { port, name, ifindex }] of wanted) {
+      const had = this.prepared.get(id);
+      const mac = this.peerMacs.get(ifindex);
+      if (this.byIfindex.has(ifindex)) this.prepared.delete(id);
+      else if ((had?.ifindex === ifindex && had.mac === mac) || this.attach(port, name, ifindex, mac)) {
+        this.prepared.set(id, { port, ifindex, mac });
+      }
+    }
+  }
+
+  private reconcileDeparted(now: number): void {
+    for (const [id, port] of this.ports) {
+      const { hostId, previousHostId } = port;
+      if (previousHostId !== this.hostId || hostId === undefined || hostId === this.hostId) this.departed.delete(id);
+      else if (this.departed.get(id)?.host !== hostId) {
+        this.departed.set(id, { host: hostId, until: now + FORWARD_MS });
+      }
+    }
+    for (const id of this.departed.keys()) if (!this.ports.has(id)) this.departed.delete(id);
   }
 
   /** What leaves a router by a wire that is dead goes nowhere: others have to know. Behind a bridge port is one guest and no other way. */
@@ -187,36 +256,39 @@ export class Bindings {
   }
 
   /** One interface that went away in this moment, or that the kernel refuses, is no reason to stop for all. */
-  private attach(port: Port, ifindex: number, mac: string): boolean {
+  private attach(port: Port, name: string, ifindex: number, mac: string): boolean {
     try {
-      this.datapath.attachPort(this.spec(port, ifindex, mac));
+      this.datapath.attachPort(this.spec(port, name, ifindex, mac));
       this.refused.delete(port.id);
       return true;
     } catch (error) {
       const { message } = error as Error;
       if (this.refused.get(port.id) !== message) {
         this.refused.set(port.id, message);
-        const fields = { port: port.id, interface: port.interfaceName, ifindex, error: message };
+        const fields = { port: port.id, interface: name, ifindex, error: message };
         this.effects.log('port.attach_failed', fields);
       }
       return false;
     }
   }
 
-  private wanted(): Map<string, { port: Port; ifindex: number }> {
-    const out = new Map<string, { port: Port; ifindex: number }>();
+  /** Ports with their interfaces, as far as these are there. @param nameOf name of the interface, if the port is meant */
+  private wanted(
+    nameOf: (port: Port) => string | false | undefined,
+  ): Map<string, { port: Port; name: string; ifindex: number }> {
+    const out = new Map<string, { port: Port; name: string; ifindex: number }>();
     for (const port of this.ports.values()) {
-      if (port.hostId !== this.hostId || !port.interfaceName) continue;
-      const link = this.underlay.linkByName(port.interfaceName);
-      if (link) out.set(port.id, { port, ifindex: link.ifindex });
+      const name = nameOf(port);
+      const link = name ? this.underlay.linkByName(name) : undefined;
+      if (name && link) out.set(port.id, { port, name, ifindex: link.ifindex });
     }
     return out;
   }
 
-  private spec(port: Port, ifindex: number, mac: string): PortSpec {
+  private spec(port: Port, name: string, ifindex: number, mac: string): PortSpec {
     return {
       ifindex,
-      name: port.interfaceName!,
+      name,
       portId: port.id,
       mac: mac === '' ? null : macParse(mac),
       peerable: mac !== '',
@@ -225,9 +297,19 @@ export class Bindings {
     };
   }
 
-  /** Port keys deliver to the port; a flood key to the bridge's live ports that have no filter of their own. */
+  /**
+   * Port keys deliver to the port, also to one that is about to come: other hosts may hear of that before this one does. A flood key delivers
+   * to the bridge's live ports that have no filter of their own. What comes for a port that has moved goes on to its host.
+   */
   private reconcileEgress(now: number): void {
     const wanted = new Map<number, number[]>();
+    const remotes = new Map<number, number>();
+    for (const { port, ifindex } of this.prepared.values()) if (port.tunnelKey) wanted.set(port.tunnelKey, [ifindex]);
+    for (const [id, { host, until }] of this.departed) {
+      const key = this.ports.get(id)?.tunnelKey;
+      const peer = now < until ? this.peerOf(host) : 0;
+      if (key !== undefined && peer !== 0) remotes.set(key, peer);
+    }
     for (const { port, ifindex } of this.live.values()) {
       if (port.tunnelKey) wanted.set(port.tunnelKey, [ifindex]);
       const flood = port.bridgeId ? this.floodKeys.get(port.bridgeId) : undefined;
@@ -239,33 +321,39 @@ export class Bindings {
     }
     // Deletions first: they make room.
     for (const key of [...this.egress.keys()]) {
-      if (wanted.has(key)) continue;
+      if (wanted.has(key) || remotes.has(key)) continue;
       this.datapath.deleteEgress(key);
       this.egress.delete(key);
     }
     this.keyRefusals.begin();
-    for (const [key, ports] of wanted) {
-      ports.sort((a, b) => a - b);
-      if (this.egress.get(key) === ports.join()) continue;
-      const done = this.keyRefusals.attempt(`${key}`, () => this.datapath.setEgress({ key, ports }));
+    const specs = [...wanted].map(([key, ports]): EgressSpec => ({ key, ports: ports.sort((a, b) => a - b) }));
+    for (const [key, peer] of remotes) specs.push({ key, ports: [], remotes: [{ peer, key }] });
+    for (const spec of specs) {
+      const members = membersOf(spec);
+      if (this.egress.get(spec.key) === members) continue;
+      const done = this.keyRefusals.attempt(`${spec.key}`, () => this.datapath.setEgress(spec));
       // Half of it may stand: it is tried again, and deleted when it is not wanted any more.
-      this.egress.set(key, done ? ports.join() : REFUSED);
+      this.egress.set(spec.key, done ? members : REFUSED);
     }
-    this.keyRefusals.retain((key) => wanted.has(Number(key)));
+    this.keyRefusals.retain((key) => wanted.has(Number(key)) || remotes.has(Number(key)));
     this.keyRefusals.end(now);
   }
 
   /** Interfaces that an earlier process, or an earlier binding, left attached. */
   private detachStale(): void {
-    for (const ifindex of this.attachedBefore) {
-      if (this.byIfindex.has(ifindex)) continue;
-      this.datapath.detachPort(ifindex);
-    }
-    this.attachedBefore = new Set(this.byIfindex.keys());
+    const attached = new Set(this.byIfindex.keys());
+    for (const { ifindex } of this.prepared.values()) attached.add(ifindex);
+    for (const ifindex of this.attachedBefore) if (!attached.has(ifindex)) this.datapath.detachPort(ifindex);
+    this.attachedBefore = attached;
   }
 
   /** Interfaces of adopted ports are candidates for detaching once the topology is known. */
   adoptAttached(ifindexes: Iterable<number>): void {
     for (const ifindex of ifindexes) this.attachedBefore.add(ifindex);
   }
+}
+
+/** An entry in words that can be compared: `interfaces`, or `interfaces>peer`. */
+function membersOf({ ports, remotes = [] }: EgressSpec): string {
+  return remotes.length === 0 ? ports.join() : `${ports.join()}>${remotes.map(({ peer }) => peer).join()}`;
 }

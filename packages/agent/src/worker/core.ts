@@ -11,6 +11,7 @@ import type { ExecutionQueue } from './execution-queue.ts';
 import type { Installer } from './installer.ts';
 import type { LearnedMacs } from './learned-macs.ts';
 import type { ReplicateLists } from './lists.ts';
+import type { Moves } from './moves.ts';
 import type { Neighbours } from './neighbours.ts';
 import type { RuleLogger } from './rule-logger.ts';
 import type { Translator } from './translate.ts';
@@ -33,6 +34,7 @@ export interface Core {
   readonly rules: RuleCounts;
   readonly ruleLogger: RuleLogger;
   readonly connections: Connections;
+  readonly moves: Moves;
   readonly translator: Translator;
   readonly waiting: WaitingRoom;
   /** Frames that leave before the flows that they made are installed: most. */

@@ -40,6 +40,7 @@ import { LearnedMacs } from './learned-macs.ts';
 import { ReplicateLists } from './lists.ts';
 import { Liveness } from './liveness.ts';
 import { flushFlows, readFlows, sweepFlows, sweepWaiting, wake } from './maintenance.ts';
+import { Moves } from './moves.ts';
 import { Neighbours } from './neighbours.ts';
 import { Overload } from './overload.ts';
 import { PacketPath } from './packet-path.ts';
@@ -168,7 +169,9 @@ export class Engine {
     const lists = new ReplicateLists(datapath);
     const tunnels = new Tunnels(datapath, underlay, effects, hostId);
     this.peerMacs = options.peerMacs;
-    const bindings = new Bindings(datapath, underlay, effects, this.peerMacs, hostId, limits);
+    const bindings = new Bindings(datapath, underlay, effects, this.peerMacs, hostId, limits, (host) =>
+      tunnels.peer(host),
+    );
     bindings.adoptAttached(datapath.adopted().ports.map((p) => p.ifindex));
     const macBytes = new Uint8Array(6);
     const macEntry = (bridge: number, vlan: number, mac: number, port: number) => {
@@ -210,11 +213,25 @@ export class Engine {
       want: (interests) => want(this.core, interests),
       send: (peer, bytes, length) => sender.send(peer, bytes, length),
       isLive: (port) => bindings.ifindex(port) !== 0,
+      isLeaving: (port) => bindings.isLeaving(port),
       archive: archived
         ? { hand: (entries) => effects.archive(entries), read: (port) => effects.readArchive(port) }
         : null,
       clockOffset: offset,
       now: this.clock(),
+    });
+    const moves = new Moves({
+      hostId,
+      connections,
+      effects,
+      attached: (port) => bindings.preparedIfindex(port),
+      isComplete: (port) => this.feed.isComplete(port),
+      isLost: (host) => this.liveness.isLost(host),
+      want: (interests) => want(this.core, interests),
+      release: (interests) => {
+        for (const interest of interests) this.core.interests.delete(interest);
+        effects.removeInterests(interests);
+      },
     });
     // What others have to know of a connection leaves before its packets.
     const gatherStates = () => {
@@ -253,6 +270,7 @@ export class Engine {
       installer,
       rules,
       connections,
+      moves,
       ruleLogger: new RuleLogger(view, limits, (ifindex) => underlay.link(ifindex)?.name ?? '', effects.ruleLog),
       translator: new Translator(view, bindings, tunnels, lists, hostId),
       waiting: new WaitingRoom(limits),
@@ -428,6 +446,7 @@ export class Engine {
     if (this.underlay.drain()) this.revalidator.invalidate(this.feed.reconcile(now));
     core.neighbours.tick(now);
     core.connections.tick(now);
+    core.moves.tick(now);
     this.liveness.tick(now);
     sweepWaiting(core, now);
     if (now >= this.nextSweep) {
@@ -463,7 +482,8 @@ export class Engine {
     for (const slot of slots) installer.remove(slot, now);
     installer.flush();
     const portId = bindings.portAt(ifindex);
-    if (portId !== '') macs.dropPort(view.handle(portId));
+    // Who has moved is known by these until the other host has seen them: nobody has to announce anything.
+    if (portId !== '' && !bindings.isLeaving(portId)) macs.dropPort(view.handle(portId));
   }
 
   /** Nothing is left to do but packets: all batches applied, all flows simulated since. */

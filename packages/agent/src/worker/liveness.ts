@@ -58,6 +58,11 @@ export class Liveness {
     return n;
   }
 
+  /** Whether a host counts as gone. */
+  isLost(hostId: string): boolean {
+    return this.peers.get(hostId)?.lost ?? true;
+  }
+
   /** About every 50 ms. */
   tick(now: number): void {
     this.pinger.poll((address) => {

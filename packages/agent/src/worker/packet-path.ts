@@ -223,7 +223,7 @@ export class PacketPath {
       }
       const flags = tcpFlagsOf(key, frame);
       // What the answers have made known may lead to something else that is not.
-      if (asked < sim.stateCount && isDoubtful(sim, flags, key)) {
+      if (asked < sim.stateCount && isDoubtful(sim, flags, key, core.connections.cameFrom(portId) !== undefined)) {
         const needs: string[] = [];
         const isAsk = core.connections.ask(sim, input.port, now, needs);
         if (needs.length > 0) {
@@ -555,12 +555,13 @@ function lifetimeOf(sim: Simulation, output: Output): number {
  * Whether another host may know of a connection that would change what becomes of the packet: it is dropped for want of one,
  * would go on without being translated back, or takes part in a conversation whose beginning was not seen here. What opens a TCP
  * connection answers nothing.
+ * @param arrived the port has just come from another host: then any packet but such a one may belong to what is known there
  */
-export function isDoubtful(sim: Simulation, tcpFlags: number, key: Uint8Array): boolean {
+export function isDoubtful(sim: Simulation, tcpFlags: number, key: Uint8Array, arrived: boolean): boolean {
   if (sim.missedCount === 0) return false;
   const tcp = key[K_IP_PROTO] === IPPROTO_TCP;
   if (tcp && (tcpFlags & (TCP_SYN | TCP_ACK)) === TCP_SYN) return false;
-  return sim.verdict !== VERDICT_FORWARD || sim.missedBack || (tcp && sim.createdCount > 0);
+  return arrived || sim.verdict !== VERDICT_FORWARD || sim.missedBack || (tcp && sim.createdCount > 0);
 }
 
 /** True if the view has the packet's source MAC anywhere but at the port by which it entered. */

@@ -30,7 +30,12 @@ export interface FeedResult {
 export class TopologyFeed {
   private readonly core: Core;
   private readonly localPortsInterest: string;
+  /** Where ports stand that name this host as the one that they move to, and as the one that they were on. */
+  private readonly nextPortsInterest: string;
+  private readonly previousPortsInterest: string;
+  /** Ports by these interests; of the first one null: not known yet. */
   private localPorts: Set<string> | null = null;
+  private readonly movingPorts = new Map<string, Set<string>>();
   /** Nothing that compiled devices need is on its way: flows can stand on the revision applied last. */
   complete = true;
   /** What packets that enter by live ports need: kept also while there are none. */
@@ -46,11 +51,30 @@ export class TopologyFeed {
     this.core = core;
     this.beforeDetach = beforeDetach;
     this.localPortsInterest = `i/Port.hostId/${core.hostId}`;
+    this.nextPortsInterest = `i/Port.nextHostId/${core.hostId}`;
+    this.previousPortsInterest = `i/Port.previousHostId/${core.hostId}`;
   }
 
   /** What every agent is subscribed to. */
   start(): void {
-    want(this.core, ['a/TunnelZone', 'a/TunnelZoneHost', this.localPortsInterest, KEYS_INTEREST]);
+    want(this.core, this.always());
+  }
+
+  private always(): string[] {
+    const ports = [this.localPortsInterest, this.nextPortsInterest, this.previousPortsInterest];
+    return ['a/TunnelZone', 'a/TunnelZoneHost', ...ports, KEYS_INTEREST];
+  }
+
+  private isPortsInterest(interest: string): boolean {
+    const { localPortsInterest, nextPortsInterest, previousPortsInterest } = this;
+    return interest === localPortsInterest || interest === nextPortsInterest || interest === previousPortsInterest;
+  }
+
+  /** Whether a port names this host, as the one that it is on, was on, or is to be on. */
+  private concernsUs(id: string): boolean {
+    if (this.localPorts?.has(id)) return true;
+    for (const ids of this.movingPorts.values()) if (ids.has(id)) return true;
+    return false;
   }
 
   /** True once this host's own ports are known: before that, nothing adopted may be judged stale. */
@@ -73,13 +97,13 @@ export class TopologyFeed {
     const needs: string[] = [];
     // Which ports are this host's comes first: a port that a bridge made known earlier arrives in the same batch.
     for (const change of batch.changes) {
-      if (change.interest === this.localPortsInterest && core.interests.has(change.interest)) this.ownConcerns(change);
+      if (this.isPortsInterest(change.interest) && core.interests.has(change.interest)) this.ownConcerns(change, now);
     }
     for (const change of batch.changes) {
       if (!core.interests.has(change.interest)) continue;
       this.delivered.add(change.interest);
       needs.push(change.interest);
-      if (change.interest !== this.localPortsInterest) this.ownConcerns(change);
+      if (!this.isPortsInterest(change.interest)) this.ownConcerns(change, now);
       if (change.kind === 'table' && change.interest.startsWith('t/arp/')) {
         for (const { key } of change.upserts) needs.push(...core.neighbours.noteEntry(change.interest, key));
       }
@@ -87,6 +111,7 @@ export class TopologyFeed {
         for (const { key, value } of change.upserts) core.connections.setKey(key, value);
       }
     }
+    core.moves.note(batch.changes, now);
     const applied = core.view.apply(batch.changes);
     tags.push(...applied.tags);
     want(core, applied.wanted);
@@ -153,7 +178,7 @@ export class TopologyFeed {
   }
 
   private reconcileBindings(now: number): number[] {
-    const { bindings, view } = this.core;
+    const { bindings, view, connections, moves } = this.core;
     if (!this.ready) return [];
     this.due.bindings = false;
     const changed = bindings.reconcile(this.beforeDetach, now);
@@ -162,35 +187,23 @@ export class TopologyFeed {
       this.warm.clear();
       this.due.warmUp = true;
     }
-    for (const port of changed) if (bindings.ifindex(port) !== 0) this.core.connections.portCame(port, now);
+    for (const port of changed) {
+      if (bindings.ifindex(port) === 0) continue;
+      connections.portCame(port, bindings.previousHost(port), moves.tookReady(port), now);
+    }
     return changed.map((port) => localPortTag(view.handle(port)));
   }
 
-  private ownConcerns(change: Change): void {
+  private ownConcerns(change: Change, now: number): void {
     const { tunnels, bindings } = this.core;
     if (change.kind === 'objects') {
       this.due.tunnels = true;
       this.zoneChange(change.interest, change);
-    } else if (change.kind === 'index' && change.interest === this.localPortsInterest) {
-      this.bindingsChange();
-      if (change.reset || !this.localPorts) this.localPorts = new Set(change.added);
-      else for (const id of change.added) this.localPorts.add(id);
-      for (const id of change.removed) {
-        this.localPorts.delete(id);
-        bindings.setPort(id, null);
-      }
-      if (change.reset) bindings.retainPorts(this.localPorts);
-      want(
-        this.core,
-        [...this.localPorts].map((id) => `o/Port/${id}`),
-      );
-    } else if (change.kind === 'object') {
+    } else if (change.kind === 'index' && this.isPortsInterest(change.interest)) this.portsChange(change, now);
+    else if (change.kind === 'object') {
       const [, type, id] = change.interest.split('/');
-      if (type === 'Port' && this.localPorts?.has(id)) {
-        this.bindingsChange();
-        const port = change.object?.value as unknown as Port | undefined;
-        bindings.setPort(id, port?.hostId === this.core.hostId ? port : null);
-        if (port?.bridgeId) want(this.core, [`o/Bridge/${port.bridgeId}`]);
+      if (type === 'Port' && this.concernsUs(id)) {
+        this.setPort(id, (change.object?.value as unknown as Port | undefined) ?? null, now);
       } else if (type === 'Bridge') {
         this.bindingsChange();
         bindings.setFloodKey(id, (change.object?.value as unknown as Bridge | undefined)?.tunnelKey ?? 0);
@@ -202,6 +215,33 @@ export class TopologyFeed {
   private bindingsChange(): void {
     this.due.bindings = true;
     this.isReady = null;
+  }
+
+  private portsChange(change: Extract<Change, { kind: 'index' }>, now: number): void {
+    const { core } = this;
+    this.bindingsChange();
+    const isLocal = change.interest === this.localPortsInterest;
+    const known = isLocal ? this.localPorts : this.movingPorts.get(change.interest);
+    const ids = new Set(change.reset ? [] : known);
+    for (const id of change.added) ids.add(id);
+    for (const id of change.removed) ids.delete(id);
+    if (isLocal) this.localPorts = ids;
+    else this.movingPorts.set(change.interest, ids);
+    for (const id of known ?? []) if (!ids.has(id) && !this.concernsUs(id)) this.setPort(id, null, now);
+    want(
+      core,
+      [...ids].map((id) => `o/Port/${id}`),
+    );
+  }
+
+  private setPort(id: string, port: Port | null, now: number): void {
+    const { bindings, moves, hostId } = this.core;
+    this.bindingsChange();
+    const names = port !== null && [port.hostId, port.nextHostId, port.previousHostId].includes(hostId);
+    bindings.setPort(id, names ? port : null);
+    moves.setPort(id, names ? port : null, now);
+    const isOrWillBeHere = port?.hostId === hostId || port?.nextHostId === hostId;
+    if (isOrWillBeHere && port?.bridgeId) want(this.core, [`o/Bridge/${port.bridgeId}`]);
   }
 
   private zoneChange(
@@ -230,19 +270,28 @@ export class TopologyFeed {
     this.due.warmUp = false;
     // Ports of one bridge or chain need the same.
     const asked = new Set<number>();
-    for (const { portId, live } of core.bindings.list()) {
-      if (!live) continue;
+    const live = core.bindings.list().filter((port) => port.live);
+    for (const portId of [...live.map((port) => port.portId), ...core.bindings.comingPorts()]) {
       const needed = core.view.interestsFor(core.view.handle(portId), asked);
       for (const interest of needed) this.warm.add(interest);
       want(core, needed);
     }
   }
 
+  /** Whether what packets that enter by a port need at once is here. */
+  isComplete(portId: string): boolean {
+    const { view } = this.core;
+    const needed = view.interestsFor(view.handle(portId));
+    return needed.every((interest) => this.delivered.has(interest));
+  }
+
   /** Gives back interests that nothing consulted since `olderThan`. @returns tags to invalidate. */
   release(olderThan: number): number[] {
     const { core } = this;
-    const kept = new Set(['a/TunnelZone', 'a/TunnelZoneHost', this.localPortsInterest, KEYS_INTEREST]);
-    for (const id of this.localPorts ?? []) kept.add(`o/Port/${id}`);
+    const kept = new Set(this.always());
+    for (const ids of [this.localPorts ?? [], ...this.movingPorts.values()]) {
+      for (const id of ids) kept.add(`o/Port/${id}`);
+    }
     for (const id of core.bindings.bridges()) kept.add(`o/Bridge/${id}`);
     for (const interest of this.warm) kept.add(interest);
     const unused = core.view.unused(olderThan, (t) => core.installer.tags.has(t)).filter((i) => !kept.has(i));

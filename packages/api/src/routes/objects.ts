@@ -170,6 +170,8 @@ function itemRoutes(
         const value = validated(resource, { ...merged(resource, stored.value, input), id }, strict);
         if (type === 'Port' && stored.value.hostId !== undefined && stored.value.hostId !== value.hostId) {
           value.previousHostId = stored.value.hostId;
+          delete value.nextHostId;
+          delete value.nextInterfaceName;
         }
         return updateObject(tx, type, id, value, ifVersion(request, stored));
       });

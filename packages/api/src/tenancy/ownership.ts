@@ -41,7 +41,7 @@ function derive(type: string, path: ReadonlySet<string>): Ownership {
  * neither see nor set them.
  */
 export const OPERATOR_FIELDS: Partial<Record<string, readonly string[]>> = {
-  Port: ['interfaceName', 'previousHostId'],
+  Port: ['interfaceName', 'nextInterfaceName'],
 };
 
 /** State tables that tenants may read and seed, if they own the object that the table belongs to: kind → types. */

@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { KEY_SIZE } from '@weft/flow';
+import { DROP_REASONS, KEY_SIZE } from '@weft/flow';
 import {
   BpfMap,
   Btf,
@@ -103,7 +103,7 @@ export function tableLayout(objects = OBJECT_DIRECTORY): Layout {
  */
 export function layoutHash(options: DatapathOptions, layout: Layout, objects = OBJECT_DIRECTORY): string {
   const btf = Btf.ofObject(objectFile(objects, 'weft.bpf.o'));
-  const sizes = `flows=${options.maxFlows} cpus=${possibleCpus()} ring=${RING_BYTES}`;
+  const sizes = `flows=${options.maxFlows} cpus=${possibleCpus()} ring=${RING_BYTES} drops=${DROP_REASONS.length}`;
   return btf.layoutHash(`${sizes} ${JSON.stringify(layout)}`);
 }
 

@@ -204,6 +204,12 @@ export class Exchange {
     return this.byNumber.get(peer)?.lastHeard ?? Number.NEGATIVE_INFINITY;
   }
 
+  /** Nothing of what a peer has sent is known to be missing, and no synchronisation with it is under way. */
+  isLevel(peer: number): boolean {
+    const known = this.byNumber.get(peer);
+    return known?.acquainted === true && !known.gaps.suspected && !known.sync.waiting && !known.sync.giving;
+  }
+
   // ---- telling
 
   /**

@@ -12,6 +12,9 @@ const INDEXED: readonly [type: string, field: string][] = [
   ['Port', 'bridgeId'],
   ['Port', 'routerId'],
   ['Port', 'portGroupIds'],
+  ['Port', 'hostId'],
+  ['Port', 'nextHostId'],
+  ['Port', 'previousHostId'],
   ['Route', 'routerId'],
   ['RuleLogger', 'chainId'],
 ];

@@ -1,6 +1,6 @@
 /**
  * Who may see the connections of a port: its own host, and the hosts of all ports in its stateful groups, because return
- * traffic may come by any of them.
+ * traffic may come by any of them; of a port that is about to move also the host that it moves to.
  */
 import type { Handles } from './handles.ts';
 import type { Raw } from './raw.ts';
@@ -38,6 +38,7 @@ export class Audiences {
     const hosts = new Set<number>();
     const add = (value: Record<string, unknown> | null | undefined): void => {
       if (typeof value?.hostId === 'string') hosts.add(handles.of(value.hostId));
+      if (typeof value?.nextHostId === 'string') hosts.add(handles.of(value.nextHostId));
     };
     const own = `o/Port/${handles.id(port)}`;
     if (!need(own)) return undefined;

@@ -21,6 +21,16 @@ export function checkPort(port: ObjectValue): Violation[] {
   if (port.hostId !== undefined && port.peerId !== undefined) {
     refuse('peerId', 'a port is bound to a host or linked to a peer, not both');
   }
+  if ((port.nextHostId === undefined) !== (port.nextInterfaceName === undefined)) {
+    const missing = port.nextHostId === undefined ? 'nextHostId' : 'nextInterfaceName';
+    refuse(missing, 'nextHostId and nextInterfaceName belong together: set both or none');
+  }
+  if (port.nextHostId !== undefined && port.hostId === undefined) {
+    refuse('nextHostId', 'a port that is bound to no host moves to none: bind it');
+  }
+  if (port.nextHostId !== undefined && port.nextHostId === port.hostId) {
+    refuse('nextHostId', 'is the host that the port is bound to');
+  }
   if (port.peerId !== undefined && port.peerId === port.id) refuse('peerId', 'a port cannot be its own peer');
   if (port.interfaceName === '.' || port.interfaceName === '..') {
     refuse('interfaceName', 'is not a name that Linux gives to an interface');
@@ -66,7 +76,10 @@ export async function checkPortNeighbours(
   previous: ObjectValue | undefined,
 ): Promise<Problem[]> {
   const problems: Problem[] = [];
-  if (port.hostId !== undefined && port.hostId !== previous?.hostId) problems.push(...(await checkHost(port, lookup)));
+  for (const field of ['hostId', 'nextHostId']) {
+    if (port[field] === undefined || port[field] === previous?.[field]) continue;
+    problems.push(...(await checkHost(port[field] as string, field, lookup)));
+  }
   if (port.peerId !== undefined && (port.peerId !== previous?.peerId || port.vlanId !== previous?.vlanId)) {
     problems.push(...(await checkPeer(port, lookup)));
   }
@@ -74,11 +87,11 @@ export async function checkPortNeighbours(
   return problems;
 }
 
-async function checkHost(port: ObjectValue, lookup: Lookup): Promise<Problem[]> {
-  const zones = await lookup.referrers('TunnelZoneHost', 'hostId', port.hostId as string);
+async function checkHost(hostId: string, property: string, lookup: Lookup): Promise<Problem[]> {
+  const zones = await lookup.referrers('TunnelZoneHost', 'hostId', hostId);
   if (zones.length > 0) return [];
-  const message = `host ${port.hostId} is in no tunnel zone; add it to one before binding ports to it`;
-  return [{ code: 'WEFT_HOST_NOT_IN_TUNNEL_ZONE', property: 'hostId', message }];
+  const message = `host ${hostId} is in no tunnel zone; add it to one before binding ports to it`;
+  return [{ code: 'WEFT_HOST_NOT_IN_TUNNEL_ZONE', property, message }];
 }
 
 async function checkPeer(port: ObjectValue, lookup: Lookup): Promise<Problem[]> {

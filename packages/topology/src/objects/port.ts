@@ -3,7 +3,7 @@
  * *interior* when linked to another port (`peerId`), else unplugged.
  */
 import Type, { type Static } from 'typebox';
-import { adminStateUp, formatted, id, ref, refs, tunnelKey, uuid } from '../fields.ts';
+import { adminStateUp, formatted, id, ref, refs, tunnelKey } from '../fields.ts';
 import { routerPortMac } from '../mac.ts';
 import { defineObject } from '../spec.ts';
 import { localRoutes } from './port-routes.ts';
@@ -29,7 +29,15 @@ const PortSchema = Type.Object(
         description: 'Network interface of the host that the port is bound to',
       }),
     ),
-    previousHostId: Type.Optional(uuid({ description: 'Host that the port was bound to before it moved' })),
+    previousHostId: Type.Optional(ref('Host', 'clear', 'Host that the port was bound to before it moved')),
+    nextHostId: Type.Optional(ref('Host', 'refuse', 'Host that the port is about to move to')),
+    nextInterfaceName: Type.Optional(
+      Type.String({
+        maxLength: 15,
+        pattern: '^[^/:\\s\\u0000]+$',
+        description: 'Network interface of that host',
+      }),
+    ),
     peerId: Type.Optional(ref('Port', 'clear', 'Port at the other end of a link between virtual devices')),
     portGroupIds: Type.Optional(
       refs('PortGroup', 'clear', {
@@ -69,6 +77,11 @@ export const PortSpec = defineObject('Port', PortSchema, {
       fields: ['hostId', 'interfaceName'],
       code: 'WEFT_INTERFACE_IN_USE',
       message: 'another port is bound to this interface of the host; unbind it or name another interface',
+    },
+    {
+      fields: ['nextHostId', 'nextInterfaceName'],
+      code: 'WEFT_INTERFACE_IN_USE',
+      message: 'another port is about to move to this interface of the host; name another interface',
     },
     { fields: ['vlanId'], scope: 'bridgeId' },
   ],

@@ -18,6 +18,8 @@ export interface AudienceKeeperOptions {
   readonly exchange: Pick<Exchange, 'publish' | 'sync'>;
   /** Asks the state database for interests. */
   readonly want: (interests: readonly string[]) => void;
+  /** Whether a port (handle) goes from this host to another one, which is told of others' connections of it, too: by one that knows all. */
+  readonly isLeaving?: (port: number) => boolean;
 }
 
 export class AudienceKeeper {
@@ -90,7 +92,8 @@ export class AudienceKeeper {
     const before = table.audience(record);
     const own = table.owner(record) === table.self;
     const egress = numbers.handle(table.words[base + R_EGRESS]);
-    const audience = this.between(numbers.handle(table.words[base + R_INGRESS]), egress, egress === 0 ? before : 0);
+    const ingress = numbers.handle(table.words[base + R_INGRESS]);
+    const audience = this.between(ingress, egress, egress === 0 ? before : 0);
     if (audience === UNKNOWN) {
       if (own || seen) want(this.needs);
       if (!own && seen) this.untold.add(record);
@@ -102,7 +105,16 @@ export class AudienceKeeper {
       table.setAudience(record, audience);
       if (own) for (const host of table.audiences.members(audience)) if (!had.includes(host)) exchange.sync(host);
     } else if (!untold) return;
-    if (own || untold) exchange.publish(record);
+    if (own || untold || this.isLeaving(ingress) || this.isLeaving(egress)) exchange.publish(record);
+  }
+
+  private isLeaving(port: number): boolean {
+    return port !== 0 && this.options.isLeaving?.(port) === true;
+  }
+
+  /** All records have the audience that ports and groups give them now. */
+  get isSettled(): boolean {
+    return !this.stale;
   }
 
   /**

@@ -15,6 +15,8 @@ import {
   type FlowStateTable,
   GONE_REPLACED,
   KIND_CONNTRACK,
+  R_EGRESS,
+  R_INGRESS,
   R_RETURN,
   R_RULE,
   RECORD_WORDS,
@@ -39,6 +41,8 @@ const EXPIRE_STEP = 16_384;
 /** A peer that was heard within this time counts as alive. */
 const ALIVE_MS = 2_500;
 const VOUCH_MS = 5_000;
+/** So long the host that a port came from is asked about what is missing. */
+const ARRIVAL_MS = 10_000;
 /** From this share of its names on the table is asked to give back those that nothing has. */
 const RECLAIM_ABOVE = 0.75;
 
@@ -58,6 +62,8 @@ export interface ConnectionsOptions {
   readonly want: (interests: readonly string[]) => void;
   /** Whether a port (its id) is live on this host. */
   readonly isLive: (portId: string) => boolean;
+  /** Whether a port that is or was here goes to another host. */
+  readonly isLeaving: (portId: string) => boolean;
   /** Where connections are kept for a host that knows nothing; null: nowhere. `hand` as in `ArchiverOptions`. */
   readonly archive: { hand(entries: Uint8Array<ArrayBuffer>): boolean; read(portId: string): void } | null;
   /** Sends a datagram to a peer of `tunnels`. */
@@ -116,7 +122,9 @@ export class Connections implements StateView {
   /** Record from which on connections are to be looked at again because filters have changed; -1: none. */
   private lookAgainHand = -1;
   private nextVouch = 0;
-  /** Ports whose connections have been looked for in the archive since this process began without any. */
+  /** By port that has come from another host: that host is asked about what is missing, for a while. */
+  private readonly arrivals = new Map<string, { readonly from: string; readonly until: number }>();
+  /** Ports that have been live here since this process began. */
   private readonly cameBefore = new Set<string>();
 
   constructor(options: ConnectionsOptions) {
@@ -141,7 +149,15 @@ export class Connections implements StateView {
     table.onGone = (record, reason) => this.forget(record, reason);
     table.onFence = () => this.fenced();
     const { numbers, exchange } = this;
-    this.audiences = new AudienceKeeper({ table, numbers, exchange, view: options.view, want: options.want });
+    const isLeaving = (port: number) => options.isLeaving(options.view.id(port));
+    this.audiences = new AudienceKeeper({
+      table,
+      numbers,
+      exchange,
+      view: options.view,
+      want: options.want,
+      isLeaving,
+    });
     this.countAllKept();
     const { archive } = options;
     if (archive === null) return;
@@ -321,11 +337,36 @@ export class Connections implements StateView {
     return this.restorer?.isHolding ? this.restorer.needOf(portId) : '';
   }
 
-  /** A port has become live on this host: what is not known of it may be in the archive. */
-  portCame(portId: string, now: number): void {
-    if (this.options.table.adoption.adopted > 0 || this.cameBefore.has(portId)) return;
+  /**
+   * A port has become live on this host: what is not known of it may be known to the host that it was on, or be in the archive.
+   * @param from that host @param isTold its connections were told before the port came
+   */
+  portCame(portId: string, from: string | undefined, isTold: boolean, now: number): void {
+    const isFirst = !this.cameBefore.has(portId);
     this.cameBefore.add(portId);
-    this.restorer?.begin(portId, now);
+    if (from !== undefined) this.arrivals.set(portId, { from, until: now + ARRIVAL_MS });
+    const nothingKnown = isFirst && this.table.adoption.adopted === 0;
+    if (nothingKnown || (from !== undefined && !isTold && !this.knowsAny(portId))) this.restorer?.begin(portId, now);
+  }
+
+  private knowsAny(portId: string): boolean {
+    const { table, numbers } = this;
+    const port = numbers.ofId(portId);
+    for (let record = table.nextRecord(0); record >= 0; record = table.nextRecord(record + 1)) {
+      const base = record * RECORD_WORDS;
+      if (table.words[base + R_INGRESS] === port || table.words[base + R_EGRESS] === port) return true;
+    }
+    return false;
+  }
+
+  /** All connections are told to those whom ports and groups name now. */
+  get audiencesSettled(): boolean {
+    return this.audiences.isSettled;
+  }
+
+  /** Nothing of what a host has told is known to be missing here. */
+  isLevel(hostId: string): boolean {
+    return this.exchange.isLevel(this.numbers.ofId(hostId));
   }
 
   /** Whether other hosts may see connections of a port: what is not found may be known there. Unless known, they may. */
@@ -333,12 +374,20 @@ export class Connections implements StateView {
     return this.peersOf(port)?.length !== 0;
   }
 
-  /** Other hosts that may see connections of a port; undefined: `needs` is missing to tell. */
+  /** Other hosts that may see connections of a port, or did before it came here; undefined: `needs` is missing to tell. */
   private peersOf(port: number): number[] | undefined {
     this.needs.length = 0;
     const hosts = this.options.view.audience(port, this.needs);
     const { self } = this.table;
-    return hosts?.map((host) => this.numbers.keep(host)).filter((host) => host !== self);
+    const peers = hosts?.map((host) => this.numbers.keep(host)).filter((host) => host !== self);
+    const from = this.arrivals.size > 0 ? this.cameFrom(this.options.view.id(port)) : undefined;
+    if (from !== undefined) peers?.push(this.numbers.ofId(from));
+    return peers;
+  }
+
+  /** The host that a port has just come from, where more than usual may be known that is not known here. */
+  cameFrom(portId: string): string | undefined {
+    return this.arrivals.size > 0 ? this.arrivals.get(portId)?.from : undefined;
   }
 
   /** A datagram of another host has come. */
@@ -414,6 +463,7 @@ export class Connections implements StateView {
     this.audiences.renew();
     this.archiver?.tick(at);
     this.restorer?.tick(now);
+    for (const [port, { until }] of this.arrivals) if (now >= until) this.arrivals.delete(port);
     if (now >= this.nextVouch) this.vouch(now, at);
   }
 
