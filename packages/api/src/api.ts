@@ -18,6 +18,7 @@ import { groupMemberRoutes } from './routes/group-members.ts';
 import { hostRoutes } from './routes/hosts.ts';
 import { objectRoutes } from './routes/objects.ts';
 import { portLinkRoutes } from './routes/port-links.ts';
+import { portMigrationRoutes } from './routes/port-migration.ts';
 import { rootRoutes } from './routes/root.ts';
 import { securityChainRoutes } from './routes/security-chains.ts';
 import { tableRoutes } from './routes/tables.ts';
@@ -107,6 +108,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   rootRoutes(fastify, context);
   objectRoutes(fastify, context);
   portLinkRoutes(fastify, context);
+  portMigrationRoutes(fastify, context);
   groupMemberRoutes(fastify, context);
   securityChainRoutes(fastify, context);
   hostRoutes(fastify, context);

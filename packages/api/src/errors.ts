@@ -15,6 +15,8 @@ export const ERRORS = {
     'The store has not reached this revision yet. Ask for a revision that a write answered with.',
   WEFT_API_GENERATION:
     'The revision belongs to another generation of the store (it was restored or moved). Read again.',
+  WEFT_API_NOT_READY:
+    'The host that the port moves to is not ready for it. Wait until GET says ready, or switch with force=true.',
   WEFT_API_UNAUTHORIZED: 'This door needs a valid token. Send it as Authorization: Bearer or X-Auth-Token.',
   WEFT_API_LOGIN_FAILED:
     'Name, password or project of the login are not right. Send Authorization: Basic, and X-Auth-Project with your own tenant or not at all.',

@@ -10,6 +10,7 @@ import { connectionsCommand } from './commands/connections.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { flowsCommand } from './commands/flows.ts';
 import { labCommand } from './commands/lab.ts';
+import { migrateCommand } from './commands/migrate.ts';
 import { rulesCommand } from './commands/rules.ts';
 import { shellCommand } from './commands/shell.ts';
 import { storeCommand } from './commands/store.ts';
@@ -46,6 +47,7 @@ Examples:
     flowsCommand(),
     connectionsCommand(),
     rulesCommand(),
+    migrateCommand(),
     doctorCommand(),
     waitCommand(),
     storeCommand(),

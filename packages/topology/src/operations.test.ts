@@ -8,7 +8,10 @@ import {
   applyDerived,
   bindPort,
   createObject,
+  endMove,
   linkPorts,
+  prepareMove,
+  switchMove,
   unbindPort,
   unlinkPort,
   updateObject,
@@ -53,6 +56,34 @@ test('a port that moves remembers the host it came from', async () => {
   assert.deepEqual(await value(tx, 'Port', port.id), { ...port, previousHostId: uuidOf(11) });
   await linkPorts(tx, port.id, router.id);
   await assert.rejects(bindPort(tx, port.id, uuidOf(10), 'tap0'), { code: 'WEFT_PORT_LINKED' });
+});
+
+test('a move in three steps: prepared, switched, done', async () => {
+  const tx = new MemoryTransaction();
+  const [a, b, c] = [10, 11, 12].map(uuidOf);
+  for (const [i, hostId] of [a, b, c].entries()) {
+    await tx.create('TunnelZoneHost', { tunnelZoneId: uuidOf(13), hostId, ipAddress: `192.0.2.${i + 1}` });
+  }
+  const port = await tx.create<Port>('Port', { bridgeId: uuidOf(1) });
+  await assert.rejects(prepareMove(tx, port.id, b!, 'tap1'), { code: 'WEFT_PORT_NOT_BOUND' });
+  const bound = await bindPort(tx, port.id, a!, 'tap0');
+  await assert.rejects(switchMove(tx, port.id), { code: 'WEFT_PORT_NOT_MOVING' });
+  assert.deepEqual(await prepareMove(tx, port.id, b!, 'tap1'), { ...bound, nextHostId: b, nextInterfaceName: 'tap1' });
+  await endMove(tx, port.id);
+  assert.deepEqual(await value(tx, 'Port', port.id), bound);
+  await prepareMove(tx, port.id, b!, 'tap1');
+  await prepareMove(tx, port.id, c!, 'tap2');
+  const moved = { ...bound, hostId: c, interfaceName: 'tap2', previousHostId: a };
+  assert.deepEqual(await switchMove(tx, port.id), moved);
+  await endMove(tx, port.id);
+  const { previousHostId: _, ...there } = moved;
+  assert.deepEqual(await value(tx, 'Port', port.id), there);
+  // To be bound elsewhere, or nowhere, voids what was prepared.
+  await prepareMove(tx, port.id, b!, 'tap1');
+  assert.equal((await bindPort(tx, port.id, a!, 'tap0')).nextHostId, undefined);
+  await prepareMove(tx, port.id, b!, 'tap1');
+  await unbindPort(tx, port.id);
+  assert.deepEqual(await value(tx, 'Port', port.id), { ...port, previousHostId: a });
 });
 
 test('rules are listed where they were put', async () => {

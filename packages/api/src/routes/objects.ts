@@ -1,6 +1,7 @@
 /** Create, list, get, update and delete of every object type, generated from the table of resources. */
 import type { StoredObject } from '@weft/nsdb';
 import {
+  canonicalUuid,
   createObject,
   OBJECT_TYPES,
   type ObjectValue,
@@ -167,12 +168,9 @@ function itemRoutes(
       const { result } = await write(context, reply, async (tx) => {
         const stored = await existing(tx, type, id);
         await refuseDerived(tx, stored);
-        const value = validated(resource, { ...merged(resource, stored.value, input), id }, strict);
-        if (type === 'Port' && stored.value.hostId !== undefined && stored.value.hostId !== value.hostId) {
-          value.previousHostId = stored.value.hostId;
-          delete value.nextHostId;
-          delete value.nextInterfaceName;
-        }
+        const wanted = { ...merged(resource, stored.value, input), id };
+        if (type === 'Port') noteMove(stored.value, wanted);
+        const value = validated(resource, wanted, strict);
         return updateObject(tx, type, id, value, ifVersion(request, stored));
       });
       return done(reply, resource, result);
@@ -206,6 +204,14 @@ function merged(resource: Resource, stored: ObjectValue, input: ObjectValue): Ob
   for (const field of resource.keptUnlessNull ?? []) if (input[field] === undefined) result[field] = stored[field];
   for (const field of [...resource.kept, ...OBJECT_TYPES[resource.type].immutable]) result[field] ??= stored[field];
   return result;
+}
+
+/** A port that is bound elsewhere, or nowhere, remembers where it was; a move that was prepared is void. */
+function noteMove(stored: ObjectValue, wanted: ObjectValue): void {
+  if (stored.hostId === undefined || stored.hostId === canonicalUuid(String(wanted.hostId))) return;
+  wanted.previousHostId = stored.hostId;
+  delete wanted.nextHostId;
+  delete wanted.nextInterfaceName;
 }
 
 async function refuseLiveHost({ nsdb }: Context, id: string): Promise<void> {

@@ -84,6 +84,7 @@ async function world() {
   const port = make(`/bridges/${bridge}/ports`, {});
   const spare = make(`/bridges/${bridge}/ports`, {});
   const bound = make(`/bridges/${bridge}/ports`, {});
+  const moving = make(`/bridges/${bridge}/ports`, {});
   const freeRouterPort = make(`/routers/${router}/ports`, { portSubnet: ['10.8.0.1/24'] });
   const routerPort = make(`/routers/${router}/ports`, { portSubnet: ['10.0.0.1/24'] });
   const uplink = make(`/routers/${router}/ports`, { portSubnet: ['10.9.0.1/24'] });
@@ -103,15 +104,20 @@ async function world() {
   // The operator's: hosts and zones, where logs go, a provider router with the other end of the uplink.
   const host = uuidOf(++made);
   const emptyHost = uuidOf(++made);
+  const nextHost = uuidOf(++made);
   const name = `user${++made}`;
   await t.nsdb.transact(async (tx) => {
     await tx.create('Host', { id: host, name: 'used' });
     await tx.create('Host', { id: emptyHost, name: 'empty' });
+    await tx.create('Host', { id: nextHost, name: 'next' });
     await tx.create('Account', { name, passwordHash: 'none', role: 'viewer' });
   });
   const zone = make('/tunnel_zones', { name: `zone-${made}` });
   put(`/tunnel_zones/${zone}/hosts`, { hostId: host, ipAddress: '192.0.2.1' });
   put(`/hosts/${host}/ports`, { portId: bound, interfaceName: 'tap0' });
+  put(`/tunnel_zones/${zone}/hosts`, { hostId: nextHost, ipAddress: '192.0.2.2' });
+  put(`/hosts/${host}/ports`, { portId: moving, interfaceName: 'tap5' });
+  put(`/ports/${moving}/migration`, { hostId: nextHost, interfaceName: 'tap6' });
   const emptyZone = make('/tunnel_zones', { name: `empty-${made}` });
   const log = make('/logging_resources', {});
   const logger = make(`/chains/${chain}/rule_loggers`, { loggingResourceId: log, event: 'all' });
@@ -132,6 +138,8 @@ async function world() {
       port,
       spare,
       bound,
+      moving,
+      nextHost,
       routerPort,
       freeRouterPort,
       uplink,
@@ -278,6 +286,14 @@ const ROWS: Readonly<Record<string, Row>> = {
     'own',
     (w) => `/ip_addr_groups/${w.addrGroup}/versions/4/ip_addrs/10.0.0.9`,
   ],
+  'GET /ports/{id}/migration': ['operator', (w) => `/ports/${w.moving}/migration`],
+  'POST /ports/{id}/migration': [
+    'operator',
+    (w) => `/ports/${w.bound}/migration`,
+    (w) => ({ hostId: w.nextHost, interfaceName: 'tap1' }),
+  ],
+  'PUT /ports/{id}/migration/switch': ['operator', (w) => `/ports/${w.moving}/migration/switch?force=true`],
+  'DELETE /ports/{id}/migration': ['operator', (w) => `/ports/${w.moving}/migration`],
   'POST /bulk': ['own', () => '/bulk', (w) => ({ operations: [{ path: `/bridges/${w.bridge}/ports`, body: {} }] })],
   'GET /logging_resources': ['list', () => '/logging_resources'],
   'POST /logging_resources': ['makeOperator', () => '/logging_resources', () => ({})],

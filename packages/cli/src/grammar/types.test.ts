@@ -13,6 +13,8 @@ const ABSENT: Readonly<Record<string, string>> = {
   'Port.bridgeId': 'shown as device',
   'Port.routerId': 'shown as device',
   'Port.previousHostId': 'kept by the system',
+  'Port.nextHostId': 'weft migrate says it',
+  'Port.nextInterfaceName': 'weft migrate says it',
   'Chain.ruleIds': 'the order in which rules are listed',
   'Rule.chainId': 'what the rule stands below',
   'Route.routerId': 'what the route stands below',
