@@ -23,6 +23,7 @@ import { isolation } from './isolation.ts';
 import { CheckContext, CheckFields, type CheckKind, type Outcome } from './kind.ts';
 import { linkFailover } from './link-failover.ts';
 import { macMoves } from './mac-moves.ts';
+import { migration } from './migration.ts';
 import { natFragments } from './nat-fragments.ts';
 import { natIcmp } from './nat-icmp.ts';
 import { natPathMtu } from './nat-path-mtu.ts';
@@ -75,6 +76,7 @@ export const CHECK_KINDS: readonly CheckKind[] = [
   isolation,
   linkFailover,
   macMoves,
+  migration,
   natTcp,
   natIcmp,
   natTraceroute,
