@@ -172,6 +172,8 @@ export interface VirtualTopologyView {
    * what they need is not said again.
    */
   interestsFor(port: number, asked?: Set<number>): string[];
+  /** The same for all that its packets may reach from there, through at most so many ports: for a binding that is to lose no time. */
+  interestsAround(port: number, most: number): string[];
   /** All interests whose content the view holds because it was delivered. */
   interests(): string[];
   /**

@@ -13,6 +13,9 @@ const KEYS_INTEREST = `t/${KEYS_TABLE}`;
 /** What decides who may see a connection. */
 const AUDIENCE = /^(?:o\/Port\/|o\/PortGroup\/|i\/Port\.portGroupIds\/)/;
 
+/** Ports whose surroundings are fetched for a port that is about to come. */
+const PORTS_AROUND = 64;
+
 /** A table entry that this host publishes. */
 export interface OwnEntry {
   readonly table: string;
@@ -270,19 +273,24 @@ export class TopologyFeed {
     this.due.warmUp = false;
     // Ports of one bridge or chain need the same.
     const asked = new Set<number>();
-    const live = core.bindings.list().filter((port) => port.live);
-    for (const portId of [...live.map((port) => port.portId), ...core.bindings.comingPorts()]) {
-      const needed = core.view.interestsFor(core.view.handle(portId), asked);
+    const warm = (needed: readonly string[]): void => {
       for (const interest of needed) this.warm.add(interest);
       want(core, needed);
+    };
+    for (const { portId, live } of core.bindings.list()) {
+      if (live) warm(core.view.interestsFor(core.view.handle(portId), asked));
     }
+    for (const portId of core.bindings.comingPorts()) warm(this.missingAround(portId));
   }
 
   /** Whether what packets that enter by a port need at once is here. */
   isComplete(portId: string): boolean {
+    return this.missingAround(portId).every((interest) => this.delivered.has(interest));
+  }
+
+  private missingAround(portId: string): string[] {
     const { view } = this.core;
-    const needed = view.interestsFor(view.handle(portId));
-    return needed.every((interest) => this.delivered.has(interest));
+    return view.interestsAround(view.handle(portId), PORTS_AROUND);
   }
 
   /** Gives back interests that nothing consulted since `olderThan`. @returns tags to invalidate. */

@@ -220,6 +220,25 @@ export class VirtualTopology implements VirtualTopologyView {
     return needs;
   }
 
+  interestsAround(port: number, most: number): string[] {
+    const needs = new Set<string>();
+    const asked = new Set<number>();
+    const reached = new Set([port]);
+    for (const handle of reached) {
+      for (const interest of this.interestsFor(handle, asked)) needs.add(interest);
+      const compiled = this.ports[handle];
+      if (compiled === undefined) continue;
+      const next = [compiled.peer];
+      // Of a bridge what leads out of it; a router may send by any of its ports.
+      for (const member of this.bridges[compiled.device]?.members ?? []) if (this.ports[member]?.peer) next.push(member);
+      for (const { port } of this.routes.get(compiled.device)?.values() ?? []) {
+        if (port !== '') next.push(this.handles.of(port));
+      }
+      for (const one of next) if (one !== 0 && reached.size < most) reached.add(one);
+    }
+    return [...needs];
+  }
+
   /** Asks for a chain and for those that it jumps to, but those asked for already. */
   private requestChains(chain: number, needs: string[], asked: Set<number>): void {
     const reached = [chain];
