@@ -270,8 +270,8 @@ export class EbpfDatapath implements Datapath {
       map.weft_ports.update(u32Key(spec.ifindex), encodePort(spec));
     }
     for (const spec of this.#tunnels.specs()) this.setTunnel(spec);
-    for (const [key, ports] of this.#egress) {
-      map.weft_egress.update(u32Key(key), encodeEgress(key, ports.length === 1 ? ports[0] : 0));
+    for (const spec of this.#egress.values()) {
+      map.weft_egress.update(u32Key(spec.key), encodeEgress(spec.key, onlyPort(spec)));
     }
   }
 
@@ -356,10 +356,10 @@ export class EbpfDatapath implements Datapath {
   }
 
   setEgress(spec: EgressSpec): void {
-    const single = spec.ports.length === 1 && (spec.remotes ?? []).length === 0;
-    if (!single) this.#lists.setEgress(spec);
-    this.#object.map.weft_egress.update(u32Key(spec.key), encodeEgress(spec.key, single ? spec.ports[0] : 0));
-    if (single) this.#lists.deleteEgress(spec.key);
+    const port = onlyPort(spec);
+    if (port === 0) this.#lists.setEgress(spec);
+    this.#object.map.weft_egress.update(u32Key(spec.key), encodeEgress(spec.key, port));
+    if (port !== 0) this.#lists.deleteEgress(spec.key);
     this.#egress.set(spec.key, spec);
   }
 
@@ -442,4 +442,9 @@ export class EbpfDatapath implements Datapath {
     closeSync(this.#netns);
     closeSync(this.#lock);
   }
+}
+
+/** The one port that a tunnel key delivers to; 0: it has a list of members. */
+function onlyPort({ ports, remotes = [] }: EgressSpec): number {
+  return ports.length === 1 && remotes.length === 0 ? ports[0] : 0;
 }

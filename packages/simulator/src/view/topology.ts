@@ -230,7 +230,8 @@ export class VirtualTopology implements VirtualTopologyView {
       if (compiled === undefined) continue;
       const next = [compiled.peer];
       // Of a bridge what leads out of it; a router may send by any of its ports.
-      for (const member of this.bridges[compiled.device]?.members ?? []) if (this.ports[member]?.peer) next.push(member);
+      for (const member of this.bridges[compiled.device]?.members ?? [])
+        if (this.ports[member]?.peer) next.push(member);
       for (const { port } of this.routes.get(compiled.device)?.values() ?? []) {
         if (port !== '') next.push(this.handles.of(port));
       }
