@@ -129,6 +129,7 @@ export class SimulatedAgent {
           clock: new Uint8Array(16),
         }),
         identity,
+        archived: false,
         offset: 0,
       },
       effects: {
@@ -145,6 +146,8 @@ export class SimulatedAgent {
         // No tenant of these translates addresses.
         allocateBlocks: (pool) => setImmediate(() => this.engine.blocksGranted(pool, null)),
         releaseBlocks: () => {},
+        archive: () => true,
+        readArchive: () => {},
         vouch: (host) => published.hostSession?.vouch(host),
         ruleLog: () => {},
         applied: (revision) => {
