@@ -4,7 +4,9 @@
 #   cassandra.sh install               jars into .tools/cassandra: versions of cassandra/pom.xml, sums of cassandra/jars.sha256
 #   cassandra.sh check                 whether that has been done (exit status)
 #   cassandra.sh lock                  writes cassandra/jars.sha256 anew, after a change of cassandra/pom.xml
-#   cassandra.sh run DIR PORT [PEM]    in the foreground, data below DIR; CQL on PORT, nodes among each other on PORT + 1
+#   cassandra.sh run DIR PORT [PEM [ADDRESS]]
+#                                      in the foreground, data below DIR; CQL on PORT (of 127.0.0.1, or of ADDRESS, then
+#                                      with TLS only), nodes among each other on PORT + 1 of 127.0.0.1
 #   cassandra.sh start DIR PORT [PEM]  in the background, until it takes CQL; DIR/pid, DIR/log
 #   cassandra.sh stop DIR              ends that one
 #
@@ -67,7 +69,8 @@ options+=(
 )
 
 run() {
-  local dir port=$2 pem=${3:-}
+  local dir port=$2 pem=${3:-} address=${4:-127.0.0.1} optional=true
+  [[ $address == 127.0.0.1 ]] || optional=false
   mkdir -p "$1/tmp"
   dir=$(readlink -f "$1")
   if [[ ! -e $stamp || ! -x $java ]]; then
@@ -84,7 +87,7 @@ seed_provider:
     parameters: [{ seeds: "127.0.0.1:$((port + 1))" }]
 listen_address: 127.0.0.1
 storage_port: $((port + 1))
-rpc_address: 127.0.0.1
+rpc_address: $address
 native_transport_port: $port
 authenticator: PasswordAuthenticator
 data_file_directories: ["$dir/data"]
@@ -103,7 +106,7 @@ EOF
     cat >> "$dir/cassandra.yaml" << EOF
 client_encryption_options:
   enabled: true
-  optional: true
+  optional: $optional
   ssl_context_factory: { class_name: org.apache.cassandra.security.PEMBasedSslContextFactory }
   keystore: "$(readlink -f "$pem")"
 EOF
@@ -141,5 +144,5 @@ case ${1:-} in
   check) [[ -e $stamp ]] ;;
   run | start) [[ $# -ge 3 ]] && "$@" ;;
   stop) [[ $# -eq 2 ]] && "$@" ;;
-  *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,13s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

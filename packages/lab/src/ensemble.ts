@@ -3,11 +3,11 @@
  * for each host by itself, access control lists on every znode.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { writeFile } from 'node:fs/promises';
 import { isAlive, type ProcessIdentity } from '@weft/sys';
 import { digestId } from '@weft/zookeeper';
-import { makeCertificates, needsServer, serverCommand, writeServerFiles } from '@weft/zookeeper/testing';
+import { needsServer, serverCommand, writeServerFiles } from '@weft/zookeeper/testing';
+import { certificateFiles } from './certificates.ts';
 import { LabError } from './errors.ts';
 import { inNetns, tryRun } from './exec.ts';
 import type { LabPlan } from './plan.ts';
@@ -15,7 +15,6 @@ import { OWN_PORT, QUORUM_PORTS, SECURE_PORT, type ServerPlan } from './plan-man
 import { failedProcess, startDetached } from './process.ts';
 import { waitUntil } from './wait.ts';
 
-const DAYS = 365;
 /** ms; sessions last 2 to 20 of them. */
 const TICK_MS = 500;
 /** Until the servers take a silent process for gone: shorter than usual, so that faults need not be waited for long. */
@@ -29,16 +28,13 @@ const secret = () => randomBytes(24).toString('hex');
 /** A host's own user, as the store expects it of hosts by SASL. */
 const userOf = (hostId: string) => `host-${hostId}`;
 
-/** Makes certificates, users and settings, once; whoever is to have a file of them is in `paths`. */
+/** Makes users and settings, once; whoever is to have a file of them is in `paths`. */
 export async function prepareEnsemble(plan: LabPlan): Promise<void> {
   const { management, paths, hosts } = plan;
-  if (management === undefined) return;
+  if (management === undefined || plan.store !== 'zookeeper') return;
   const missing = needsServer();
   if (missing !== false) throw new LabError('WEFT_LAB_TOOL_MISSING', `--store zookeeper ${missing}; run \`make deps\``);
-  const certificates = join(paths.ensemble, 'certificates');
-  await mkdir(certificates, { recursive: true, mode: 0o700 });
-  const names = ['DNS:localhost', 'IP:127.0.0.1', ...management.servers.map(({ address }) => `IP:${address}`)];
-  const { keyStore, trustStore } = makeCertificates(certificates, names, DAYS);
+  const { server: keyStore, ca: trustStore } = certificateFiles(paths);
 
   const users = Object.fromEntries([ADMIN, ...hosts.map(({ id }) => userOf(id))].map((user) => [user, secret()]));
   const common = secret();

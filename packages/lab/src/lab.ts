@@ -2,6 +2,8 @@
 import { chmod, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { isAlive, killTree, type ProcessIdentity, processIdentity } from '@weft/sys';
+import { startArchive } from './archive.ts';
+import { certify } from './certificates.ts';
 import { prepareChecks } from './checks/index.ts';
 import { awaitConvergence } from './convergence.ts';
 import { prepareEnsemble, startServers } from './ensemble.ts';
@@ -16,6 +18,7 @@ import { labNamespaces, removeNamespaces, unmountBelow } from './network/teardow
 import { createVms } from './network/vms.ts';
 import { LABS_DIRECTORY, labPaths } from './paths.ts';
 import { type LabOptions, type LabPlan, type Place, planLab, type VmPlan } from './plan.ts';
+import type { ManagementPlan } from './plan-management.ts';
 import { RestClient } from './rest.ts';
 import { isUserNamespace, needsUserNamespace } from './rootless.ts';
 import type { AgentCheck } from './scenario/agent.ts';
@@ -109,13 +112,16 @@ async function isHealthy(state: LabState): Promise<boolean> {
   const present = new Set(labNamespaces(plan.name));
   const { management } = plan;
   const servers = management?.servers ?? [];
-  const places = [...plan.hosts, ...plan.vms, ...plan.externals, ...servers, ...(management ? [management] : [])];
+  const archive = management?.archive ? [management.archive] : [];
+  const network = management ? [management] : [];
+  const places = [...plan.hosts, ...plan.vms, ...plan.externals, ...servers, ...archive, ...network];
   const wanted = [plan.fabric, ...places.map((one) => one.namespace)];
   if (wanted.some((name) => !present.has(name))) return false;
   const processes = [
     state.processes.api,
     ...plan.hosts.map((host) => state.processes.agents[host.name]),
     ...servers.map((server) => state.processes.servers?.[server.name]),
+    ...archive.map(() => state.processes.archive),
   ];
   for (const identity of processes) {
     if (identity === undefined || !isAlive(identity)) return false;
@@ -144,16 +150,11 @@ async function build(plan: LabPlan, state: LabState, step: (text: string) => voi
   if (plan.externals.length > 0) step(`${plan.externals.length} outside networks`);
   await createExternals(plan);
 
-  if (plan.management) {
-    step(`${plan.management.servers.length} servers of ZooKeeper`);
-    await prepareEnsemble(plan);
-    state.processes.servers = await startServers(plan.management.servers);
-    await writeState(plan.name, state);
-  }
-  step(plan.management ? 'API' : 'API and store');
+  if (plan.management) await startManagement(plan, plan.management, state, step);
+  step(plan.store === 'zookeeper' ? 'API' : 'API and store');
   state.processes.api = await startApi(plan);
   await writeState(plan.name, state);
-  if (plan.management) await registerHosts(plan);
+  if (plan.store === 'zookeeper') await registerHosts(plan);
 
   step(`agents (${plan.datapath} datapath)`);
   for (const host of plan.hosts) await configureAgent(plan, host);
@@ -178,6 +179,27 @@ async function build(plan: LabPlan, state: LabState, step: (text: string) => voi
   await writeState(plan.name, state);
 }
 
+/** What the hosts reach by the management network. */
+async function startManagement(
+  plan: LabPlan,
+  management: ManagementPlan,
+  state: LabState,
+  step: (text: string) => void,
+): Promise<void> {
+  const { servers, archive } = management;
+  await certify(plan.paths, management);
+  if (servers.length > 0) {
+    step(`${servers.length} servers of ZooKeeper`);
+    await prepareEnsemble(plan);
+    state.processes.servers = await startServers(servers);
+    await writeState(plan.name, state);
+  }
+  if (archive === undefined) return;
+  step('Cassandra');
+  state.processes.archive = await startArchive(plan, archive);
+  await writeState(plan.name, state);
+}
+
 /** The running lab of that name. Throws WEFT_LAB_DOWN. */
 export async function openLab(name: string): Promise<Lab> {
   const state = await requireState(requireLabName(name));
@@ -189,7 +211,7 @@ export async function openLab(name: string): Promise<Lab> {
 export async function labStore(name: string) {
   const state = await readState(requireLabName(name));
   const plan = state && planOf(state);
-  if (plan?.management === undefined) return undefined;
+  if (plan?.management === undefined || plan.store !== 'zookeeper') return undefined;
   const { namespace, connectString } = plan.management;
   return { namespace, connectString, storeConfig: plan.paths.storeConfig };
 }
@@ -228,6 +250,7 @@ async function removeAll(
   // Whatever else lives in the lab's namespaces is the lab's too: commands left behind, agents of a lost record.
   const strays = await processesIn(labNamespaces(name));
   const servers = Object.values(state?.processes.servers ?? {});
+  if (state?.processes.archive) servers.push(state.processes.archive);
   const isServer = ({ pid }: ProcessIdentity) => servers.some((server) => server.pid === pid);
   const all = [...identities, ...strays, ...(await daemonsOf(name)), ...servers];
   // An agent that stops says so to the store.

@@ -32,8 +32,13 @@ export interface LabPaths {
   readonly lock: string;
   readonly store: string;
   readonly storeSocket: string;
-  /** Of ZooKeeper: certificates, and what the servers keep. */
+  /** What servers of the store keep, and the archive. */
   readonly ensemble: string;
+  readonly archive: string;
+  /** Of both, by one authority. */
+  readonly certificates: string;
+  /** Login of the archive. */
+  readonly archiveCredentials: string;
   readonly storeConfig: string;
   readonly apiSocket: string;
   readonly apiLog: string;
@@ -54,6 +59,9 @@ export function labPaths(lab: string, root: string = LABS_DIRECTORY): LabPaths {
     store: join(directory, 'store'),
     storeSocket: join(directory, 'store.sock'),
     ensemble: join(directory, 'zookeeper'),
+    archive: join(directory, 'cassandra'),
+    certificates: join(directory, 'certificates'),
+    archiveCredentials: join(directory, 'archive-login.json'),
     storeConfig: join(directory, 'store.json'),
     apiSocket: join(directory, 'api.sock'),
     apiLog: join(directory, 'api.log'),

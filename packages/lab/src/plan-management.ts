@@ -29,23 +29,35 @@ export interface ServerPlan extends ManagementLink {
   readonly log: string;
 }
 
+/** A Cassandra of one node. */
+export interface ArchivePlan extends ManagementLink {
+  readonly port: number;
+  readonly directory: string;
+  readonly log: string;
+}
+
+/** Beside the hosts there are servers of the store, the archive, or both. */
 export interface ManagementPlan {
   /** Of the bridge, and of the API. */
   readonly namespace: string;
   readonly bridge: string;
   readonly address: string;
   readonly hosts: readonly ManagementLink[];
+  /** Of ZooKeeper; none: the store is embedded. */
   readonly servers: readonly ServerPlan[];
   /** `host1:port1,…/root`, with TLS. */
   readonly connectString: string;
+  readonly archive: ArchivePlan | undefined;
 }
 
 export function planManagement(
   lab: string,
   paths: LabPaths,
   hosts: readonly { readonly name: string; readonly namespace: string }[],
-): ManagementPlan {
-  const servers = Array.from({ length: SERVERS }, (_, i): ServerPlan => {
+  wanted: { readonly servers: boolean; readonly archive: boolean },
+): ManagementPlan | undefined {
+  if (!wanted.servers && !wanted.archive) return undefined;
+  const servers = Array.from({ length: wanted.servers ? SERVERS : 0 }, (_, i): ServerPlan => {
     const name = `zk${i + 1}`;
     return {
       id: i + 1,
@@ -68,6 +80,20 @@ export function planManagement(
       bridgePort: `h-${i + 1}`,
     })),
     servers,
+    archive: wanted.archive ? planArchive(lab, paths) : undefined,
     connectString: `${servers.map(({ address }) => `${address}:${SECURE_PORT}`).join(',')}/weft`,
+  };
+}
+
+function planArchive(lab: string, paths: LabPaths): ArchivePlan {
+  const name = 'cassandra';
+  return {
+    name,
+    namespace: serverNamespace(lab, name),
+    address: '10.253.0.21',
+    bridgePort: 'a-1',
+    port: 9042,
+    directory: paths.archive,
+    log: `${paths.archive}.log`,
   };
 }

@@ -12,6 +12,8 @@ import type { Encapsulation, Scenario, Underlay, Vm, VmInterface } from './scena
 export type DatapathName = 'ebpf' | 'userspace';
 /** One process with the store in it, or three servers of ZooKeeper. */
 export type StoreName = 'embedded' | 'zookeeper';
+/** Where hosts keep their connections: each on its disk, or all in one Cassandra. */
+export type ArchiveName = 'embedded' | 'cassandra';
 
 export interface LabOptions {
   /** Default: the scenario's name. */
@@ -23,6 +25,8 @@ export interface LabOptions {
   readonly datapath?: DatapathName | undefined;
   /** Default: embedded. */
   readonly store?: StoreName | undefined;
+  /** Default: embedded. */
+  readonly archive?: ArchiveName | undefined;
 }
 
 /** MTU of every link of the underlay. */
@@ -87,7 +91,9 @@ export interface LabPlan {
   readonly datapath: DatapathName;
   readonly paths: LabPaths;
   readonly fabric: string;
-  /** Undefined: the store is within reach of all hosts, by a Unix socket. */
+  readonly store: StoreName;
+  readonly archive: ArchiveName;
+  /** Undefined: there is nothing that hosts had to reach by a network. */
   readonly management: ManagementPlan | undefined;
   readonly zoneId: string;
   readonly hosts: readonly HostPlan[];
@@ -102,6 +108,7 @@ export function planLab(scenario: Scenario, options: LabOptions = {}): LabPlan {
   const underlay = oneOf('underlay', options.underlay ?? scenario.underlay, ['ipv4', 'ipv6']);
   const datapath = oneOf('datapath', options.datapath ?? 'ebpf', ['ebpf', 'userspace']);
   const store = oneOf('store', options.store ?? 'embedded', ['embedded', 'zookeeper']);
+  const archive = oneOf('archive', options.archive ?? 'embedded', ['embedded', 'cassandra']);
   const hostNames = chooseHosts(scenario, options.hosts);
   const mtu = UNDERLAY_MTU - tunnelOverhead(encap, underlay);
   const hosts = hostNames.map((host, i) => planHost(name, host, i + 1));
@@ -145,7 +152,12 @@ export function planLab(scenario: Scenario, options: LabOptions = {}): LabPlan {
     datapath,
     paths,
     fabric: fabricNamespace(name),
-    management: store === 'zookeeper' ? planManagement(name, paths, hosts) : undefined,
+    store,
+    archive,
+    management: planManagement(name, paths, hosts, {
+      servers: store === 'zookeeper',
+      archive: archive === 'cassandra',
+    }),
     zoneId: labUuid('zone'),
     hosts,
     vms,

@@ -1,6 +1,7 @@
 /** Ends and restarts the lab's daemons, as faults would. */
 import { isAlive, signalProcess } from '@weft/sys';
 import { agentRequest } from './agent-control.ts';
+import { startArchive } from './archive.ts';
 import { serverRole, startServers } from './ensemble.ts';
 import { type Lab, saveLab } from './lab.ts';
 import type { HostPlan } from './plan.ts';
@@ -83,16 +84,14 @@ export function thawAgent(lab: Lab, host: HostPlan): void {
 
 /** The store is gone for everybody, and the API with it where it lives in the same process. */
 export async function killStore(lab: Lab): Promise<void> {
-  const { management } = lab.plan;
-  if (management === undefined) return killApi(lab);
-  await killServers(lab, management.servers);
+  if (lab.plan.store === 'embedded') return killApi(lab);
+  await killServers(lab, lab.plan.management!.servers);
 }
 
 /** Brings the store back, and waits until all hosts are connected again. */
 export async function restartStore(lab: Lab): Promise<void> {
-  const { management } = lab.plan;
-  if (management === undefined) return restartApi(lab);
-  await restartServers(lab, management.servers);
+  if (lab.plan.store === 'embedded') return restartApi(lab);
+  await restartServers(lab, lab.plan.management!.servers);
   await awaitSessions(lab, lab.plan.hosts);
   await awaitAllAlive(lab);
 }
@@ -110,6 +109,17 @@ export async function killServers(lab: Lab, servers: readonly ServerPlan[]): Pro
 /** Starts servers whose last ones are gone, and waits until they serve. */
 export async function restartServers(lab: Lab, servers: readonly ServerPlan[]): Promise<void> {
   lab.state.processes.servers = { ...lab.state.processes.servers, ...(await startServers(servers)) };
+  await saveLab(lab);
+}
+
+/** Kill -9 for Cassandra. */
+export async function killArchive(lab: Lab): Promise<void> {
+  if (lab.state.processes.archive) await killProcess(lab.state.processes.archive);
+}
+
+/** Starts it on what it had written, and waits until it takes requests. */
+export async function restartArchive(lab: Lab): Promise<void> {
+  lab.state.processes.archive = await startArchive(lab.plan, lab.plan.management!.archive!);
   await saveLab(lab);
 }
 

@@ -3,10 +3,10 @@ import { access, chmod, mkdir, rm, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { isAlive, type ProcessIdentity } from '@weft/sys';
 import { agentRequest } from './agent-control.ts';
+import { archiveConfig } from './archive.ts';
 import { LabError } from './errors.ts';
 import { inNetns, run } from './exec.ts';
 import type { HostPlan, LabPlan } from './plan.ts';
-import type { ManagementPlan } from './plan-management.ts';
 import { failedProcess, startDetached } from './process.ts';
 import { exchange } from './rest.ts';
 import { waitUntil } from './wait.ts';
@@ -22,10 +22,10 @@ const START_TIMEOUT_MS = 30_000;
  */
 export async function startApi(plan: LabPlan, hostGrace?: number): Promise<ProcessIdentity> {
   const { paths, management } = plan;
-  const store = management ? toEnsemble(plan, management) : ['--store', paths.store, '--socket', paths.storeSocket];
+  const store = plan.store === 'zookeeper' ? toEnsemble(plan) : ['--store', paths.store, '--socket', paths.storeSocket];
   const api = [...WEFT, 'api', ...store, '--api-socket', paths.apiSocket];
   if (hostGrace !== undefined) api.push('--host-grace', String(hostGrace));
-  const argv = management ? inNetns(management.namespace, api) : api;
+  const argv = plan.store === 'zookeeper' ? inNetns(management!.namespace, api) : api;
   const identity = await startDetached(argv, paths.apiLog);
   await awaitReady(argv, identity, paths.apiLog, async () => {
     const answer = await exchange({ socketPath: paths.apiSocket }, 'GET', '/midonet-api', undefined, 2000);
@@ -57,13 +57,13 @@ export async function registerHosts(plan: LabPlan): Promise<void> {
 function storeCommand(plan: LabPlan, ...words: string[]): Promise<string> {
   const { management, paths } = plan;
   const command = [...WEFT, 'store', ...words];
-  if (management === undefined) return run([...command, '--socket', paths.storeSocket]);
-  return run(inNetns(management.namespace, [...command, ...toEnsemble(plan, management)]));
+  if (plan.store === 'embedded') return run([...command, '--socket', paths.storeSocket]);
+  return run(inNetns(management!.namespace, [...command, ...toEnsemble(plan)]));
 }
 
-const toEnsemble = ({ paths }: LabPlan, { connectString }: ManagementPlan): string[] => [
+const toEnsemble = ({ paths, management }: LabPlan): string[] => [
   '--zookeeper',
-  connectString,
+  management!.connectString,
   '--zookeeper-config',
   paths.storeConfig,
 ];
@@ -80,14 +80,15 @@ export async function configureAgent(plan: LabPlan, host: HostPlan): Promise<voi
     name: host.name,
     stateDir: paths.stateDir,
     runDir: paths.runDir,
-    ...(plan.management
-      ? { store: `zookeeper://${plan.management.connectString}`, storeConfig: paths.storeConfig }
+    ...(plan.store === 'zookeeper'
+      ? { store: `zookeeper://${plan.management!.connectString}`, storeConfig: paths.storeConfig }
       : { store: plan.paths.storeSocket }),
     encap: plan.encap,
     datapath: plan.datapath,
     bpffs: paths.bpffs,
     controlSocket: paths.controlSocket,
     log: { level: 'info' },
+    ...(plan.management?.archive && { archive: archiveConfig(plan, plan.management.archive) }),
     ...plan.scenario.agent,
   };
   await writeFile(paths.config, `${JSON.stringify(config, null, 2)}\n`, { mode: 0o600 });

@@ -19,6 +19,8 @@ export interface LabState {
     agents: Record<string, ProcessIdentity>;
     /** Of ZooKeeper; not in states of earlier versions. */
     servers?: Record<string, ProcessIdentity>;
+    /** Cassandra. */
+    archive?: ProcessIdentity;
   };
   /** Planted faults by the name of their check. */
   faults: Record<string, unknown>;

@@ -5,6 +5,8 @@ import type { Surroundings } from './surroundings.ts';
 
 /** A read of the store takes well below a millisecond over a Unix socket, some over a network. */
 const SLOW_STORE_MS = 100;
+/** Of a server's answer to a stranger, with the handshakes of TCP and TLS before it. */
+const SLOW_SERVER_MS = 1_000;
 
 /** What to do about a refusal, by its code. */
 const REFUSALS: Readonly<Record<string, string>> = {
@@ -89,7 +91,7 @@ export const storeServers: Check<Surroundings> = {
 function resultOf({ server, state, role, latencyMs, error }: EnsembleServer, isEnough: boolean): Result {
   if (state === 'serving') {
     const seen = `${role || 'runs'}, answers after ${latencyMs!.toFixed(1)} ms`;
-    return latencyMs! > SLOW_STORE_MS ? warn(server, seen, 'look at its load and the way to it') : ok(seen, server);
+    return latencyMs! > SLOW_SERVER_MS ? warn(server, seen, 'look at its load and the way to it') : ok(seen, server);
   }
   const [what, fix] = TROUBLE[state];
   return (isEnough ? warn : fail)(server, error === '' ? what : `${what}: ${error}`, fix);

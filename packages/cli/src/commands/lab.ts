@@ -23,6 +23,7 @@ export function labCommand(): Command {
     .option('--hosts <count>', 'number of hosts')
     .option('--datapath <driver>', 'ebpf or userspace')
     .option('--store <kind>', 'embedded (in the API), or zookeeper (three servers, which agents reach by themselves)')
+    .option('--archive <kind>', 'of connections: embedded (on each host), or cassandra (one for all hosts)')
     .option('--json', 'print what was made as JSON')
     .addHelpText(
       'after',
@@ -86,6 +87,7 @@ interface UpFlags {
   readonly hosts?: string;
   readonly datapath?: string;
   readonly store?: string;
+  readonly archive?: string;
   readonly json?: boolean;
 }
 
@@ -101,7 +103,14 @@ async function up(scenario: string | undefined, flags: UpFlags): Promise<void> {
   const start = performance.now();
   const { lab, fresh } = await labUp(scenario ?? DEFAULT_SCENARIO, {
     // Validated by the lab, which names the values that it takes.
-    ...(texts as { name?: string; encap?: 'gre'; underlay?: 'ipv4'; datapath?: 'ebpf'; store?: 'embedded' }),
+    ...(texts as {
+      name?: string;
+      encap?: 'gre';
+      underlay?: 'ipv4';
+      datapath?: 'ebpf';
+      store?: 'embedded';
+      archive?: 'embedded';
+    }),
     ...(hosts !== undefined && { hosts: Number(hosts) }),
     checkAgent: (fields) => parseConfig(fields, 'agent'),
     ...(json !== true && { onStep: (text: string) => print(`  ${text}`) }),
@@ -151,6 +160,8 @@ async function sabotage(checkName: string, { name, remove }: { name: string; rem
 async function describe(lab: Lab) {
   const { serverRole } = await import('@weft/lab');
   const { plan, state } = lab;
+  const isEnsemble = plan.store === 'zookeeper';
+  const archive = plan.management?.archive;
   const servers = (plan.management?.servers ?? []).map(async (server) => ({
     name: server.name,
     address: server.address,
@@ -165,8 +176,9 @@ async function describe(lab: Lab) {
     underlay: plan.underlay,
     datapath: plan.datapath,
     api: plan.paths.apiSocket,
-    store: plan.management ? `zookeeper://${plan.management.connectString}` : plan.paths.storeSocket,
-    storeConfig: plan.management ? plan.paths.storeConfig : null,
+    store: isEnsemble ? `zookeeper://${plan.management!.connectString}` : plan.paths.storeSocket,
+    storeConfig: isEnsemble ? plan.paths.storeConfig : null,
+    archive: archive ? { ...archive, pid: state.processes.archive?.pid } : null,
     servers: await Promise.all(servers),
     hosts: plan.hosts.map((host) => ({
       name: host.name,
@@ -215,7 +227,8 @@ async function status({ name, json, hints }: { name: string; json?: boolean; hin
   print(
     formatTable([['HOST', 'PID', 'LOG'], ...shown.hosts.map((host) => [host.name, String(host.pid ?? '-'), host.log])]),
   );
-  if (shown.servers.length > 0) {
+  if (shown.servers.length > 0 || shown.archive) {
+    const { archive } = shown;
     const servers = shown.servers.map((one) => [
       one.name,
       one.address,
@@ -223,6 +236,7 @@ async function status({ name, json, hints }: { name: string; json?: boolean; hin
       String(one.pid ?? '-'),
       one.log,
     ]);
+    if (archive) servers.push([archive.name, archive.address, 'archive', String(archive.pid ?? '-'), archive.log]);
     print(`\n${formatTable([['SERVER', 'ADDRESS', 'ROLE', 'PID', 'LOG'], ...servers])}`);
   }
   const rows = shown.vms.map((vm) => [

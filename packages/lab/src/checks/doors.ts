@@ -24,7 +24,7 @@ export const doors = defineKind({
       const { mode } = await lstat(path);
       if ((mode & 0o077) !== 0 && (mode & 0o170000) !== 0o120000) open.push(`${path} ${(mode & 0o777).toString(8)}`);
     }
-    const store = context.plan.management === undefined ? [paths.storeSocket] : [];
+    const store = context.plan.store === 'embedded' ? [paths.storeSocket] : [];
     const sockets = [...store, paths.apiSocket, ...hosts.map((host) => paths.host(host.name).controlSocket)];
     const entered: string[] = [];
     for (const socket of sockets) {

@@ -51,7 +51,7 @@ export async function runChecksWithoutApi(
   names?: readonly string[],
   onResult?: (result: CheckResult) => void,
 ): Promise<CheckReport> {
-  if (lab.plan.management === undefined)
+  if (lab.plan.store === 'embedded')
     throw new LabError(
       'WEFT_LAB_OPTION',
       '--without-api is for labs with --store zookeeper: this one has its store in the API',

@@ -6,12 +6,13 @@ import { MANAGEMENT_DEVICE, MANAGEMENT_PREFIX, type ManagementLink, type Managem
 /** Hosts are there already. */
 export async function createManagement({ management }: LabPlan): Promise<void> {
   if (management === undefined) return;
-  const { namespace, bridge, address, servers, hosts } = management;
+  const { namespace, bridge, address, servers, archive, hosts } = management;
+  const machines = [...servers, ...(archive ? [archive] : [])];
   await ipBatch(
     null,
-    [namespace, ...servers.map((server) => server.namespace)].map((name) => `netns add ${name}`),
+    [namespace, ...machines.map((machine) => machine.namespace)].map((name) => `netns add ${name}`),
   );
-  const links = [...servers, ...hosts];
+  const links = [...machines, ...hosts];
   await ipBatch(namespace, [
     'link set lo up',
     `link add ${bridge} type bridge`,
