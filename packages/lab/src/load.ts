@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { LabError } from './errors.ts';
 import { type Background, inNetns, runInBackground } from './exec.ts';
-import type { VmPlan } from './plan.ts';
+import type { Place, VmPlan } from './plan.ts';
 import { type ProbeReport, startProbe } from './probe.ts';
 import type { StreamReport } from './tools/tcp-connections.ts';
 
@@ -35,9 +35,9 @@ export interface Load {
 }
 
 /** Starts all three; resolves when each has got through once. */
-export async function startLoad(from: VmPlan, to: VmPlan, address: string): Promise<Load> {
+export async function startLoad(from: VmPlan, to: Place, address: string): Promise<Load> {
   const started: { stop(): Promise<unknown> }[] = [];
-  const begin = async (at: VmPlan, argv: readonly (string | number)[], says: string): Promise<Background> => {
+  const begin = async (at: Place, argv: readonly (string | number)[], says: string): Promise<Background> => {
     const command = runInBackground(inNetns(at.namespace, argv.map(String)));
     started.push(command);
     await command.waitFor(says);
