@@ -17,6 +17,7 @@ import tcpGreWire from './tcp_gre_wire.ts';
 import tcpVxlan from './tcp_vxlan.ts';
 import tcpVxlanWire from './tcp_vxlan_wire.ts';
 import userspaceTcp from './userspace_tcp.ts';
+import zkChange from './zk_change.ts';
 import zkChange100 from './zk_change_100.ts';
 import zkClientOps from './zk_client_ops.ts';
 
@@ -39,5 +40,6 @@ export const CASES: readonly BenchCase[] = [
   change,
   api,
   zkClientOps,
+  zkChange,
   zkChange100,
 ];

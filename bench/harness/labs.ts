@@ -14,6 +14,7 @@ const SCENARIOS = resolve(import.meta.dirname, '../scenarios');
 const QUIET_MS = 600;
 
 export type Encapsulation = 'gre' | 'vxlan';
+export type LabStore = 'embedded' | 'zookeeper';
 
 /** What is read of an agent's `GET /status`. */
 export interface AgentStatus {
@@ -153,18 +154,23 @@ export class Labs {
   }
 
   /** The lab of `scenarios/<scenario>.yaml`; one that is up already is used again. */
-  async get(scenario: string, encap: Encapsulation, datapath: 'ebpf' | 'userspace' = 'ebpf'): Promise<BenchLab> {
-    const key = `${scenario} ${encap} ${datapath}`;
+  async get(
+    scenario: string,
+    encap: Encapsulation,
+    datapath: 'ebpf' | 'userspace' = 'ebpf',
+    store: LabStore = 'embedded',
+  ): Promise<BenchLab> {
+    const key = `${scenario} ${encap} ${datapath} ${store}`;
     const existing = this.open.get(key);
     if (existing !== undefined) return existing;
     const name = `bn-${process.pid.toString(36)}-${this.made++}`;
-    this.note(`lab ${name}: ${scenario} over ${encap}, ${datapath} driver`);
+    this.note(`lab ${name}: ${scenario} over ${encap}, ${datapath} driver, ${store} store`);
     const down = onCleanup(`lab ${name}`, async () => {
       this.open.delete(key);
       await labDown(name);
     });
     try {
-      const { lab } = await labUp(resolve(SCENARIOS, `${scenario}.yaml`), { name, encap, datapath });
+      const { lab } = await labUp(resolve(SCENARIOS, `${scenario}.yaml`), { name, encap, datapath, store });
       const bench = new BenchLab(lab, encap, down);
       this.open.set(key, bench);
       return bench;
