@@ -1,5 +1,6 @@
 /** Every figure, in the order of the report. A new one is a file here and a line below. */
 import type { BenchCase } from '../harness/case.ts';
+import agentBoot from './agent_boot_10k.ts';
 import agentRss from './agent_rss_100k.ts';
 import api from './api.ts';
 import change from './change.ts';
@@ -37,6 +38,7 @@ export const CASES: readonly BenchCase[] = [
   expiryScan,
   sim,
   agentRss,
+  agentBoot,
   change,
   api,
   zkClientOps,

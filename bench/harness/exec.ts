@@ -68,6 +68,7 @@ export async function ipBatch(namespace: string | null, commands: readonly strin
 
 /** A command that goes on while something else is done. */
 export interface Background {
+  readonly pid: number;
   output(): string;
   /** Resolves once its output holds `text`. */
   waitFor(text: string, timeoutMs?: number): Promise<void>;
@@ -105,6 +106,7 @@ export function background(argv: readonly string[]): Background {
   void closed.then(forget).then(done);
   const output = () => stdout() + stderr();
   return {
+    pid: child.pid ?? 0,
     output,
     async waitFor(text, timeoutMs = 10_000) {
       const deadline = performance.now() + timeoutMs;

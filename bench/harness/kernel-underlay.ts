@@ -9,7 +9,7 @@ import { inNamespace, ipBatch, run, tryRun } from './exec.ts';
 import type { Host } from './paths.ts';
 
 /** Namespaces of a benchmark that runs as process 123 begin with `weft-bench-123-`. */
-const PREFIX = 'weft-bench-';
+export const NAMESPACE_PREFIX = 'weft-bench-';
 const UNDERLAY_MTU = 1500;
 
 /** The kernel's default way to spread and check paths, set as a lab sets it: `packages/lab/src/network/fabric.ts`. */
@@ -39,13 +39,13 @@ export interface KernelUnderlay {
 /** Removes what a benchmark left behind that no longer runs. */
 export async function sweepKernelUnderlays(isRunning: (pid: number) => boolean): Promise<void> {
   for (const name of listNetns()) {
-    const owner = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1];
+    const owner = new RegExp(`^${NAMESPACE_PREFIX}(\\d+)-`).exec(name)?.[1];
     if (owner !== undefined && !isRunning(Number(owner))) await tryRun(['ip', 'netns', 'delete', name]);
   }
 }
 
 export async function createKernelUnderlay(what: string): Promise<KernelUnderlay> {
-  const prefix = `${PREFIX}${process.pid}-${randomBytes(2).toString('hex')}`;
+  const prefix = `${NAMESPACE_PREFIX}${process.pid}-${randomBytes(2).toString('hex')}`;
   const fabric = `${prefix}-fabric`;
   const hosts = [planHost(prefix, 1), planHost(prefix, 2)] as const;
   const namespaces = [fabric, ...hosts.flatMap((host) => [host.namespace, host.vmNamespace])];

@@ -9,7 +9,7 @@ import { background } from './exec.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../packages/cli/src/main.ts');
 /** The servers are to be as quick as they can. */
-const JVM_FLAGS = ['-Xms256m', '-Xmx1g', '-XX:+UseSerialGC'];
+export const JVM_FLAGS = ['-Xms256m', '-Xmx1g', '-XX:+UseSerialGC'];
 
 export interface StoreOnZookeeper {
   readonly ensemble: TestEnsemble;
