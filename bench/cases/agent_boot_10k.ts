@@ -33,14 +33,16 @@ async function run(context: BenchContext): Promise<BenchResult[]> {
         hostId: hosts[0].id,
         revision,
         ms: [] as number[],
+        cpu: [] as number[],
         mib: [] as number[],
       });
       context.note(`${tenants * PORTS} ports are there`);
     }
     for (let i = 0; i < rounds; i++) {
-      for (const { store, hostId, revision, ms, mib } of i % 2 === 0 ? clouds : clouds.toReversed()) {
+      for (const { store, hostId, revision, ms, cpu, mib } of i % 2 === 0 ? clouds : clouds.toReversed()) {
         const boot = await host.boot(store, hostId, revision, LOCAL);
         ms.push(boot.ms);
+        cpu.push(boot.cpuMs);
         mib.push(boot.rssMib);
       }
     }
@@ -58,7 +60,14 @@ async function run(context: BenchContext): Promise<BenchResult[]> {
       figure(
         { id: 'agent_boot_10k', unit: 's', target: { atMost: 2 } },
         sampleOf(large.ms.map((ms) => round(ms / 1_000))),
-        { conditions, also: { with_1k_ports: round(median(small.ms) / 1_000) } },
+        {
+          conditions,
+          also: {
+            with_1k_ports: round(median(small.ms) / 1_000),
+            cpu: round(median(large.cpu) / 1_000),
+            cpu_with_1k_ports: round(median(small.cpu) / 1_000),
+          },
+        },
       ),
       figure({ id: 'agent_rss_10k', unit: 'MiB' }, sampleOf(large.mib.map(round)), {
         conditions,
