@@ -23,6 +23,7 @@ export {
   requireVm,
 } from './lab.ts';
 export { describeLoad, type LoadReport, startLoad } from './load.ts';
+export { MovingVm } from './moving.ts';
 export { cutManagement, healManagement } from './network/management.ts';
 export { ipPacket, udpDatagram } from './packets.ts';
 export { labPaths } from './paths.ts';
@@ -38,6 +39,7 @@ export {
   killServers,
   killStore,
   restartAgent,
+  restartAgents,
   restartApi,
   restartArchive,
   restartServers,
@@ -47,5 +49,6 @@ export {
 } from './restart.ts';
 export { isUserNamespace, needsUserNamespace, runAsOwnRoot } from './rootless.ts';
 export { requireHost, takenNumbers } from './services.ts';
+export { type Server, startServer, startTalk, type Talk } from './talk.ts';
 export { comeBack, vanish } from './vanish.ts';
 export { awaitValue, sleep } from './wait.ts';

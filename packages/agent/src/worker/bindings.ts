@@ -103,11 +103,6 @@ export class Bindings {
     return this.prepared.get(portId)?.ifindex ?? 0;
   }
 
-  /** Ports that are about to come. */
-  comingPorts(): string[] {
-    return [...this.ports.values()].filter((port) => port.nextHostId === this.hostId).map(({ id }) => id);
-  }
-
   /** Whether a port that is or was here goes to another host, which is to be told of all that is known of it. */
   isLeaving(portId: string): boolean {
     const port = this.ports.get(portId);

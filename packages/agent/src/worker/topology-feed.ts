@@ -273,24 +273,22 @@ export class TopologyFeed {
     this.due.warmUp = false;
     // Ports of one bridge or chain need the same.
     const asked = new Set<number>();
-    const warm = (needed: readonly string[]): void => {
-      for (const interest of needed) this.warm.add(interest);
-      want(core, needed);
-    };
     for (const { portId, live } of core.bindings.list()) {
-      if (live) warm(core.view.interestsFor(core.view.handle(portId), asked));
+      if (live) this.keepWarm(core.view.interestsFor(core.view.handle(portId), asked));
     }
-    for (const portId of core.bindings.comingPorts()) warm(this.missingAround(portId));
   }
 
-  /** Whether what packets that enter by a port need at once is here. */
+  private keepWarm(needed: readonly string[]): void {
+    for (const interest of needed) this.warm.add(interest);
+    want(this.core, needed);
+  }
+
+  /** Whether what packets may reach from a port that is about to come is here. What is not is asked for. */
   isComplete(portId: string): boolean {
-    return this.missingAround(portId).every((interest) => this.delivered.has(interest));
-  }
-
-  private missingAround(portId: string): string[] {
     const { view } = this.core;
-    return view.interestsAround(view.handle(portId), PORTS_AROUND);
+    const missing = view.interestsAround(view.handle(portId), PORTS_AROUND);
+    this.keepWarm(missing);
+    return missing.every((interest) => this.delivered.has(interest));
   }
 
   /** Gives back interests that nothing consulted since `olderThan`. @returns tags to invalidate. */

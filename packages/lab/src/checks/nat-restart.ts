@@ -78,10 +78,10 @@ export const natRestart = defineKind({
   sabotage(context) {
     const each = (step: (host: HostPlan) => FaultStep) => context.plan.hosts.map(step);
     return {
-      what: 'when an agent starts, all that it knew of connections and flows is gone',
+      what: 'when an agent starts, all that it knew of connections and flows is gone, and its archive, too',
       plant: each((host) => {
-        const { beforeStart, bpffs, runDir } = context.plan.paths.host(host.name);
-        const text = `#!/bin/sh\nrm -rf '${bpffs}'/* '${runDir}'/*\n`;
+        const { beforeStart, bpffs, runDir, stateDir } = context.plan.paths.host(host.name);
+        const text = `#!/bin/sh\nrm -rf '${bpffs}'/* '${runDir}'/* '${stateDir}'/archive\n`;
         return { do: 'write', file: beforeStart, text, mode: 0o700 };
       }),
       remove: each((host) => ({ do: 'unlink', file: context.plan.paths.host(host.name).beforeStart })),
