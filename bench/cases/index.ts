@@ -9,6 +9,7 @@ import connectionSetup from './connection_setup.ts';
 import expiryScan from './expiry_scan.ts';
 import firstPacket from './first_packet.ts';
 import flowSetup from './flow_setup.ts';
+import migrationOutage from './migration_outage.ts';
 import progHit from './prog_hit.ts';
 import rrTcp from './rr_tcp.ts';
 import sim from './sim.ts';
@@ -33,6 +34,7 @@ export const CASES: readonly BenchCase[] = [
   firstPacket,
   flowSetup,
   connectionSetup,
+  migrationOutage,
   statePush,
   connBytes,
   expiryScan,
