@@ -3,19 +3,14 @@
  * comes to a host of which nobody can tell anything. Agents, kernels and Cassandra are real.
  */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, createServer, type Server as NetServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import {
   agentRequest,
   awaitSettled,
   awaitValue,
   GATEWAY_SCENARIO,
-  inNetns,
   killAgent,
   type Lab,
   labDown,
@@ -30,14 +25,12 @@ import {
   startTalk,
   type Talk,
 } from '@weft/lab';
-import { cassandraMissing, TestCassandra } from '../../packages/nsdb/src/testing/cassandra.ts';
 import { skip as skipSoak } from './soak.ts';
 
-const NAME = 'soak-cass';
+const NAME = 'soak-alone';
 const PATIENCE_MS = 30_000;
 const CONNECTIONS = 6;
 const PORT = 4_321;
-const skip = skipSoak || cassandraMissing();
 
 interface Archived {
   readonly connections: number;
@@ -51,61 +44,14 @@ interface Archived {
   };
 }
 
-describe('Cassandra alone', { skip }, () => {
-  const dir = mkdtempSync(join(tmpdir(), 'weft-relay-'));
-  const relays: ChildProcess[] = [];
-  let cassandra: TestCassandra;
-  let door: NetServer;
+describe('Cassandra alone', { skip: skipSoak }, () => {
   let lab: Lab;
 
   before(async () => {
     await labDown(NAME);
-    cassandra = await TestCassandra.start();
-    const credentialsFile = join(dir, 'credentials.json');
-    writeFileSync(credentialsFile, JSON.stringify(TestCassandra.credentials), { mode: 0o600 });
-    const ca = join(dir, 'ca.pem');
-    writeFileSync(ca, cassandra.ca);
-    const archive = {
-      kind: 'cassandra',
-      contactPoints: [`127.0.0.1:${cassandra.port}`],
-      localDataCenter: 'datacenter1',
-      replication: { class: 'SimpleStrategy', replication_factor: 1 },
-      credentialsFile,
-      tls: { ca },
-    };
-    const scenario = join(dir, 'gateway.yaml');
-    const text = readFileSync(GATEWAY_SCENARIO, 'utf8');
-    writeFileSync(scenario, text.replace(/^hosts:/m, `agent: ${JSON.stringify({ archive })}\nhosts:`));
-    ({ lab } = await labUp(scenario, { name: NAME }));
-    // Hosts have loopback addresses of their own: there Cassandra stands, too.
-    const socket = join(dir, 'cassandra.sock');
-    door = createServer((near) => {
-      const far = connect(cassandra.port, '127.0.0.1');
-      near.pipe(far).pipe(near);
-      near.on('error', () => far.destroy());
-      far.on('error', () => near.destroy());
-    }).listen(socket);
-    for (const { namespace } of lab.plan.hosts) {
-      const tool = resolve(import.meta.dirname, 'relay.child.ts');
-      const argv = inNetns(namespace, [process.execPath, tool, String(cassandra.port), socket]);
-      const relay = spawn(argv[0]!, argv.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] });
-      relays.push(relay);
-      await once(relay.stdout!, 'data');
-    }
-    for (const { name } of lab.plan.hosts) {
-      await awaitValue(`${name} at Cassandra`, PATIENCE_MS, async () =>
-        (await archived(name)).archive.up ? true : undefined,
-      );
-    }
+    ({ lab } = await labUp(GATEWAY_SCENARIO, { name: NAME, archive: 'cassandra' }));
   });
-
-  after(async () => {
-    await labDown(NAME);
-    for (const relay of relays) relay.kill('SIGKILL');
-    door?.close();
-    await cassandra?.close();
-    rmSync(dir, { recursive: true, force: true });
-  });
+  after(() => labDown(NAME));
 
   const archived = (host: string) => agentRequest<Archived>(lab.plan, requireHost(lab.plan, host), 'GET', '/status');
 
@@ -190,20 +136,6 @@ describe('Cassandra alone', { skip }, () => {
     } finally {
       await moving.goHome();
       await restartAgents(lab, [old]);
-      await server.stop();
-    }
-  });
-
-  test('while Cassandra is away nobody waits for it', async () => {
-    await cassandra.kill();
-    const { server, talks } = await conversations('green-a1');
-    try {
-      await answersGoOn(talks, 'without Cassandra');
-      await awaitValue('h1 to notice', PATIENCE_MS, async () => ((await archived('h1')).archive.up ? undefined : true));
-      await allWhole(talks, server.peers());
-      await cassandra.launch();
-      await written();
-    } finally {
       await server.stop();
     }
   });
