@@ -9,6 +9,7 @@ import {
   bridgeId,
   comeBack,
   DEFAULT_SCENARIO,
+  describeLoad,
   GATEWAY_SCENARIO,
   inNetns,
   killApi,
@@ -19,6 +20,7 @@ import {
   requireVm,
   restartApi,
   routerId,
+  startLoad,
   takenNumbers,
   tryRun,
   vanish,
@@ -52,7 +54,7 @@ describe('a host with a VM that was learned of', { skip }, () => {
   });
   after(() => labDown(name));
 
-  test('its MACs and its neighbours go, senders hear of it, and all is well when it is back', async () => {
+  test('its MACs and its neighbours go, senders hear of it, and all is well when it is back', async (t) => {
     const vm = requireVm(lab, 'blue-u1');
     const host = requireHost(lab.plan, vm.host);
     const bridge = `/bridges/${bridgeId('blue', 'left')}`;
@@ -63,6 +65,9 @@ describe('a host with a VM that was learned of', { skip }, () => {
     // Another bridge: the router asks for it, and hears of it by whoever is asked.
     assert.match(await ping(lab, 'blue-b1', address!), / 0% packet loss/);
     await awaitValue('its MAC', PATIENCE_MS, async () => ((await macs()).includes(mac) ? true : undefined));
+    // What goes on between the others.
+    const others = requireVm(lab, 'blue-b2');
+    const load = await startLoad(requireVm(lab, 'blue-a1'), others, others.addresses[0]!);
     await vanish(lab, host);
     try {
       await absent(lab, host.id);
@@ -72,11 +77,14 @@ describe('a host with a VM that was learned of', { skip }, () => {
         return /Destination (Host|Net) Unreachable/.test(output) ? output : undefined;
       });
       assert.doesNotMatch(told, / 0% packet loss/);
-      // Among each other the rest goes on.
-      assert.match(await ping(lab, 'blue-a1', requireVm(lab, 'blue-b2').addresses[0]!), / 0% packet loss/);
     } finally {
       await comeBack(lab, host);
     }
+    const report = await load.stop();
+    t.diagnostic(describeLoad(report));
+    assert.equal(report.probe.lost, 0);
+    assert.equal(report.connections.failed, 0);
+    assert.equal(report.transfer.broken, false);
     await awaitValue('answers of the VM', PATIENCE_MS, async () =>
       / 0% packet loss/.test(await ping(lab, 'blue-b1', address!)) ? true : undefined,
     );

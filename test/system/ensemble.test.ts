@@ -99,6 +99,11 @@ describe('default scenario on an ensemble', { skip }, () => {
       spawnSync('nsenter', [`--net=/run/netns/${namespace}`, 'ncat', '-w', '1', servers[0]!.address, '2181']).status,
       0,
     );
+    // A host's own credentials make no hosts, nor anything else of the topology.
+    const { storeConfig } = lab.plan.paths.host(lab.plan.hosts[0]!.name);
+    const add = [weft, 'store', 'add-host', 'x', '--zookeeper', connectString, '--zookeeper-config', storeConfig];
+    const byHost = spawnSync('nsenter', [`--net=/run/netns/${namespace}`, ...add], { encoding: 'utf8' });
+    assert.match(byHost.stderr, /WEFT_STORE_DENIED/);
     const status = run('store', 'status', '--lab', NAME);
     assert.equal(status.status, 0, status.stderr);
     assert.equal(status.stdout.match(/reachable/g)?.length, lab.plan.hosts.length);
@@ -142,13 +147,22 @@ describe('default scenario on an ensemble', { skip }, () => {
     await restartServers(lab, [leader]);
   });
 
-  test('a host cut off from the store goes on, and is told apart', async () => {
+  test('a host cut off from the store goes on, and its doctor says what it lacks', async () => {
     const [host] = lab.plan.hosts;
     const storeUp = async () => (await agentRequest<{ storeUp: boolean }>(lab.plan, host!, 'GET', '/status')).storeUp;
     await cutManagement(lab.plan.management!, host!.name);
     try {
       while (await storeUp()) await new Promise((resolve) => setTimeout(resolve, 50));
       await green(runChecks(lab, ['ping-l2-remote', 'ping-l3-remote']));
+      const report = await agentRequest<{ findings: { check: string; status: string }[] }>(
+        lab.plan,
+        host!,
+        'GET',
+        '/doctor',
+        60_000,
+      );
+      const failed = report.findings.filter(({ status }) => status === 'fail').map(({ check }) => check);
+      assert.deepEqual(failed, ['store', 'store-servers', 'store-servers', 'store-servers']);
     } finally {
       await healManagement(lab.plan.management!, host!.name);
     }

@@ -20,6 +20,7 @@ interface Hop {
 
 export const migration = defineKind({
   kind: 'migration',
+  needsApi: true,
   summary:
     '`connections` of `vm` by TCP through source NAT to `external` outlive its move to two other hosts and back, each prepared, switched and ended, and so does a last move that was not prepared; the time without answers to probes each millisecond is told',
   fields: ['vm', 'external', 'connections'],
