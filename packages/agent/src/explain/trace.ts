@@ -31,7 +31,9 @@ export interface Arrival {
   /** The host that sent it, '' if no tunnel leads to that address. */
   readonly from: string;
   readonly ports: readonly { readonly port: Ref; readonly interface: string }[];
-  readonly verdict: 'delivered' | 'drop';
+  /** Id of the host that it goes on to, because the port has moved there; '': none. */
+  readonly next: string;
+  readonly verdict: 'delivered' | 'forwarded' | 'drop';
   readonly reason: string;
   readonly text: string;
 }

@@ -132,11 +132,23 @@ export class Bindings {
     return ports.split(',').filter(Boolean).map(Number);
   }
 
-  /** Tunnel keys whose frames are sent on to the host that their port has moved to. */
-  get forwarded(): number {
-    let n = 0;
-    for (const members of this.egress.values()) if (members.includes('>')) n++;
-    return n;
+  /** Host that frames with this tunnel key are sent on to, because their port has moved there; '': none. */
+  egressHost(key: number): string {
+    if (!(this.egress.get(key) ?? '').includes('>')) return '';
+    for (const [id, { host }] of this.departed) if (this.ports.get(id)?.tunnelKey === key) return host;
+    return '';
+  }
+
+  /** The port whose interface is attached, live or about to be; '' if it is none. */
+  attachedAt(ifindex: number): { readonly portId: string; readonly interfaceName: string } {
+    for (const bindings of [this.live, this.prepared]) {
+      for (const [portId, binding] of bindings) {
+        if (binding.ifindex !== ifindex) continue;
+        const { interfaceName, nextInterfaceName } = binding.port;
+        return { portId, interfaceName: (bindings === this.live ? interfaceName : nextInterfaceName) ?? '' };
+      }
+    }
+    return { portId: '', interfaceName: String(ifindex) };
   }
 
   /** MAC of the device behind the port, '' if unknown. */
@@ -144,10 +156,12 @@ export class Bindings {
     return this.live.get(portId)?.mac ?? '';
   }
 
-  /** Tunnel keys that end here, and those that the datapath refused. */
-  keyCounts(): { readonly installed: number; readonly refused: number } {
+  /** Tunnel keys that end here, those that the datapath refused, and those whose frames are sent on to where their port has moved. */
+  keyCounts(): { readonly installed: number; readonly refused: number; readonly forwarded: number } {
     const refused = this.keyRefusals.size;
-    return { installed: this.egress.size - refused, refused };
+    let forwarded = 0;
+    for (const members of this.egress.values()) if (members.includes('>')) forwarded++;
+    return { installed: this.egress.size - refused, refused, forwarded };
   }
 
   list(): { portId: string; interfaceName: string; ifindex: number; live: boolean }[] {

@@ -103,6 +103,31 @@ describe('prepared', () => {
     });
   });
 
+  it('without the host that the port is on, the archive that all share makes it ready', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'weft-shared-'));
+    const archive = openEmbeddedArchive({ dir, gatherMs: 5 });
+    try {
+      const net = new Moving({ archive: () => archive });
+      connected(net, 2000);
+      net.fleet.run(100);
+      await archive.flush();
+      Object.assign(net.fleet.hosts[INNER], { alive: false, running: false });
+      for (const host of [LEFT, RIGHT, OTHER]) net.fleet.restart(host, false, false);
+      net.fleet.settle();
+      net.prepare();
+      net.fleet.run(1_000);
+      assert.deepEqual(net.notice(OTHER)?.awaits, ['connections'], 'for a while the other host is given the chance');
+      while (net.notice(OTHER)?.ready !== true) {
+        net.fleet.run(5);
+        await sleep(1);
+      }
+      assert.equal(net.texts(OTHER, 2000).length, 2);
+    } finally {
+      await archive.close();
+      rmSync(dir, { recursive: true, force: true });
+    }
+  });
+
   it('can be given up: all is as before', () => {
     const net = new Moving();
     net.prepare();
@@ -128,6 +153,8 @@ describe('switched', () => {
     assert.equal(net.receive(LEFT, answer).join().startsWith(`${OTHER}/vm${VM} tcp `), true);
     const [remote] = net.egress(INNER)?.remotes ?? [];
     assert.deepEqual([net.egress(INNER)?.ports, (remote as { key: number }).key], [[], net.tunnelKey]);
+    const arrival = net.fleet.hosts[INNER].harness.engine.arrival({ key: net.tunnelKey, source: '' });
+    assert.deepEqual([arrival.verdict, arrival.next], ['forwarded', fleetHost(OTHER)]);
     assert.deepEqual(net.notice(OTHER), undefined);
     // Nobody is asked any more where the VM is: its MAC is still known.
     assert.equal(net.fleet.hosts[OTHER].table.tombstones, 0);
