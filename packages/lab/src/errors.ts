@@ -16,6 +16,8 @@ export const ERRORS = {
   WEFT_LAB_TIMEOUT: 'The lab did not reach the awaited state in time; the message says what was awaited.',
   WEFT_LAB_API: 'The REST API of the lab refused a request; the message carries its answer.',
   WEFT_LAB_TOOL_MISSING: 'A program that the lab needs is not installed; `make deps` installs it.',
+  WEFT_LAB_OTHER_BUILD:
+    'A build with another layout could not be made: a place to be changed is not in the source as it was. A fault of the tests (`other-build.ts`).',
   WEFT_LAB_USER_NAMESPACE:
     'Without root the lab lives in a user namespace, and this machine gives none, or its directory is not closed. The message says why and what root can do; or repeat the command as root.',
   WEFT_NEEDS_ROOT: 'This needs root (network namespaces, BPF); repeat the command as root, for example with sudo.',

@@ -25,10 +25,12 @@ export {
 export { describeLoad, type LoadReport, startLoad } from './load.ts';
 export { MovingVm } from './moving.ts';
 export { cutManagement, healManagement } from './network/management.ts';
+export { makeOtherBuild } from './other-build.ts';
 export { ipPacket, udpDatagram } from './packets.ts';
 export { labPaths } from './paths.ts';
 export type { HostPlan, LabOptions, LabPlan, VmPlan } from './plan.ts';
 export { labPort } from './ports.ts';
+export { type Probe, type ProbeReport, startProbe } from './probe.ts';
 export { exchange, RestClient, RestError } from './rest.ts';
 export {
   awaitSettled,
@@ -38,6 +40,7 @@ export {
   killArchive,
   killServers,
   killStore,
+  replaceAgent,
   restartAgent,
   restartAgents,
   restartApi,

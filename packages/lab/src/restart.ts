@@ -32,7 +32,16 @@ export async function restartAgent(lab: Lab, host: HostPlan, timeoutMs = 20_000,
   await awaitPorts(lab, host, timeoutMs, gone);
 }
 
-/** The same for several hosts at once. */
+/** Stops the agent of a host in order, and starts one over what it left. @param weft command of its build; default: this one */
+export async function replaceAgent(lab: Lab, host: HostPlan, weft?: readonly string[]): Promise<void> {
+  await agentRequest(lab.plan, host, 'POST', '/stop');
+  await awaitAgentEnd(lab, host);
+  lab.state.processes.agents[host.name] = await startAgent(lab.plan, host, weft);
+  await saveLab(lab);
+  await awaitPorts(lab, host);
+}
+
+/** `restartAgent` for several hosts at once. */
 export async function restartAgents(lab: Lab, hosts: readonly HostPlan[]): Promise<void> {
   await Promise.all(
     hosts.map(async (host) => {

@@ -94,8 +94,15 @@ export async function configureAgent(plan: LabPlan, host: HostPlan): Promise<voi
   await writeFile(paths.config, `${JSON.stringify(config, null, 2)}\n`, { mode: 0o600 });
 }
 
-/** Starts a host's agent in the host's namespace and waits until it answers on its control socket. */
-export async function startAgent(plan: LabPlan, host: HostPlan): Promise<ProcessIdentity> {
+/**
+ * Starts a host's agent in the host's namespace and waits until it answers on its control socket.
+ * @param weft command of the build that it is to be of; default: this one
+ */
+export async function startAgent(
+  plan: LabPlan,
+  host: HostPlan,
+  weft: readonly string[] = WEFT,
+): Promise<ProcessIdentity> {
   const paths = plan.paths.host(host.name);
   const planted = await access(paths.beforeStart).then(
     () => true,
@@ -103,7 +110,7 @@ export async function startAgent(plan: LabPlan, host: HostPlan): Promise<Process
   );
   if (planted) await run([paths.beforeStart]);
   await rm(paths.controlSocket, { force: true });
-  const argv = inNetns(host.namespace, [...WEFT, 'agent', '--config', paths.config]);
+  const argv = inNetns(host.namespace, [...weft, 'agent', '--config', paths.config]);
   const identity = await startDetached(argv, paths.log);
   await awaitReady(argv, identity, paths.log, async () => {
     await agentRequest(plan, host, 'GET', '/status', 2000);

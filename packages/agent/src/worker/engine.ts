@@ -34,6 +34,7 @@ import { StateSender } from './connections/state-sender.ts';
 import { type Core, countDrop, newWorkerCounters, want } from './core.ts';
 import type { Effects } from './effects.ts';
 import { ExecutionQueue } from './execution-queue.ts';
+import { type FlowBases, newFlowBases } from './flow-bases.ts';
 import { Installer } from './installer.ts';
 import { Latency, monotonicNs } from './latency.ts';
 import { LearnedMacs } from './learned-macs.ts';
@@ -90,6 +91,8 @@ export interface EngineOptions {
   readonly effects: Effects;
   /** Keeps what rules have matched for the next process; absent: it is forgotten. */
   readonly ruleStore?: RuleStore;
+  /** Absent: they do not outlive the engine. */
+  readonly flowBases?: FlowBases;
   /** Connections: their table, and what this host is to the others. `offset`: what is added to `clock` to get the table's time. */
   readonly connections: {
     readonly table: FlowStateTable;
@@ -196,7 +199,8 @@ export class Engine {
     );
     const rules = new RuleCounts(datapath, this.clock);
     const flowStates = new FlowStates(datapath.options.maxFlows);
-    const installer = new Installer(datapath, macs, lists, rules, flowStates);
+    const bases = options.flowBases ?? newFlowBases(datapath.options.maxFlows);
+    const installer = new Installer(datapath, macs, lists, rules, flowStates, bases);
     const states = new ExecutionQueue(datapath, STATES_ARENA);
     const sender = new StateSender(states);
     const { table, identity, offset, archived } = options.connections;

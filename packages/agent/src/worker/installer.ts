@@ -21,6 +21,7 @@ import { FlowTable } from '../flows/flow-table.ts';
 import type { RuleCounts } from '../flows/rule-counts.ts';
 import { TagIndex } from '../flows/tag-index.ts';
 import type { FlowStates } from './connections/flow-states.ts';
+import type { FlowBases } from './flow-bases.ts';
 import type { LearnedMacs } from './learned-macs.ts';
 import type { ReplicateLists } from './lists.ts';
 
@@ -35,9 +36,8 @@ export class Installer {
   readonly activeAt: Float64Array;
   /** Per slot: when the flow must go at the latest; 0: never. */
   readonly expiresAt: Float64Array;
-  /** Counter values when the slot was taken: a slot's counters are never reset, so that nothing is lost. */
-  readonly basePackets: Float64Array;
-  readonly baseBytes: Float64Array;
+  /** Counter values when the slot was taken. */
+  readonly bases: FlowBases;
   private readonly macOf: Int32Array;
   private readonly perPort = new Map<number, number>();
   private readonly datapath: Datapath;
@@ -59,8 +59,16 @@ export class Installer {
   installed = 0;
   deleted = 0;
 
-  constructor(datapath: Datapath, macs: LearnedMacs, lists: ReplicateLists, rules: RuleCounts, states: FlowStates) {
+  constructor(
+    datapath: Datapath,
+    macs: LearnedMacs,
+    lists: ReplicateLists,
+    rules: RuleCounts,
+    states: FlowStates,
+    bases: FlowBases,
+  ) {
     const capacity = datapath.options.maxFlows;
+    this.bases = bases;
     this.datapath = datapath;
     this.macs = macs;
     this.lists = lists;
@@ -71,8 +79,6 @@ export class Installer {
     this.createdAt = new Float64Array(capacity);
     this.activeAt = rules.activeAt;
     this.expiresAt = new Float64Array(capacity);
-    this.basePackets = new Float64Array(capacity);
-    this.baseBytes = new Float64Array(capacity);
     this.macOf = new Int32Array(capacity).fill(-1);
   }
 
@@ -116,7 +122,7 @@ export class Installer {
     this.countPort(keyInPort(firstKey), 1);
     this.createdAt[slot] = now;
     this.activeAt[slot] = now;
-    this.datapath.readCounter(slot, this.basePackets, this.baseBytes);
+    this.datapath.readCounter(slot, this.bases.packets, this.bases.bytes);
     this.macOf[slot] = -1;
     return slot;
   }

@@ -12,6 +12,7 @@ import { fileBlockStore } from './connections/block-keeper.ts';
 import { bootId, openStateTable } from './connections/state-memory.ts';
 import type { Effects } from './effects.ts';
 import { Engine } from './engine.ts';
+import { openFlowBases } from './flow-bases.ts';
 import { PeerMacs } from './peer-macs.ts';
 import { IcmpPinger } from './pinger.ts';
 import type { FromWorker, InterfaceReport, Question, ToWorker, WorkerData } from './protocol.ts';
@@ -69,6 +70,7 @@ const memory = openStateTable({
 if (memory.table.adoption.adopted + memory.table.adoption.damaged > 0) {
   effects.log('connections.adopted', { ...memory.table.adoption });
 }
+const bases = openFlowBases(join(config.runDir, 'flow-bases'), config.limits.maxFlows);
 const engine = new Engine({
   datapath,
   underlay,
@@ -77,6 +79,7 @@ const engine = new Engine({
   hostId,
   limits: config.limits,
   effects,
+  flowBases: bases,
   ruleStore: fileRuleStore(join(config.runDir, 'rule-counts')),
   connections: {
     table: memory.table,
@@ -156,4 +159,5 @@ while (readMessages()) {
 }
 engine.close();
 memory.close();
+bases.close();
 post({ type: 'stopped' });

@@ -1,0 +1,167 @@
+/**
+ * Agents are upgraded to a build with another layout of flows and tables, and downgraded again, under traffic: flows keep their ids and
+ * go on counting, no packet is lost. Then the same with agents that are killed at any moment of their start.
+ */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  agentRequest,
+  awaitConvergence,
+  DEFAULT_SCENARIO,
+  type HostPlan,
+  inNetns,
+  killAgent,
+  type Lab,
+  labDown,
+  labUp,
+  makeOtherBuild,
+  openLab,
+  type Probe,
+  replaceAgent,
+  requireHost,
+  requireVm,
+  restartAgent,
+  startProbe,
+} from '@weft/lab';
+import { randomFrom, redTwice, SOAK_SECONDS, SOAK_SEED, skip } from './soak.ts';
+
+const NAME = 'soak-upgrade';
+/** Echo requests of the probe; its flows are those of a ping that went before. */
+const ECHO_ID = 4711;
+const THIS = [process.execPath, resolve(import.meta.dirname, '../../packages/cli/src/main.ts')];
+/** A start takes about this long until its tables are complete and its programs attached; kills fall into it. */
+const START_MS = 2_500;
+
+interface Flow {
+  readonly id: number;
+  readonly match: string;
+  readonly packets: number;
+  readonly bytes: number;
+}
+
+describe('another layout of flows and tables', { skip }, () => {
+  const directory = mkdtempSync(join(tmpdir(), 'weft-other-build-'));
+  let lab: Lab;
+  let hosts: HostPlan[];
+  let other: string[];
+
+  before(async () => {
+    await labDown(NAME);
+    [other, { lab }] = await Promise.all([makeOtherBuild(directory), labUp(DEFAULT_SCENARIO, { name: NAME })]);
+    hosts = ['h1', 'h3'].map((name) => requireHost(lab.plan, name));
+  });
+
+  after(async () => {
+    await labDown(NAME);
+    rmSync(directory, { recursive: true });
+  });
+
+  const probe = (): Promise<Probe> => startProbe(requireVm(lab, 'blue-a1'), '10.2.0.13', 1, ECHO_ID);
+
+  /** Flows of the probe, on the way there and back. */
+  async function flows(): Promise<Flow[]> {
+    const all = await Promise.all(
+      hosts.map(async (host) => {
+        const { flows } = await agentRequest<{ flows: Flow[] }>(lab.plan, host, 'GET', '/flows?limit=10000');
+        return flows.filter(({ match }) => match.includes('10.1.0.11') && match.includes('10.2.0.13'));
+      }),
+    );
+    return all.flat().filter(({ match }) => /icmp/.test(match));
+  }
+
+  /** Name of the layout that an agent's tables have. */
+  function layout(host: HostPlan): string {
+    const names = readdirSync(lab.plan.paths.host(host.name).bpffs);
+    assert.equal(names.length, 1, `${host.name}: ${names}`);
+    return names[0]!;
+  }
+
+  /** What the log of an agent says of its last change of layouts. */
+  function upgrade(host: HostPlan): { from: string; flows: number; left: number } {
+    const lines = readFileSync(lab.plan.paths.host(host.name).log, 'utf8').split('\n');
+    const told = lines.filter((line) => line.includes('"datapath.upgraded"')).at(-1);
+    assert.ok(told, `${host.name} does not say that it has taken over another layout`);
+    return JSON.parse(told) as { from: string; flows: number; left: number };
+  }
+
+  test('upgraded and downgraded: no packet lost, and flows keep ids and counters', async (t) => {
+    const first = await probe();
+    await sleep(200);
+    await first.stop();
+    const known = await flows();
+    assert.ok(known.length >= 2, 'a flow for each direction');
+    let counted = known;
+    const layouts = hosts.map(layout);
+    for (const [what, build] of [
+      ['upgraded', other],
+      ['downgraded', undefined],
+    ] as const) {
+      const running = await probe();
+      await sleep(200);
+      for (const host of hosts) await replaceAgent(lab, host, build);
+      await awaitConvergence(lab.api);
+      await sleep(200);
+      const report = await running.stop();
+      t.diagnostic(`${what}: ${report.lost} of ${report.sent} packets lost`);
+      assert.deepEqual([report.lost, report.alive], [0, true], what);
+      assert.ok(report.sent > 500);
+      for (const host of hosts) assert.deepEqual(upgrade(host).left, 0, `${host.name} ${what}`);
+      const now = await flows();
+      assert.deepEqual(
+        now.map(({ id }) => id),
+        known.map(({ id }) => id),
+        `${what}: ids`,
+      );
+      now.forEach((flow, i) => {
+        // ping ends with a request that nobody waits for, and says so or not.
+        const more = flow.packets - counted[i]!.packets;
+        assert.ok(more === report.sent || more === report.sent + 1, `${what}: ${more} packets of ${report.sent}`);
+      });
+      counted = now;
+      hosts.forEach((host, i) => {
+        if (build) assert.notEqual(layout(host), layouts[i]);
+        else assert.equal(layout(host), layouts[i]);
+      });
+    }
+    assert.deepEqual(await redTwice(t, await openLab(NAME)), []);
+  });
+
+  test(`killed at any moment of their start, for ${SOAK_SECONDS} s`, async (t) => {
+    t.diagnostic(`SOAK_SEED=${SOAK_SEED}`);
+    const random = randomFrom(SOAK_SEED);
+    const deadline = performance.now() + SOAK_SECONDS * 1000;
+    const [host] = hosts as [HostPlan];
+    const running = await probe();
+    const known = await flows();
+    let kills = 0;
+    await killAgent(lab, host);
+    // Whoever is killed and whoever comes next, of either build.
+    for (; kills < 4 || performance.now() < deadline; kills++) {
+      const weft = random() < 0.5 ? other : THIS;
+      const argv = inNetns(host.namespace, [...weft, 'agent', '--config', lab.plan.paths.host(host.name).config]);
+      const agent = spawn(argv[0]!, argv.slice(1), { stdio: 'ignore' });
+      const gone = once(agent, 'exit');
+      await sleep(random() * START_MS);
+      agent.kill('SIGKILL');
+      assert.deepEqual(await gone, [null, 'SIGKILL'], 'it did not end by itself');
+    }
+    await restartAgent(lab, host);
+    await awaitConvergence(lab.api);
+    const report = await running.stop();
+    t.diagnostic(`${kills} kills, ${report.lost} of ${report.sent} packets lost`);
+    assert.deepEqual([report.lost, report.alive], [0, true]);
+    layout(host);
+    const now = await flows();
+    assert.deepEqual(
+      now.map(({ id }) => id),
+      known.map(({ id }) => id),
+    );
+    assert.deepEqual(await redTwice(t, await openLab(NAME)), []);
+  });
+});
