@@ -2,10 +2,11 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.tools/node/bin:$(PATH)
 
-UNIT_TESTS = $(shell find packages scripts -name '*.test.ts' -not -name '*.root.test.ts' -not -path '*/node_modules/*' | sort)
+UNIT_TESTS = $(shell find packages scripts -name '*.test.ts' -not -name '*.root.test.ts' -not -name '*.soak.test.ts' -not -path '*/node_modules/*' | sort)
 ROOT_TESTS = $(shell find packages -name '*.root.test.ts' -not -path '*/node_modules/*' | sort)
 SYSTEM_TESTS = $(shell find test/system -name '*.test.ts' | sort)
-SOAK_TESTS = $(shell find test/soak -name '*.test.ts' | sort)
+# Long faults stand beside what they harm, or, where they need a lab, in test/soak.
+SOAK_TESTS = $(shell find packages -name '*.soak.test.ts' -not -path '*/node_modules/*' | sort) $(shell find test/soak -name '*.test.ts' | sort)
 
 .PHONY: help deps build lab lab-down test test-unit test-root test-system soak bench lint clean
 

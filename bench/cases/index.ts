@@ -11,6 +11,7 @@ import firstPacket from './first_packet.ts';
 import flowSetup from './flow_setup.ts';
 import migrationOutage from './migration_outage.ts';
 import progHit from './prog_hit.ts';
+import restartLoss from './restart_loss.ts';
 import rrTcp from './rr_tcp.ts';
 import sim from './sim.ts';
 import statePush from './state_push.ts';
@@ -42,6 +43,7 @@ export const CASES: readonly BenchCase[] = [
   agentRss,
   agentBoot,
   change,
+  restartLoss,
   api,
   zkClientOps,
   zkChange,

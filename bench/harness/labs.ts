@@ -1,5 +1,5 @@
 /** Weft's side: labs made from `bench/scenarios`, each kept for the figures that share it. */
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { resolve } from 'node:path';
 import { exchange, type Lab, labDown, labNames, labPaths, labUp, requireVm } from '@weft/lab';
@@ -124,6 +124,13 @@ export class BenchLab {
     }, timeoutMs);
     require(quiet, () => `the agent of ${host} does not come to rest: ${JSON.stringify(last)}`);
     return last;
+  }
+
+  /** Name of the layout that a host's tables have. */
+  async layout(host: string): Promise<string> {
+    const directories = await readdir(labPaths(this.lab.name).host(host).bpffs);
+    require(directories.length === 1, () => `${host} has tables of ${directories.length} layouts`);
+    return directories[0]!;
   }
 
   /** Gives each host a CPU for its agent, by the order of `hosts`, as machines of their own have; they share when there are fewer. */

@@ -8,6 +8,9 @@ const root = resolve(import.meta.dirname, '../..');
 const skip = process.getuid?.() === 0 ? false : 'needs root';
 const NAME = 'sys-gateway';
 
+/** Checks that take long, and that `make soak` makes (`every-sabotage.test.ts`): here the others. */
+const LONG = ['nat-restart', 'snat-frozen', 'gateway-dies', 'snat-many', 'state-loss'];
+
 interface Result {
   readonly name: string;
   readonly ok: boolean;

@@ -1,15 +1,27 @@
 /** A stream of echo requests at a steady pace, to see what a disturbance costs. */
 import { inNetns, runInBackground } from './exec.ts';
 import type { VmPlan } from './plan.ts';
+import { waitUntil } from './wait.ts';
 
 export interface ProbeReport {
+  /** Requests that are judged: up to the last answer, or all if none came any more. */
   readonly sent: number;
+  /** All requests, also those whose answers were still on their way. */
+  readonly transmitted: number;
   readonly lost: number;
   /** Most requests in a row without an answer. */
   readonly longestGap: number;
-  /** The last request was answered. */
+  /** Answers came to the end. */
   readonly alive: boolean;
 }
+
+/** Bytes of ping's output in which the last answers are. */
+const TAIL = 4_096;
+/** Without an answer for this long nothing comes any more. */
+const LAST_ANSWER_MS = 1_000;
+
+/** Intervals below this need root: they run at a real-time priority. */
+const FAST_MS = 2;
 
 export interface Probe {
   /** Answers so far. */
@@ -26,19 +38,25 @@ export interface Probe {
 export async function startProbe(vm: VmPlan, address: string, intervalMs = 10, echoId?: number): Promise<Probe> {
   const id = echoId === undefined ? [] : ['-e', String(echoId)];
   const argv = ['ping', '-n', '-W', '1', '-i', String(intervalMs / 1000), ...id, address];
-  const ping = runInBackground(inNetns(vm.namespace, ['stdbuf', '-oL', ...argv]));
+  // A fast one would lose answers by itself on a busy machine: its socket overflows while it waits for a CPU.
+  const ahead = intervalMs < FAST_MS ? ['chrt', '--fifo', '10'] : [];
+  const ping = runInBackground(inNetns(vm.namespace, [...ahead, 'stdbuf', '-oL', ...argv]));
   await ping.waitFor('icmp_seq=');
-  const sequences = () =>
-    unwrapped([...ping.output().matchAll(/icmp_seq=(\d+) .*ttl=/g)].map((match) => Number(match[1])));
+  const numbersIn = (text: string) => [...text.matchAll(/icmp_seq=(\d+) .*ttl=/g)].map((match) => Number(match[1]));
+  const sequences = () => unwrapped(numbersIn(ping.output()));
+  const newest = () => numbersIn(ping.output().slice(-TAIL)).at(-1);
   return {
     answers: () => sequences().length,
     lastAnswer: () => Math.max(0, ...sequences().slice(-50)),
     async stop() {
+      // On a busy machine ping may be long in reading what has come.
+      const last = newest();
+      const alive = await waitUntil(() => newest() !== last, LAST_ANSWER_MS);
       await ping.stop();
       const answered = new Set(sequences());
-      const sent = Number(/(\d+) packets transmitted/.exec(ping.output())?.[1] ?? 0);
-      // The last request may still have been on its way.
-      const judged = answered.has(sent) ? sent : sent - 1;
+      const transmitted = Number(/(\d+) packets transmitted/.exec(ping.output())?.[1] ?? 0);
+      let judged = transmitted;
+      while (alive && !answered.has(judged)) judged--;
       let lost = 0;
       let gap = 0;
       let longestGap = 0;
@@ -47,7 +65,7 @@ export async function startProbe(vm: VmPlan, address: string, intervalMs = 10, e
         if (gap > 0) lost++;
         longestGap = Math.max(longestGap, gap);
       }
-      return { sent: judged, lost, longestGap, alive: gap === 0 && answered.size > 0 };
+      return { sent: judged, transmitted, lost, longestGap, alive };
     },
   };
 }

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Allocation, HostSession, Nsdb } from '../contract.ts';
-import { type Factory, newHost, on, refused, TestClock, until } from './harness.ts';
+import { cannotRestart, type Factory, newHost, on, refused, TestClock, until } from './harness.ts';
 
 const COOL = 60_000;
 const ALL = { first: 0, last: 1023 };
@@ -363,8 +363,7 @@ export function allocationTests(factory: Factory): void {
       const harness = await factory({ clock });
       try {
         const { nsdb, cut, restart, down } = harness;
-        if (cut === undefined || restart === undefined || down === undefined)
-          return t.skip('handles of this implementation do not outlive the store');
+        if (cut === undefined || restart === undefined || down === undefined) return t.skip(cannotRestart(harness));
         const pool = await newPool(nsdb);
         const [session, other] = [await newSession(nsdb), await newSession(await harness.another())];
         const known = new Map<number, number>();

@@ -38,7 +38,14 @@ export interface Harness {
   restart?(): Promise<void>;
   /** Like `restart`, with the store away until the returned function is called. */
   down?(): Promise<() => Promise<void>>;
+  /** Why `restart` and `down` are absent, if not because handles of this implementation do not outlive the store. */
+  readonly lacks?: string;
   close(): Promise<void>;
+}
+
+/** Says of a skipped test why. */
+export function cannotRestart({ lacks }: Harness): string {
+  return lacks ?? 'handles of this implementation do not outlive the store';
 }
 
 export type Factory = (options?: HarnessOptions) => Promise<Harness>;

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Nsdb } from '../contract.ts';
-import { type Factory, type Harness, newBridge, newPort, on, until, Watcher } from './harness.ts';
+import { cannotRestart, type Factory, type Harness, newBridge, newPort, on, until, Watcher } from './harness.ts';
 
 interface Token {
   readonly bridges: readonly [string, string];
@@ -115,7 +115,7 @@ export function tokenTests(factory: Factory): void {
     it('is in exactly one place, for watchers whose store restarts', async (t) => {
       const harness = await factory();
       try {
-        if (harness.restart === undefined) return t.skip('handles of this implementation do not outlive the store');
+        if (harness.restart === undefined) return t.skip(cannotRestart(harness));
         await run(harness, async (moves) => {
           for (let round = 0; round < 4; round++) {
             const before = moves();
