@@ -5,12 +5,14 @@
 import { awaitConvergence, MovingVm, requireHost, requireVm, startServer, startTalk } from '@weft/lab';
 import type { BenchCase, BenchContext } from '../harness/case.ts';
 import { require } from '../harness/errors.ts';
-import { sleep } from '../harness/exec.ts';
+import { sleep, waitUntil } from '../harness/exec.ts';
 import { type BenchResult, figure } from '../harness/result.ts';
 import { percentile, sampleOf } from '../harness/statistics.ts';
 
 const PORT = 9_000;
 const PROBE_MS = 1;
+const LEAST_ANSWERS = 100;
+const WARM_MS = 20_000;
 /** Before and after a move: what goes on without one. */
 const AROUND_MS = 300;
 
@@ -30,10 +32,16 @@ async function run(context: BenchContext): Promise<BenchResult[]> {
     await go();
     await sleep(AROUND_MS);
     const { answered, longestGapMs, wrong } = await probes.stop();
-    require(answered > 2 * AROUND_MS * 0.5 && wrong === 0, () => `${answered} probes answered, ${wrong} wrongly`);
+    // A busy machine sends fewer; what that does to the figure, the same without a move shows.
+    require(answered >= LEAST_ANSWERS && wrong === 0, () => `${answered} probes answered, ${wrong} wrongly`);
     return longestGapMs;
   };
   try {
+    // What both hosts fetch for their first packets.
+    const first = await startTalk({ from: peer, address, port: PORT, protocol: 'udp', options: { intervalMs: 10 } });
+    const answered = await waitUntil(async () => first.answers() >= LEAST_ANSWERS, WARM_MS);
+    await first.stop();
+    require(answered, () => `${mover.name} does not answer ${peer.name}`);
     for (let i = 0; i <= moves; i++) {
       quiet.push(await listen(() => Promise.resolve()));
       const host = requireHost(lab.plan, i % 2 === 0 ? 'h2' : 'h1');
