@@ -37,10 +37,10 @@ import { needsServer } from '@weft/zookeeper/testing';
 import { skip } from './soak.ts';
 
 const NAME = 'soak-zkfault';
-/** Until a host that is absent, and that nobody vouches for, is given up, s. Sessions last 5 s. */
-const GRACE_S = 3;
+/** Until a host that is absent, and that nobody vouches for (peers do so each 5 s), is given up, s. Sessions last 5 s. */
+const GRACE_S = 12;
 const PAST_EXPIRY_MS = 9_000;
-const PAST_GRACE_MS = 20_000;
+const PAST_GRACE_MS = 35_000;
 const AWAY_MS = 60_000;
 const AROUND_MS = 1_500;
 
@@ -112,7 +112,8 @@ describe('faults around the store', { skip: skip || needsServer() }, () => {
       await sleep(6_000);
       await cable('up');
     });
-    assert.ok(report.probe.lost > 1_000);
+    // It slows down while nobody answers.
+    assert.ok(report.probe.lost > 100);
     assert.ok(report.connections.failed > 0);
     assert.ok(report.transfer.stalls > 10);
   });
@@ -154,6 +155,8 @@ describe('faults around the store', { skip: skip || needsServer() }, () => {
 
   test('a host is cut off from the store past the end of its session, and comes back with another', (t) =>
     withLoad(t, async () => {
+      // What is not known yet cannot be asked for.
+      assert.deepEqual(await roundTrips(), [20, 20, 20]);
       await cutManagement(lab.plan.management!, victim.name);
       await sleep(PAST_EXPIRY_MS);
       await flush();
@@ -165,6 +168,8 @@ describe('faults around the store', { skip: skip || needsServer() }, () => {
   test('a host is cut off past its grace time: while its tunnels work, it stays, and so does what it has learned', (t) =>
     withLoad(t, async () => {
       assert.ok((await learned()).includes(macOf('blue-u1')));
+      // What is not known yet cannot be asked for.
+      assert.deepEqual(await roundTrips(), [20, 20, 20]);
       await cutManagement(lab.plan.management!, victim.name);
       try {
         await sleep(PAST_GRACE_MS);
