@@ -142,11 +142,16 @@ export class Mirror {
     const seen = new Set<string>();
     let revision: Revision;
     for (;;) {
-      while (this.#unread.size > 0) await this.#readWhole();
+      while (this.#unread.size > 0 && !this.#isOneRead()) await this.#readWhole();
+      // Behind what takes one request the rest is asked for at once: a change between the two is told before the second answer.
+      const whole = this.#unread.size > 0 ? this.#readWhole() : undefined;
+      whole?.catch(() => {}); // awaited below, unless what goes behind it fails, too
+      if (whole !== undefined) await Promise.resolve(); // the reader sends at the end of the turn
       for (const path of this.#dirty) seen.add(path);
       this.#dirty.clear();
       const paths = [...seen];
       const results = await readAll(zk, paths);
+      await whole;
       if (this.#era !== era) return;
       const last = new Set(paths.slice(-(paths.length % PORTION || PORTION)));
       revision = Number(asData(results[results.length - 1])!.stat.mzxid);
@@ -161,6 +166,12 @@ export class Mirror {
     this.#hub!.resend(again);
     this.#hub!.pushMarks();
     this.#runWaiting();
+  }
+
+  /** What is to be read whole are single objects. */
+  #isOneRead(): boolean {
+    for (const interest of this.#unread) if (!interest.startsWith('o/')) return false;
+    return true;
   }
 
   async #readWhole(): Promise<void> {
