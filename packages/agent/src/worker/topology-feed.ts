@@ -44,6 +44,8 @@ export class TopologyFeed {
   /** What packets that enter by live ports need: kept also while there are none. */
   private readonly warm = new Set<string>();
   private readonly delivered = new Set<string>();
+  /** Handles of the live ports of this host; null: they have changed. */
+  private livePorts: number[] | null = null;
   /** Whether `ready` holds; null: something that it stands on has changed. */
   private isReady: boolean | null = null;
   /** Zones or bindings have changed since they were brought in line; live ports or what they need, since they were warmed up. */
@@ -185,6 +187,7 @@ export class TopologyFeed {
     if (!this.ready) return [];
     this.due.bindings = false;
     const changed = bindings.reconcile(this.beforeDetach, now);
+    this.livePorts = null;
     if (changed.length > 0) {
       // What a port that has gone was kept warm by is released when unused; what the others need is asked for again.
       this.warm.clear();
@@ -273,12 +276,12 @@ export class TopologyFeed {
     this.due.warmUp = false;
     // Ports of one bridge or chain need the same.
     const asked = new Set<number>();
-    for (const { portId, live } of core.bindings.list()) {
-      if (live) this.keepWarm(core.view.interestsFor(core.view.handle(portId), asked));
-    }
+    this.livePorts ??= core.bindings.list().flatMap(({ portId, live }) => (live ? [core.view.handle(portId)] : []));
+    for (const port of this.livePorts) this.keepWarm(core.view.interestsFor(port, asked));
   }
 
   private keepWarm(needed: readonly string[]): void {
+    if (needed.length === 0) return;
     for (const interest of needed) this.warm.add(interest);
     want(this.core, needed);
   }
