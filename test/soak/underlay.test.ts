@@ -1,23 +1,27 @@
-/** The default lab over the underlay that `make test` leaves out: GRE over IPv6, on two hosts. */
+/** The default lab over the underlays and drivers of which `make test` makes some checks only, or none: here all of them. */
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { DEFAULT_SCENARIO, type Lab, labDown, labUp } from '@weft/lab';
+import { after, before, describe, test } from 'node:test';
+import { DEFAULT_SCENARIO, type Lab, type LabOptions, labDown, labUp } from '@weft/lab';
 import { redTwice, skip } from './soak.ts';
 
-const NAME = 'soak-gre6';
+const LABS: readonly (LabOptions & { readonly name: string })[] = [
+  { name: 'soak-gre6', encap: 'gre', underlay: 'ipv6', hosts: 2 },
+  { name: 'soak-gre4', encap: 'gre', underlay: 'ipv4' },
+  { name: 'soak-user', datapath: 'userspace', encap: 'vxlan', underlay: 'ipv6' },
+];
 
-let lab: Lab;
+for (const options of LABS) {
+  const { name, datapath = 'ebpf', encap, underlay } = options;
+  describe(`${datapath}, ${encap} over ${underlay}`, { skip }, () => {
+    let lab: Lab;
+    before(async () => {
+      await labDown(name);
+      ({ lab } = await labUp(DEFAULT_SCENARIO, options));
+    });
+    after(() => labDown(name));
 
-before(async () => {
-  if (skip) return;
-  await labDown(NAME);
-  ({ lab } = await labUp(DEFAULT_SCENARIO, { name: NAME, encap: 'gre', underlay: 'ipv6', hosts: 2 }));
-});
-
-after(async () => {
-  if (!skip) await labDown(NAME);
-});
-
-test('every check passes over GRE and IPv6', { skip }, async (t) => {
-  assert.deepEqual(await redTwice(t, lab), []);
-});
+    test('every check passes', async (t) => {
+      assert.deepEqual(await redTwice(t, lab), []);
+    });
+  });
+}

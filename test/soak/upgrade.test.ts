@@ -165,6 +165,12 @@ describe('another layout of flows and tables', { skip }, () => {
     t.diagnostic(
       `${kills} kills, ${report.lost} of ${report.sent} packets lost, at most ${report.longestGap} in a row`,
     );
+    for (const one of hosts) {
+      const { drops } = await agentRequest<{ drops: Record<string, number> }>(lab.plan, one, 'GET', '/status');
+      t.diagnostic(
+        `${one.name} has dropped ${JSON.stringify(Object.fromEntries(Object.entries(drops).filter(([, n]) => n > 0)))}`,
+      );
+    }
     assert.deepEqual([report.lost, report.alive], [0, true]);
     layout(host);
     const now = await flows();

@@ -10,7 +10,7 @@ const skip = process.getuid?.() === 0 ? false : 'needs root';
 const NAME = 'sys-gateway';
 
 /** Checks that take long, and that `make soak` makes (`every-sabotage.test.ts`): here the others. */
-const LONG = ['nat-restart', 'snat-frozen', 'gateway-dies', 'snat-many', 'state-loss'];
+const LONG = ['nat-restart', 'snat-frozen', 'gateway-dies'];
 
 interface Result {
   readonly name: string;
