@@ -48,13 +48,17 @@ async function run(context: BenchContext): Promise<BenchResult[]> {
       upgrade: (host) => replaceAgent(lab.lab, host, other),
       downgrade: (host) => replaceAgent(lab.lab, host),
     };
+    const from = requireVm(lab.lab, 'vm-a');
+    const first = await startProbe(from, path.server.address, INTERVAL_MS);
+    await sleep(AROUND_MS);
+    await first.stop();
     const lost: number[] = [];
     const also: Record<string, number> = {};
     let sent = 0;
     for (let round = 0; round < rounds; round++) {
       for (const [name, replace] of Object.entries(ways)) {
         const before = await layouts(lab);
-        const probe = await startProbe(requireVm(lab.lab, 'vm-a'), path.server.address, INTERVAL_MS);
+        const probe = await startProbe(from, path.server.address, INTERVAL_MS);
         await sleep(AROUND_MS);
         for (const host of HOSTS) await replace(requireHost(plan, host));
         await awaitConvergence(lab.lab.api);
