@@ -49,7 +49,7 @@ test-root: deps build
 test-system: deps build
 	node --test --test-concurrency=1 $(SYSTEM_TESTS)
 
-soak: deps build ## the long faults (SOAK_SECONDS: how long each)
+soak: deps build ## the long faults (SOAK_SECONDS: how long each; below 60 without those that take minutes)
 	node --test --test-concurrency=1 $(SOAK_TESTS)
 
 bench: deps build ## benchmark table; writes bench/results/latest.json

@@ -18,14 +18,14 @@ import {
   startLoad,
 } from '@weft/lab';
 import { needsServer } from '@weft/zookeeper/testing';
-import { skip as skipSoak } from './soak.ts';
+import { skipInHaste } from './soak.ts';
 
 const NAME = 'soak-zkarch';
 const PATIENCE_MS = 60_000;
 const AROUND_MS = 2_000;
 const AWAY_MS = 20_000;
 
-describe('an archive in Cassandra', { skip: skipSoak || needsServer() }, () => {
+describe('an archive in Cassandra', { skip: skipInHaste || needsServer() }, () => {
   let lab: Lab;
 
   before(async () => {

@@ -12,7 +12,7 @@ import {
   selectChecks,
 } from '@weft/lab';
 import { needsServer } from '@weft/zookeeper/testing';
-import { redTwice, skip as skipSoak } from './soak.ts';
+import { redTwice, skipInHaste } from './soak.ts';
 
 const LABS = [
   { name: 'soak-zk', scenario: DEFAULT_SCENARIO },
@@ -20,7 +20,7 @@ const LABS = [
 ];
 
 for (const { name, scenario } of LABS) {
-  describe(name, { skip: skipSoak || needsServer() }, () => {
+  describe(name, { skip: skipInHaste || needsServer() }, () => {
     before(async () => {
       await labDown(name);
       await labUp(scenario, { name, store: 'zookeeper' });

@@ -34,7 +34,7 @@ import {
   tryRun,
 } from '@weft/lab';
 import { needsServer } from '@weft/zookeeper/testing';
-import { skip } from './soak.ts';
+import { skipInHaste } from './soak.ts';
 
 const NAME = 'soak-zkfault';
 /** Until a host that is absent, and that nobody vouches for (peers do so each 5 s), is given up, s. Sessions last 5 s. */
@@ -44,7 +44,7 @@ const PAST_GRACE_MS = 35_000;
 const AWAY_MS = 60_000;
 const AROUND_MS = 1_500;
 
-describe('faults around the store', { skip: skip || needsServer() }, () => {
+describe('faults around the store', { skip: skipInHaste || needsServer() }, () => {
   let lab: Lab;
   let victim: HostPlan;
 

@@ -11,6 +11,9 @@ export const SOAK_SEED = positive('SOAK_SEED', Date.now() & 0x7fffffff || 1);
 
 export const skip = process.getuid?.() === 0 ? false : 'needs root';
 
+/** A run of less than the default is one in a hurry: it leaves out what takes minutes however short each fault is, and says so. */
+export const skipInHaste = skip || (SOAK_SECONDS < 60 && 'takes minutes: run with SOAK_SECONDS=60 or more');
+
 function positive(name: string, fallback: number): number {
   const text = process.env[name];
   if (text === undefined || text === '') return fallback;

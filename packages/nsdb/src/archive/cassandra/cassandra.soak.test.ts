@@ -6,7 +6,10 @@ import type { ArchiveStats } from '../contract.ts';
 import { newRecord, readAll, version } from '../testing.ts';
 import { isAway, records, serverBench, until } from './server-bench.ts';
 
-describe('with a server that dies', { skip: cassandraMissing() }, () => {
+/** As in `test/soak/soak.ts`. */
+const inHaste = Number(process.env.SOAK_SECONDS || 60) < 60 && 'takes minutes: run with SOAK_SECONDS=60 or more';
+
+describe('with a server that dies', { skip: inHaste || cassandraMissing() }, () => {
   const bench = serverBench();
   const { open } = bench;
 
