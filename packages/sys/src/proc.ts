@@ -8,7 +8,7 @@ import { errno, SYS, syscall } from './libc.ts';
 /** A process, and when it started in clock ticks since boot: together unique until the next boot. */
 export type ProcessIdentity = { pid: number; startTime: number };
 
-type Stat = { state: string; ppid: number; startTime: number };
+type Stat = { state: string; ppid: number; threads: number; startTime: number };
 
 function readStat(pid: number): Stat | undefined {
   let text: string;
@@ -19,7 +19,12 @@ function readStat(pid: number): Stat | undefined {
   }
   // The command name is in parentheses and may hold anything, parentheses too: fields count from the last one.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return { state: fields[0] ?? 'X', ppid: Number(fields[1]), startTime: Number(fields[19]) };
+  return {
+    state: fields[0] ?? 'X',
+    ppid: Number(fields[1]),
+    threads: Number(fields[17]),
+    startTime: Number(fields[19]),
+  };
 }
 
 /** Start time of a process in clock ticks since boot, or undefined when there is none with this pid. */
@@ -33,10 +38,14 @@ export function processIdentity(pid: number): ProcessIdentity | undefined {
   return startTime === undefined ? undefined : { pid, startTime };
 }
 
-/** Whether this very process still runs. A zombie does not. */
+/**
+ * Whether this very process still runs. A zombie does not, but one whose other threads are on their way out: until the last of
+ * them is gone it holds its files, locks and addresses.
+ */
 export function isAlive(id: ProcessIdentity): boolean {
   const stat = readStat(id.pid);
-  return stat !== undefined && stat.startTime === id.startTime && stat.state !== 'Z' && stat.state !== 'X';
+  if (stat === undefined || stat.startTime !== id.startTime) return false;
+  return (stat.state !== 'Z' && stat.state !== 'X') || stat.threads > 1;
 }
 
 /**
