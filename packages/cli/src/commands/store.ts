@@ -28,39 +28,21 @@ const PLACE = 'a directory of an embedded store that nothing serves, or zookeepe
 
 export function storeCommand(): Command {
   const store = new Command('store').description('look at the state database, back it up, move it');
-  store
-    .command('status')
+  served(store.command('status'))
     .description('generation, revision, and where the hosts stand')
-    .option('--socket <path>', "the store's socket (default: the lab's)")
-    .option('--zookeeper <servers>', 'instead: host1:port1,host2:port2/root of an ensemble')
-    .option('--zookeeper-config <path>', 'credentials, TLS and limits for it (JSON, mode 0600)')
-    .option('--lab <name>', 'lab whose store is meant', 'default')
-    .option('--json', 'as JSON')
     .addHelpText('after', '\nExamples:\n  weft store status\n  weft store status --socket /run/weft/store.sock --json')
     .action(showStatus);
-  store
-    .command('pool <pool>')
+  served(store.command('pool <pool>'))
     .description('who holds which numbers of a pool, and which cool')
-    .option('--socket <path>', "the store's socket (default: the lab's)")
-    .option('--zookeeper <servers>', 'instead: host1:port1,host2:port2/root of an ensemble')
-    .option('--zookeeper-config <path>', 'credentials, TLS and limits for it (JSON, mode 0600)')
-    .option('--lab <name>', 'lab whose store is meant', 'default')
-    .option('--json', 'as JSON')
     .addHelpText(
       'after',
       '\nExample:\n  weft store pool nat/ROUTER/198.51.100.1     # blocks of 64 ports for source NAT',
     )
     .action(showPool);
-  store
-    .command('add-host <hosts...>')
+  served(store.command('add-host <hosts...>'))
     .description(
       'make hosts known, as ID=NAME, or NAME for a new id: on ZooKeeper an admin does so before their agents start',
     )
-    .option('--socket <path>', "the store's socket (default: the lab's)")
-    .option('--zookeeper <servers>', 'instead: host1:port1,host2:port2/root of an ensemble')
-    .option('--zookeeper-config <path>', 'credentials, TLS and limits for it (JSON, mode 0600)')
-    .option('--lab <name>', 'lab whose store is meant', 'default')
-    .option('--json', 'as JSON')
     .addHelpText(
       'after',
       '\nExample:\n  weft store add-host h1 --zookeeper zk1,zk2,zk3 --zookeeper-config /etc/weft/zookeeper.json',
@@ -99,6 +81,16 @@ export function storeCommand(): Command {
     .addHelpText('after', '\nExample:\n  weft store migrate /var/lib/weft/store zookeeper://zk1,zk2,zk3/weft')
     .action(migrate);
   return store;
+}
+
+/** Options of a command that speaks to a store as its clients do: to the process that serves it, or to an ensemble. */
+function served(command: Command): Command {
+  return command
+    .option('--socket <path>', "the store's socket (default: the lab's)")
+    .option('--zookeeper <servers>', 'instead: host1:port1,host2:port2/root of an ensemble')
+    .option('--zookeeper-config <path>', 'credentials, TLS and limits for it (JSON, mode 0600)')
+    .option('--lab <name>', 'lab whose store is meant', 'default')
+    .option('--json', 'as JSON');
 }
 
 async function showStatus(options: Options): Promise<void> {
