@@ -1,5 +1,8 @@
 /** Rules count exactly the packets that they matched: of flows, of packets that the agent carries, after changes and restarts. */
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { udpFrame } from '@weft/packet';
 import { LEFT_MAC, MAC_A, type RoutedNetwork, routed } from '@weft/simulator/testing';
@@ -8,6 +11,7 @@ import fc from 'fast-check';
 import type { RuleReport } from '../explain/rule-report.ts';
 import { Harness, LOCAL_HOST } from '../testing/harness.ts';
 import { MemoryState } from '../testing/memory-datapath.ts';
+import { fileRuleStore } from './rule-state.ts';
 
 const VM0 = 10;
 const UDP = 17;
@@ -237,6 +241,26 @@ test('killed, it loses what it counted itself since the last second, not what fl
   assert.deepEqual(packets(second, chain), [13, 0]);
   second.datapath.inject(VM0, frameTo(2));
   assert.deepEqual(packets(second, chain), [13, 1]);
+});
+
+test('counts are read from their file, wherever in a buffer that many share its bytes come to stand', () => {
+  const { host, chain, net, state } = bed(() => [{ type: 'accept', nwProto: UDP }]);
+  send(host, Array(10).fill(frameTo(1)));
+  host.engine.close();
+  const dir = mkdtempSync(join(tmpdir(), 'weft-rule-counts-'));
+  const file = fileRuleStore(join(dir, 'counts'));
+  assert.equal(file.load(), null);
+  file.save(state.ruleState!);
+  // Whoever reads a small file is given a piece of a buffer that is shared: not its first.
+  for (let before = 8; before <= 24; before += 8) {
+    Buffer.allocUnsafe(before);
+    state.ruleState = file.load();
+    const next = new Harness(net.world, state);
+    next.settle();
+    assert.deepEqual([next.complaints, packets(next, chain)], [[], [10]]);
+    next.engine.close();
+  }
+  rmSync(dir, { recursive: true });
 });
 
 test('a file of counts that is none is reported and left', () => {

@@ -84,7 +84,8 @@ export function restoreRuleState(
   view: VirtualTopologyView,
   toSteady: (wall: number) => number,
 ): void {
-  const copy = bytes.slice();
+  // `slice` of a Buffer, as files are read into, would not copy, and stand anywhere in memory that others share.
+  const copy = new Uint8Array(bytes);
   if (copy.length < HEADER) throw new RangeError('too short');
   const [magic, flowCount, jsonBytes] = new Uint32Array(copy.buffer, 0, HEADER / 4);
   const end = HEADER + flowCount * FLOW_NUMBERS * NUMBER;
