@@ -4,7 +4,7 @@
  * connections comes up, was refreshed, and is moved. encode_ns, decode_ns: per record, 20 records a datagram. mac_us: per datagram of 1,400
  * bytes. bytes: of user-space memory per connection, at full capacity. push_us, push_one_us: per record that is made here and told to one
  * peer, both hosts' work: insert, publish, flush, receive; 64 records a flush, and each by itself. sync_tick_ms: longest CPU time of a tick,
- * on either side, while 200,000 records are synchronised. Best of several rounds: other work on the machine only adds.
+ * on either side, while 200,000 records are synchronised. idle_tick_us: a tick of a host with 100 peers about which nothing is due. Best of several rounds: other work on the machine only adds.
  */
 import { TCP_ACK } from '@weft/packet';
 import {
@@ -182,6 +182,7 @@ function makeSide(
   privateKey: Uint8Array,
   peerInbox: Uint8Array[],
   inbox: Uint8Array[],
+  deliver = (_: number, bytes: Uint8Array) => void peerInbox.push(bytes),
 ): Side {
   const table = new FlowStateTable({
     self: uuid(self),
@@ -194,7 +195,7 @@ function makeSide(
   const exchange = new Exchange({
     table,
     privateKey,
-    send: (_, bytes, length) => void peerInbox.push(bytes.slice(0, length)),
+    send: (peer, bytes, length) => deliver(peer, bytes.slice(0, length)),
     onApplied: () => {},
     onAnswered: () => {},
   });
@@ -270,6 +271,36 @@ for (let at = 20; empty.table.size < SYNCED; at += 20) {
     if (at > 1_000) out.sync_tick_ms = Math.max(out.sync_tick_ms, (used.user + used.system) / 1000);
   }
 }
+
+// A host and 100 peers that know each other, with nothing to tell.
+const PEERS = 100;
+const crowd = Array.from({ length: PEERS }, (_, i) => ({ host: uuid(10 + i), ...newHostKeys() }));
+const heard: Uint8Array[] = [];
+const inboxes = crowd.map((): Uint8Array[] => []);
+const middle = makeSide(9, 1_000, a.privateKey, [], heard, (peer, bytes) => {
+  inboxes[crowd.findIndex(({ host }) => middle.table.uuids.find(host) === peer)]!.push(bytes);
+});
+const around = crowd.map(({ privateKey }, i) => makeSide(10 + i, 1_000, privateKey, heard, inboxes[i]!));
+for (const [i, { host, publicKey }] of crowd.entries()) {
+  middle.exchange.setPeer(host, publicKey);
+  around[i]!.exchange.setPeer(uuid(9), a.publicKey);
+}
+let time = 0;
+for (let i = 0; i < 20; i++) {
+  time += 20;
+  for (const side of [middle, ...around]) side.exchange.tick(time);
+  for (let round = 0; round < 3; round++) for (const side of [middle, ...around]) hear(side, time);
+}
+if (middle.exchange.peers().some(({ acquainted, synchronising }) => !acquainted || synchronising)) {
+  throw new Error('not all peers are acquainted');
+}
+middle.exchange.tick(time);
+out.idle_tick_us =
+  best(20, () =>
+    timed(5_000, () => {
+      for (let i = 0; i < 5_000; i++) middle.exchange.tick(time);
+    }),
+  ) / 1000;
 
 if (process.argv.includes('--json')) console.log(JSON.stringify(out));
 else for (const [id, value] of Object.entries(out)) console.log(`${id.padEnd(16)} ${value.toFixed(1)}`);

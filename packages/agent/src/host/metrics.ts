@@ -161,7 +161,7 @@ const FIELDS: Partial<Record<Name, string>> = {
   weft_nat_idle_ports: 'natIdlePorts',
   weft_nat_ranges_low: 'natRangesLow',
   weft_nat_exhausted_total: 'natExhausted',
-  weft_state_unsent_total: 'stateExchange.unsent',
+  weft_state_unsent_total: 'stateExchange.unsentDatagrams',
   weft_archive_up: 'archive.up',
   weft_archive_damaged_total: 'archive.damaged',
   weft_archive_restored_total: 'archiveRestored',

@@ -25,6 +25,8 @@ import { randomOf } from './random-network.ts';
 
 /** UUID of host `i` of a fleet. */
 export const fleetHost = (i: number): string => uuid(0xa00 + i);
+/** The tunnel zone of all of them. */
+export const ZONE = uuid(0x700);
 /** Interfaces `vm0` … of each host have ifindex 10 …. */
 const FIRST_IFINDEX = 10;
 /** Steps in which time passes, ms. */
@@ -110,7 +112,7 @@ export class Fleet {
     this.options = options;
     this.random = randomOf(options.seed ?? 1);
     this.bank = options.bank ?? new BlockBank();
-    const tunnelZoneId = world.put('TunnelZone', { id: uuid(0x700), name: 'tz', type: 'vxlan' });
+    const tunnelZoneId = world.put('TunnelZone', { id: ZONE, name: 'tz', type: 'vxlan' });
     for (let i = 0; i < count; i++) {
       world.put('TunnelZoneHost', { tunnelZoneId, hostId: fleetHost(i), ipAddress: addressOf(i) });
       const state = new MemoryState(options.maxFlows ?? 1024);

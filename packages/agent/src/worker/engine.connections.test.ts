@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, tcpFrame } from '@weft/packet';
-import { fleetHost } from '../testing/fleet.ts';
+import { fleetHost, ZONE } from '../testing/fleet.ts';
 import {
   answered,
   Gateways,
@@ -80,6 +80,34 @@ describe('who is told', () => {
     // And what begins from now on.
     net.leave(2003);
     assert.equal(net.texts(OTHER, 2003).length, 2);
+  });
+});
+
+describe('a host that no tunnel leads to', () => {
+  it('hears nothing, and is greeted when there is one', () => {
+    const { fleet } = start();
+    const { world } = fleet;
+    world.patch('TunnelZone', ZONE, { type: 'gre' });
+    fleet.settle();
+    fleet.departures.length = 0;
+    const exchanged = () =>
+      fleet.hosts.map(({ harness }) => harness.engine.status().stateExchange as Record<string, number>);
+    const before = exchanged();
+    fleet.run(5_000);
+    assert.deepEqual(fleet.departures, []);
+    for (const [i, { sentDatagrams, unsentDatagrams }] of exchanged().entries()) {
+      assert.deepEqual([sentDatagrams, unsentDatagrams], [before[i]!.sentDatagrams, before[i]!.unsentDatagrams]);
+    }
+    world.patch('TunnelZone', ZONE, { type: 'vxlan' });
+    fleet.settle();
+    fleet.run(100);
+    for (const [i, { sentDatagrams }] of exchanged().entries()) {
+      assert.ok(sentDatagrams >= before[i]!.sentDatagrams + fleet.hosts.length - 1, `host ${i}`);
+    }
+    assert.deepEqual(
+      fleet.complaints().filter((text) => !text.includes('peer.lost')),
+      [],
+    );
   });
 });
 

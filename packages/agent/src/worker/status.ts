@@ -95,6 +95,6 @@ function connectionStatus({ connections }: Core): Record<string, unknown> {
     natIdlePorts: pools.idlePorts(),
     natRangesLow: pools.low,
     natExhausted: pools.exhausted,
-    stateExchange: { ...exchange.counters, unsent: counters.unsent, asked: counters.asked },
+    stateExchange: { ...exchange.counters, asked: counters.asked },
   };
 }

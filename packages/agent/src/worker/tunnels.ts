@@ -42,6 +42,8 @@ export class Tunnels {
   private readonly refusals: Refusals;
   private readonly underlayRefusals: Refusals;
   private unreachable = 0;
+  /** A host has gained or lost its tunnel. */
+  onChange: (host: string) => void = () => {};
 
   constructor(datapath: Datapath, underlay: UnderlayView, effects: Effects, localHost: string) {
     this.datapath = datapath;
@@ -144,7 +146,10 @@ export class Tunnels {
       }
       this.installed.set(host, spec);
       this.byPeer.set(spec.peer, spec);
-      if (!had) changed.push(host);
+      if (!had) {
+        changed.push(host);
+        this.onChange(host);
+      }
       this.effects.log('tunnel.up', {
         host,
         remote: ipFormat(spec.remote),
@@ -162,6 +167,7 @@ export class Tunnels {
     this.datapath.deleteTunnel(peer);
     this.installed.delete(host);
     this.byPeer.delete(peer);
+    this.onChange(host);
     this.effects.log('tunnel.down', { host });
   }
 

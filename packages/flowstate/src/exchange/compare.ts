@@ -71,6 +71,11 @@ export class CompareState {
   listed = new Map<number, number>();
   listedAt = 0;
 
+  /** Something waits for an answer, or is to be forgotten soon: each tick looks whether it is time. */
+  get isBusy(): boolean {
+    return this.phase !== IDLE || this.listed.size > 0;
+  }
+
   reset(): void {
     this.phase = IDLE;
     this.differed.fill(0);

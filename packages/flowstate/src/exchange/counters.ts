@@ -42,9 +42,13 @@ export class ExchangeCounters {
   sentDatagrams = 0;
   sentRecords = 0;
   sentBytes = 0;
+  /** Datagrams to peers that nothing led to. */
+  unsentDatagrams = 0;
   receivedDatagrams = 0;
   receivedRecords = 0;
   receivedBytes = 0;
+  /** Peers that ticks looked at: something was due, or had come of them. */
+  looks = 0;
   /** Records of peers that were new here, or newer. */
   applied = 0;
   /** The same version, but more was seen of it. */

@@ -89,6 +89,7 @@ const step = fc.oneof(
   { weight: 2, arbitrary: fc.record({ op: fc.constant('bury' as const), c: fc.nat(CONNECTIONS - 1), who: fc.nat(2) }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('restart' as const), host: anyHost, keep: fc.boolean() }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('part' as const), host: anyHost }) },
+  { weight: 1, arbitrary: fc.record({ op: fc.constant('cut' as const), host: anyHost }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('heal' as const) }) },
   { weight: 6, arbitrary: fc.record({ op: fc.constant('run' as const), ms: fc.constantFrom(10, 30, 200, 1500) }) },
 );
@@ -107,6 +108,12 @@ class World {
     Object.assign(this.network, { loss, repeat: 0.1, delay: 40 });
   }
 
+  /** Everybody reaches everybody. */
+  heal(): void {
+    this.network.groups.clear();
+    for (const host of this.network.hosts) this.network.setPaths(host, true);
+  }
+
   setAudience(host: Host, record: number): void {
     const c = connectionOf(host.table.read(record, 0, scratch));
     host.table.setAudience(record, host.audience(membersOf(c)));
@@ -115,7 +122,8 @@ class World {
   take(s: typeof step extends fc.Arbitrary<infer T> ? T : never): void {
     const { network } = this;
     if (s.op === 'run') network.run(s.ms);
-    else if (s.op === 'heal') network.groups.clear();
+    else if (s.op === 'heal') this.heal();
+    else if (s.op === 'cut') network.setPaths(network.host(s.host), false);
     else if (s.op === 'part') network.groups.set(s.host, s.host);
     else if (s.op === 'restart') {
       const host = network.host(s.host);
@@ -194,7 +202,7 @@ test('whatever is lost, cut off or restarted: in the end all members hold the sa
         const { network } = world;
         network.run(100);
         for (const s of steps) world.take(s);
-        network.groups.clear();
+        world.heal();
         const same = network.runUntil(() => world.differences().length === 0, 180_000);
         assert.ok(same, world.differences().join('\n'));
         world.checkAlways();

@@ -760,6 +760,61 @@ test('hellos to a host that does not answer become rare', () => {
   assert.ok(b.events.includes('1 restarted'));
 });
 
+test('a peer that nothing leads to is not greeted; with the first tick after the path has come it is', () => {
+  const network = new Network(2);
+  const [a, b] = network.hosts;
+  network.setPaths(a, false);
+  network.setPaths(b, false);
+  network.run(60_000);
+  assert.deepEqual(network.recorded, []);
+  network.setPaths(a, true);
+  network.run(10);
+  assert.deepEqual(
+    network.recorded.map(({ from, bytes }) => [from, bytes[3]]),
+    [[1, MSG_HELLO]],
+  );
+  // The other one does not answer into the void.
+  network.run(5_000);
+  assert.equal(network.of(MSG_HELLO, 2, 1).length, 0);
+  network.setPaths(b, true);
+  network.run(20);
+  for (const host of network.hosts) assert.equal(host.exchange.peers()[0].acquainted, true);
+});
+
+test('without a path nothing is said, digests neither; what was missed meanwhile is told as soon as there is one again', () => {
+  const network = acquainted(2);
+  const [a, b] = network.hosts;
+  make(a, 1, [2], network.now);
+  network.run(5_000);
+  assert.ok(holds(b, 1));
+  network.setPaths(a, false);
+  network.setPaths(b, false);
+  network.recorded.length = 0;
+  make(a, 2, [2], network.now);
+  a.table.bury(place(a, 1), network.now, scratch);
+  a.exchange.publish(place(a, 1));
+  network.run(8_000);
+  assert.deepEqual(network.recorded, []);
+  assert.deepEqual([holds(b, 1), holds(b, 2)], [true, false]);
+  assert.ok(a.exchange.counters.unsentDatagrams > 0);
+  network.setPaths(a, true);
+  network.setPaths(b, true);
+  network.run(100);
+  assert.deepEqual([holds(b, 1), holds(b, 2)], [false, true]);
+});
+
+test('a tick looks only at peers about which something is due', () => {
+  const network = acquainted(3);
+  const [a] = network.hosts;
+  const before = a.exchange.counters.looks;
+  network.run(30_000);
+  const looks = a.exchange.counters.looks - before;
+  const hellos = network.of(MSG_HELLO, 1, 2).length + network.of(MSG_HELLO, 1, 3).length;
+  assert.ok(hellos > 60, `${hellos} hellos`);
+  // 3,000 ticks, two peers: one look at each for what is to be said, one for what was heard, one when a digest is due.
+  assert.ok(looks < 4 * hellos, `${looks} looks, ${hellos} hellos`);
+});
+
 test('what was seen of a connection keeps it alive on hosts that do not see its packets', () => {
   const network = acquainted(2);
   const [a, b] = network.hosts;

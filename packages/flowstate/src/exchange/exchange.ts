@@ -94,6 +94,8 @@ export class Exchange {
   private readonly privateKey: Uint8Array;
   private readonly core: Core;
   private readonly byNumber = new Map<number, Peer>();
+  /** The same, for ticks: to walk over it costs next to nothing. */
+  private readonly all: Peer[] = [];
   private readonly header = new WireHeader();
   private readonly outbox: Outbox;
   private readonly queue: PublishQueue;
@@ -165,7 +167,27 @@ export class Exchange {
     table.uuids.retain(number);
     const peer = new Peer(number, publicKey, keys, table.incarnation, this.core.settings);
     this.byNumber.set(number, peer);
+    this.all.push(peer);
     return number;
+  }
+
+  /**
+   * Whether anything leads to a peer; with a new one that is taken for granted. Without a path nothing is said to it, and what it should have
+   * been told is missing there like what was lost on the way. With the next tick after the path has come it is greeted.
+   */
+  setPath(peer: number, hasPath: boolean): void {
+    const known = this.byNumber.get(peer);
+    if (known === undefined || known.hasPath === hasPath) return;
+    known.hasPath = hasPath;
+    // Whether acquainted or not: by the number of the next datagram it sees what it has missed.
+    known.lastSent = Number.NEGATIVE_INFINITY;
+    this.greetAnew(known);
+  }
+
+  private greetAnew(peer: Peer): void {
+    peer.nextHello = Number.NEGATIVE_INFINITY;
+    peer.helloPause = this.core.settings.helloRetry;
+    peer.wake();
   }
 
   /** A host is no peer any more: nothing is sent to it or taken from it. Its records stay until they expire. */
@@ -234,7 +256,9 @@ export class Exchange {
   sync(peer: number): void {
     const known = this.byNumber.get(peer);
     // Who is not acquainted yet synchronises when it is.
-    if (known?.acquainted) known.sync.called = true;
+    if (!known?.acquainted) return;
+    known.sync.called = true;
+    known.wake();
   }
 
   /**
@@ -277,6 +301,7 @@ export class Exchange {
       if (accepted === SESSION_OTHER_LIFE) this.greet(peer);
       return this.refuse(RECEIVE_REPLAY + 1 + accepted);
     }
+    peer.wake();
     const silence = now - peer.lastHeard;
     peer.lastHeard = now;
     peer.receivedDatagrams++;
@@ -344,26 +369,45 @@ export class Exchange {
     const { core, outbox } = this;
     outbox.now = now;
     core.budget.repairs = core.settings.repairPerTick;
-    for (const peer of this.byNumber.values()) {
-      if (!peer.active) continue;
-      if (peer.acquainted) {
-        this.resend.tick(peer);
-        this.syncs.tick(peer);
-        this.compare.tick(peer);
-      }
-      this.sayHello(peer);
-    }
+    for (let i = 0; i < this.all.length; i++) if (now >= this.all[i].dueAt) this.look(this.all[i]);
     this.walk.step();
     this.asks.tick();
     this.queue.flush();
+  }
+
+  /** Does what is due about a peer, and notes when something will be next. */
+  private look(peer: Peer): void {
+    if (!peer.active || !peer.hasPath) {
+      peer.dueAt = Number.POSITIVE_INFINITY;
+      return;
+    }
+    this.counters.looks++;
+    if (peer.acquainted) {
+      this.resend.tick(peer);
+      this.syncs.tick(peer);
+      this.compare.tick(peer);
+    }
+    this.sayHello(peer);
+    peer.dueAt = this.nextDue(peer);
+  }
+
+  private nextDue(peer: Peer): number {
+    if (!peer.acquainted) return peer.nextHello;
+    if (peer.gaps.suspected || peer.sync.isBusy || peer.compare.isBusy) return Number.NEGATIVE_INFINITY;
+    return Math.min(this.helloAt(peer), peer.compare.nextDigest);
+  }
+
+  /** When a peer that is acquainted is to hear something. */
+  private helloAt({ lastSent, tail }: Peer): number {
+    const { heartbeat, tailProbe } = this.core.settings;
+    return lastSent + (tail ? Math.min(heartbeat, tailProbe) : heartbeat);
   }
 
   private sayHello(peer: Peer): void {
     const { settings, outbox } = this.core;
     const { now } = outbox;
     if (peer.acquainted) {
-      const quiet = now - peer.lastSent;
-      if (quiet >= settings.heartbeat || (peer.tail && quiet >= settings.tailProbe)) outbox.hello(peer);
+      if (now >= this.helloAt(peer)) outbox.hello(peer);
     } else if (now >= peer.nextHello) {
       outbox.hello(peer);
       peer.nextHello = now + peer.helloPause;
@@ -392,8 +436,7 @@ export class Exchange {
     const { session, sync, compare } = peer;
     this.reset(peer);
     peer.active = true;
-    peer.nextHello = Number.NEGATIVE_INFINITY;
-    peer.helloPause = this.core.settings.helloRetry;
+    this.greetAnew(peer);
     if (session.incarnation === 0) return;
     sync.called = true;
     compare.nextDigest = Number.NEGATIVE_INFINITY;

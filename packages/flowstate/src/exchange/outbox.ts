@@ -82,7 +82,10 @@ export class Outbox {
     const { writer } = this;
     const size = writer.finish();
     this.counters.sentRecords += writer.count;
-    if (writer.count > 0) peer.tail = true;
+    if (writer.count > 0) {
+      peer.tail = true;
+      peer.wake();
+    }
     this.seal(peer, this.type, writer.count, size, writer.bytes, this.sequence);
     this.sequence = 0;
   }
@@ -100,6 +103,11 @@ export class Outbox {
   }
 
   private seal(peer: Peer, type: number, count: number, size: number, bytes: Uint8Array, sequence: number): void {
+    if (!peer.hasPath) {
+      // As if it were lost on the way, without the work.
+      this.counters.unsentDatagrams++;
+      return;
+    }
     const { header } = this;
     header.type = type;
     header.count = count;

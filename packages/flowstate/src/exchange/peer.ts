@@ -20,6 +20,10 @@ export class Peer {
   readonly session: PeerSession;
   /** Set, and not removed since. */
   active = true;
+  /** Something leads to it: datagrams can be sent. */
+  hasPath = true;
+  /** A tick has nothing to do about it before this time, unless something comes of it or is asked of this host meanwhile. */
+  dueAt = Number.NEGATIVE_INFINITY;
   /** Time of the last datagram that was authentic and not replayed; -Infinity: none yet. */
   lastHeard = Number.NEGATIVE_INFINITY;
   lastSent = Number.NEGATIVE_INFINITY;
@@ -58,6 +62,11 @@ export class Peer {
   /** It has shown that it knows this host's life; so its own is believed. */
   get acquainted(): boolean {
     return this.active && this.session.incarnation !== 0;
+  }
+
+  /** The next tick looks at it. */
+  wake(): void {
+    this.dueAt = Number.NEGATIVE_INFINITY;
   }
 
   /** Something other than a hello can be sent to it: its life is known, if not proven. */

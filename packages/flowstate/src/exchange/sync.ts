@@ -39,6 +39,11 @@ export class SyncState {
     this.givePause = new Backoff(settings.syncPause, settings.syncPauseMost);
   }
 
+  /** One is asked for or is to be: each tick looks whether it is time. */
+  get isBusy(): boolean {
+    return this.waiting || this.wanted || this.called;
+  }
+
   reset(): void {
     this.wanted = false;
     this.called = false;

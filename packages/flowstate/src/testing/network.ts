@@ -143,6 +143,11 @@ export class Network {
     }
   }
 
+  /** Takes the paths of a host to all others away, or gives them back. */
+  setPaths(host: Host, hasPath: boolean): void {
+    for (const other of this.hosts) if (other !== host) host.exchange.setPath(host.numberOf(other.id), hasPath);
+  }
+
   idOf(host: Host, peer: number): number {
     const bytes = new Uint8Array(16);
     host.table.uuids.write(peer, bytes);

@@ -78,8 +78,6 @@ export interface ConnectionCounters {
   created: number;
   refused: number;
   expired: number;
-  /** Datagrams that no tunnel led to. */
-  unsent: number;
   asked: number;
 }
 
@@ -97,7 +95,7 @@ export class Connections implements StateView {
   readonly numbers: Numbers;
   readonly archiver: Archiver | null = null;
   readonly restorer: Restorer | null = null;
-  readonly counters: ConnectionCounters = { created: 0, refused: 0, expired: 0, unsent: 0, asked: 0 };
+  readonly counters: ConnectionCounters = { created: 0, refused: 0, expired: 0, asked: 0 };
   private readonly options: ConnectionsOptions;
   private readonly clockOffset: number;
   private readonly audiences: AudienceKeeper;
@@ -146,6 +144,7 @@ export class Connections implements StateView {
       onPeer: (peer, event) => effects.log('peer.state', { host: this.hostOf(peer), event }),
       settings: { heartbeat: HEARTBEAT_MS },
     });
+    options.tunnels.onChange = (hostId) => this.pathChanged(hostId);
     table.onGone = (record, reason) => this.forget(record, reason);
     table.onFence = () => this.fenced();
     const { numbers, exchange } = this;
@@ -409,6 +408,7 @@ export class Connections implements StateView {
       const peer = this.exchange.setPeer(this.bytesOf(hostId), new Uint8Array(Buffer.from(key, 'base64')));
       this.hosts.set(peer, hostId);
       this.keys.set(hostId, key);
+      this.pathChanged(hostId);
     } catch (error) {
       this.options.effects.log('peer.refused', { host: hostId, error: (error as Error).message });
     }
@@ -431,6 +431,11 @@ export class Connections implements StateView {
     }
   }
 
+  /** A host has gained or lost its tunnel, or become a peer: nothing is said to whom none leads to. */
+  private pathChanged(hostId: string): void {
+    this.exchange.setPath(this.numbers.ofId(hostId), this.options.tunnels.peer(hostId) !== 0);
+  }
+
   private bytesOf(id: string): Uint8Array {
     return Uint8Array.from(Buffer.from(id.replaceAll('-', ''), 'hex'));
   }
@@ -441,8 +446,7 @@ export class Connections implements StateView {
 
   private sendTo(peer: number, bytes: Uint8Array, length: number): void {
     const tunnel = this.options.tunnels.peer(this.hostOf(peer));
-    if (tunnel === 0) this.counters.unsent++;
-    else this.options.send(tunnel, bytes, length);
+    if (tunnel !== 0) this.options.send(tunnel, bytes, length);
   }
 
   // ---- what changes
