@@ -4,7 +4,8 @@
  * connections comes up, was refreshed, and is moved. encode_ns, decode_ns: per record, 20 records a datagram. mac_us: per datagram of 1,400
  * bytes. bytes: of user-space memory per connection, at full capacity. push_us, push_one_us: per record that is made here and told to one
  * peer, both hosts' work: insert, publish, flush, receive; 64 records a flush, and each by itself. sync_tick_ms: longest CPU time of a tick,
- * on either side, while 200,000 records are synchronised. idle_tick_us: a tick of a host with 100 peers about which nothing is due. Best of several rounds: other work on the machine only adds.
+ * on either side, while 200,000 records are synchronised. idle_tick_us: a tick of a host with 100 peers about which nothing is
+ * due. Best of several rounds: other work on the machine only adds.
  */
 import { TCP_ACK } from '@weft/packet';
 import {
