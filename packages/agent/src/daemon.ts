@@ -210,7 +210,7 @@ class RunningAgent implements Agent {
         void this.archive?.read(message.port);
         break;
       case 'vouch':
-        this.published.hostSession?.vouch(message.hostId);
+        for (const hostId of message.hostIds) this.published.hostSession?.vouch(hostId);
         break;
       case 'log':
         this.log(message.event, message.fields);

@@ -189,7 +189,7 @@ export interface HostSession {
   reportApplied(revision: Revision): void;
   /**
    * Says that another host is alive although its session may be lost: its authenticated tunnel heartbeats still arrive.
-   * Its ephemeral state stays as long as somebody vouches within the grace time. Cheap: call it with every heartbeat.
+   * Its ephemeral state stays as long as somebody vouches within the grace time. Cheap: call it several times a second.
    */
   vouch(hostId: string): void;
   /**

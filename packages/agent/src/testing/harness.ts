@@ -87,8 +87,8 @@ export class Harness<D extends Datapath = MemoryDatapath> {
   /** The engine's connections. */
   readonly table: FlowStateTable;
   readonly hostId: string;
-  /** Hosts that it vouched for. */
-  readonly vouched = new Set<string>();
+  /** Hosts that it vouched for, and when. */
+  readonly vouched: { readonly at: number; readonly hosts: readonly string[] }[] = [];
   readonly bank: BlockBank | null;
   private readonly archive: ConnectionArchive | undefined;
   /** It has asked for something since the last delivery. */
@@ -178,7 +178,7 @@ export class Harness<D extends Datapath = MemoryDatapath> {
           return true;
         },
         readArchive: (port) => void this.archive?.read(port),
-        vouch: (host) => this.vouched.add(host),
+        vouch: (hosts) => this.vouched.push({ at: this.now, hosts }),
         ruleLog: (line) => {
           this.ruleLog.push(line);
         },

@@ -148,7 +148,9 @@ export class SimulatedAgent {
         releaseBlocks: () => {},
         archive: () => true,
         readArchive: () => {},
-        vouch: (host) => published.hostSession?.vouch(host),
+        vouch: (hosts) => {
+          for (const host of hosts) published.hostSession?.vouch(host);
+        },
         ruleLog: () => {},
         applied: (revision) => {
           const applied = { revision, at: monotonicMs() };

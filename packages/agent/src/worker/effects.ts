@@ -16,8 +16,8 @@ export interface Effects {
   archive(entries: Uint8Array<ArrayBuffer>): boolean;
   /** Asks the archive for the connections of a port; `Engine.restored` and `Engine.restoreEnded` are the answer. */
   readArchive(portId: string): void;
-  /** Another host is alive: it was heard over the tunnels. */
-  vouch(hostId: string): void;
+  /** Other hosts are alive: they were heard over the tunnels. Several times a second. */
+  vouch(hostIds: readonly string[]): void;
   /** No packet of this host can follow a decision older than this revision any more. */
   applied(revision: number): void;
   /** Writes a line of the rule log. */

@@ -111,6 +111,23 @@ describe('a host that no tunnel leads to', () => {
   });
 });
 
+describe('hosts that are heard', () => {
+  it('are vouched for several times a second, so that the shortest grace time outlasts two that get lost; silent ones are not', () => {
+    const { fleet } = start();
+    fleet.run(1_000);
+    const { vouched } = fleet.hosts[INNER]!.harness;
+    const others = [LEFT, RIGHT, OTHER].map(fleetHost);
+    const since = fleet.now;
+    fleet.run(1_000);
+    const last = vouched.filter(({ at }) => at > since);
+    assert.ok(last.length >= 4, `${last.length} times`);
+    for (const { hosts } of last) assert.deepEqual([...hosts].sort(), others);
+    fleet.hosts[OTHER]!.alive = false;
+    fleet.run(5_000);
+    assert.deepEqual([...vouched.at(-1)!.hosts].sort(), others.slice(0, 2));
+  });
+});
+
 describe('answers', () => {
   it('come in by either gateway, also by both in turns; others do not', () => {
     const net = start();

@@ -86,5 +86,5 @@ export type FromWorker =
   /** Entries for the archive, one behind the other (`archiveEntries` of @weft/flowstate). */
   | { readonly type: 'archive'; readonly entries: Uint8Array }
   | { readonly type: 'readArchive'; readonly port: string }
-  | { readonly type: 'vouch'; readonly hostId: string }
+  | { readonly type: 'vouch'; readonly hostIds: readonly string[] }
   | { readonly type: 'stopped' };

@@ -41,7 +41,7 @@ const effects: Effects = {
     return true;
   },
   readArchive: (portId) => post({ type: 'readArchive', port: portId }),
-  vouch: (peer) => post({ type: 'vouch', hostId: peer }),
+  vouch: (hostIds) => post({ type: 'vouch', hostIds }),
   applied: (revision) => post({ type: 'applied', revision }),
   ruleLog: (line) => post({ type: 'ruleLog', line }),
   log: (event, fields = {}) => post({ type: 'log', event, fields }),

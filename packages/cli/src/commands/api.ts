@@ -45,11 +45,7 @@ export function apiCommand(): Command {
     .option('--tls-key <path>', 'its private key (PEM, mode 0600)')
     .option('--token-file <path>', "file of an administrator's token, made at the first start")
     .option('--auth-config <path>', 'identity providers, lifetime of tokens, CORS (JSON; see docs/API.md)')
-    .option(
-      '--host-grace <seconds>',
-      'how long a host may be away until what it has learned goes; see docs/LIMITS.md below 10',
-      '30',
-    )
+    .option('--host-grace <seconds>', 'how long a host may be away until what it has learned goes', '30')
     .option('--audit-log <path>', 'add a line for each change and each refusal to this file (mode 0600)')
     .option('--request-log', 'log every request to standard output')
     .addHelpText(

@@ -57,7 +57,7 @@ export class Connection {
     socket.on('close', () => this.#end());
     socket.on('drain', () => this.#flow());
     socket.on('data', (chunk) => this.#receive(chunk));
-    this.#write({ hello: PROTOCOL, generation: nsdb.generation });
+    this.#write({ hello: PROTOCOL, generation: nsdb.generation, grace: nsdb.sessions.grace });
   }
 
   close(): void {

@@ -23,22 +23,29 @@ interface Waiting {
 export interface SessionLink {
   /** Of the store at its other end. */
   readonly generation: string;
+  /** Grace time of hosts' sessions there, ms. */
+  readonly grace: number;
   /** Asks, and waits for the answer; `lost`: what the caller is told if the link ends first. */
   request(method: string, parameters: readonly unknown[], lost?: Waiting['lost']): Promise<unknown>;
   /** Says what needs no answer. */
   note(method: string, ...parameters: readonly unknown[]): void;
 }
 
+/** Where the server does not say its grace time, ms: what it vouched by when none did. */
+const UNTOLD_GRACE = 20_000;
+
 export class Link implements SessionLink {
   readonly generation: string;
+  readonly grace: number;
   readonly #socket: Socket;
   readonly #waiting = new Map<number, Waiting>();
   #next = 1;
   #ended = false;
 
-  private constructor(socket: Socket, generation: string) {
+  private constructor(socket: Socket, generation: string, grace: number) {
     this.#socket = socket;
     this.generation = generation;
+    this.grace = grace;
   }
 
   /** Connects and waits for the server's hello; rejects with WEFT_STORE_AWAY, or WEFT_PROTOCOL if it is not ours. */
@@ -72,10 +79,10 @@ export class Link implements SessionLink {
               else link.#settle(reply);
               continue;
             }
-            const { hello, generation } = message as Hello;
-            if (hello !== PROTOCOL || typeof generation !== 'string')
+            const { hello, generation, grace = UNTOLD_GRACE } = message as Hello;
+            if (hello !== PROTOCOL || typeof generation !== 'string' || !(grace > 0))
               throw new NsdbError('WEFT_PROTOCOL', `Expected ${PROTOCOL}`);
-            link = new Link(socket, generation);
+            link = new Link(socket, generation, grace);
             resolve(link);
           }
         } catch (error) {

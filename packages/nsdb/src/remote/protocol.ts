@@ -17,6 +17,8 @@ export const MAX_REPLY = 512 * 2 ** 20;
 export interface Hello {
   readonly hello: string;
   readonly generation: string;
+  /** Grace time of hosts' sessions, ms; absent: of a server that does not say. */
+  readonly grace?: number;
 }
 
 /** `m` method, `p` parameters, `i` id of a request. */

@@ -29,6 +29,8 @@ export class RemoteSession implements HostSession {
   /** What this host wants to own. */
   readonly #own = new Map<string, OwnEntry>();
   readonly #known = new KnownAllocations();
+  /** By host: when it was last vouched for by this link, on the steady clock. */
+  readonly #vouched = new Map<string, number>();
   #incarnation: number;
   #link: SessionLink | undefined;
   #linkWaiters: (() => void)[] = [];
@@ -105,8 +107,13 @@ export class RemoteSession implements HostSession {
     this.#link?.note('session.applied', this.hostId, this.#applied.generation, revision);
   }
 
+  /** Passes it on once in a quarter of the grace time: two may get lost. */
   vouch(hostId: string): void {
-    this.#link?.note('session.vouch', this.hostId, hostId);
+    if (this.#link === undefined) return;
+    const now = performance.now();
+    if (now - (this.#vouched.get(hostId) ?? Number.NEGATIVE_INFINITY) < this.#link.grace / 4) return;
+    this.#vouched.set(hostId, now);
+    this.#link.note('session.vouch', this.hostId, hostId);
   }
 
   async close({ leave = false }: { leave?: boolean } = {}): Promise<void> {
@@ -152,6 +159,7 @@ export class RemoteSession implements HostSession {
 
   #use(link: SessionLink): void {
     this.#link = link;
+    this.#vouched.clear();
     for (const wake of this.#linkWaiters.splice(0)) wake();
   }
 

@@ -30,6 +30,10 @@ export class LocalSessionLink implements SessionLink {
     this.generation = nsdb.generation;
   }
 
+  get grace(): number {
+    return this.#sessions.grace;
+  }
+
   end(): void {
     this.#ended = true;
   }

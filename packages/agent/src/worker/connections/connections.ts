@@ -40,7 +40,8 @@ import { Restorer } from './restorer.ts';
 const EXPIRE_STEP = 16_384;
 /** A peer that was heard within this time counts as alive. */
 const ALIVE_MS = 2_500;
-const VOUCH_MS = 5_000;
+/** The session passes on as much of it as the store's grace time asks for, which may be one second. */
+const VOUCH_MS = 200;
 /** So long the host that a port came from is asked about what is missing. */
 const ARRIVAL_MS = 10_000;
 /** From this share of its names on the table is asked to give back those that nothing has. */
@@ -489,9 +490,9 @@ export class Connections implements StateView {
 
   private vouch(now: number, at: number): void {
     this.nextVouch = now + VOUCH_MS;
-    for (const [peer, hostId] of this.hosts) {
-      if (at - this.exchange.lastHeard(peer) < ALIVE_MS) this.options.effects.vouch(hostId);
-    }
+    const alive: string[] = [];
+    for (const [peer, hostId] of this.hosts) if (at - this.exchange.lastHeard(peer) < ALIVE_MS) alive.push(hostId);
+    if (alive.length > 0) this.options.effects.vouch(alive);
   }
 
   /** A peer's record came, or more is known of one. */
