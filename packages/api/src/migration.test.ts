@@ -112,6 +112,33 @@ test('a changed binding is a move in one step, and voids what was prepared', asy
   assert.equal((await t.call('DELETE', `/ports/${port}/migration`)).status, 204);
 });
 
+test('a host that a port is about to move to stays; with one that it came from that is forgotten', async () => {
+  const [next, old] = [uuidOf(0xc), uuidOf(0xd)];
+  await t.host(next, '192.0.2.3');
+  await t.host(old, '192.0.2.4');
+  const port = await boundPort('tapi');
+  await t.create(`/ports/${port}/migration`, { hostId: next, interfaceName: 'tapb' });
+  const refused = await t.call('DELETE', `/hosts/${next}`);
+  assert.deepEqual([refused.status, refused.body.error], [403, 'WEFT_API_HOST_IN_USE']);
+  assert.match(refused.body.message, /about to move/);
+  await t.call('DELETE', `/ports/${port}/migration`);
+  assert.equal((await t.call('DELETE', `/hosts/${next}`)).status, 200);
+
+  const body = (await t.call('GET', `/ports/${port}`)).body;
+  await t.call('PUT', `/ports/${port}`, { ...body, hostId: old, interfaceName: 'tapi' });
+  const there = (await t.call('GET', `/ports/${port}`)).body;
+  await t.call('PUT', `/ports/${port}`, { ...there, hostId: A, interfaceName: 'tapi' });
+  assert.deepEqual(await hosts(port), [A, 'tapi', old, undefined]);
+  assert.equal((await t.call('DELETE', `/hosts/${old}`)).status, 200);
+  assert.deepEqual(await hosts(port), [A, 'tapi', undefined, undefined]);
+  assert.equal(await stage(port), 404);
+  // What somebody had read before names the host still.
+  assert.equal((await t.call('PUT', `/ports/${port}`, { ...there, hostId: B, interfaceName: 'tapi' })).status, 204);
+  assert.deepEqual(await hosts(port), [B, 'tapi', A, undefined]);
+  assert.equal((await t.call('DELETE', `/ports/${port}/migration`)).status, 204);
+  assert.equal((await t.call('DELETE', `/hosts/${B}/ports/${port}`)).status, 204);
+});
+
 test('what cannot be is refused', async () => {
   const port = await boundPort('taph');
   const free = (await t.create(`/bridges/${bridge}/ports`, {})).id!;

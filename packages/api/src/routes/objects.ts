@@ -1,5 +1,5 @@
 /** Create, list, get, update and delete of every object type, generated from the table of resources. */
-import type { StoredObject } from '@weft/nsdb';
+import type { StoredObject, Transaction } from '@weft/nsdb';
 import {
   canonicalUuid,
   createObject,
@@ -183,7 +183,7 @@ function itemRoutes(
       await write(context, reply, async (tx) => {
         const stored = await existing(tx, type, id);
         await refuseDerived(tx, stored);
-        if (type === 'Host') await refuseBoundHost(id, await tx.referrers('Port', 'hostId', id));
+        if (type === 'Host') await refuseNamedHost(tx, id);
         await tx.delete(type, id, ifVersion(request, stored));
       });
       return done(reply, resource);
@@ -220,10 +220,18 @@ async function refuseLiveHost({ nsdb }: Context, id: string): Promise<void> {
   }
 }
 
-async function refuseBoundHost(id: string, ports: readonly string[]): Promise<void> {
-  if (ports.length === 0) return;
-  const message = `Host ${id} has ${ports.length} port(s) bound to it, such as ${ports[0]}. Unbind them first.`;
-  throw new ApiError(403, 'WEFT_API_HOST_IN_USE', message);
+/** A host that ports are on or about to move to stays; where they were once is forgotten with it. */
+async function refuseNamedHost(tx: Transaction, id: string): Promise<void> {
+  const bound = await tx.referrers('Port', 'hostId', id);
+  if (bound.length > 0) {
+    const message = `Host ${id} has ${bound.length} port(s) bound to it, such as ${bound[0]}. Unbind them first.`;
+    throw new ApiError(403, 'WEFT_API_HOST_IN_USE', message);
+  }
+  const coming = await tx.referrers('Port', 'nextHostId', id);
+  if (coming.length > 0) {
+    const message = `${coming.length} port(s) are about to move to host ${id}, such as ${coming[0]}. Give up the moves first.`;
+    throw new ApiError(403, 'WEFT_API_HOST_IN_USE', message);
+  }
 }
 
 function etag({ version }: StoredObject): string {

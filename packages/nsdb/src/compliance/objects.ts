@@ -164,6 +164,30 @@ export function objectTests(factory: Factory): void {
     );
 
     it(
+      'a host is deleted where ports were once, and changes of them go on; not where one is about to move',
+      on(factory, async ({ nsdb }) => {
+        const [old, now, next] = [await newHost(nsdb), await newHost(nsdb), await newHost(nsdb)];
+        await nsdb.transact(async (tx) => {
+          const zone = await tx.create('TunnelZone', { name: 'z', type: 'gre' });
+          for (const [i, hostId] of [old, now, next].entries())
+            await tx.create('TunnelZoneHost', { tunnelZoneId: zone.id, hostId, ipAddress: `192.0.2.${i + 1}` });
+        });
+        const binding = { hostId: now, interfaceName: 'eth0', previousHostId: old };
+        const port = await newPort(nsdb, await newBridge(nsdb), binding);
+        await update(nsdb, 'Port', port, { nextHostId: next, nextInterfaceName: 'eth1' });
+        await refused(
+          nsdb.transact((tx) => tx.delete('Host', next)),
+          'WEFT_IN_USE',
+        );
+        await nsdb.transact((tx) => tx.delete('Host', old));
+        const stored = (await nsdb.get('Port', port))!.value;
+        assert.deepEqual([stored.hostId, stored.previousHostId, stored.nextHostId], [now, undefined, next]);
+        await update(nsdb, 'Port', port, { adminStateUp: false });
+        await refused(update(nsdb, 'Port', port, { previousHostId: old }), 'WEFT_REFERENCE');
+      }),
+    );
+
+    it(
       'tunnel keys are given once, kept over updates, and not forgeable',
       on(factory, async ({ nsdb }) => {
         const bridge = await newBridge(nsdb);

@@ -36,6 +36,9 @@ async function fill(nsdb: Nsdb): Promise<{ host: string; pool: string }> {
   const bridge = await newBridge(nsdb, 'ü');
   const ports = [await newPort(nsdb, bridge, { vlanId: 3 }), await newPort(nsdb, bridge)];
   await nsdb.transact((tx) => tx.delete('Port', ports[1]));
+  const gone = await newHost(nsdb);
+  await newPort(nsdb, bridge, { previousHostId: gone });
+  await nsdb.transact((tx) => tx.delete('Host', gone));
   const host = await newHost(nsdb);
   const session = await nsdb.openSession(host);
   await session.put(`mac/${bridge}`, '02:00:00:00:00:01', ports[0]);
@@ -146,7 +149,7 @@ describe('a store that moves', () => {
     const [bridge] = await moved.list('Bridge');
     const port = await newPort(moved, bridge.id);
     const keys = (await moved.list<{ tunnelKey: number }>('Port')).map(({ value }) => value.tunnelKey);
-    assert.equal(new Set([...keys, bridge.value.tunnelKey]).size, 3);
+    assert.equal(new Set([...keys, bridge.value.tunnelKey]).size, 4);
     await moved.transact((tx) => tx.delete('Port', port));
     await moved.close();
 
