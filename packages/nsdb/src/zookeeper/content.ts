@@ -59,10 +59,8 @@ export function locate(path: string): Interest[] {
 /** Reads all of it. What changes meanwhile is told by the watch. */
 export async function loadContent(reader: Reader, parsed: ParsedInterest, interest: Interest): Promise<Content> {
   switch (parsed.kind) {
-    case 'object': {
-      const znode = await reader.data(nodeZnode(interest));
-      return { kind: 'object', object: toObject(interest, znode), bytes: znode?.data.length ?? 0 };
-    }
+    case 'object':
+      return objectContent(interest, await reader.data(nodeZnode(interest)));
     case 'objects': {
       const directory = nodeZnode(`o/${parsed.type}`);
       const items = new Map<string, StoredObject>();
@@ -92,6 +90,11 @@ export async function loadContent(reader: Reader, parsed: ParsedInterest, intere
       return { kind: 'table', epoch, keys, bytes };
     }
   }
+}
+
+/** What an object's interest holds when its znode is this. */
+export function objectContent(interest: Interest, znode: Znode | undefined): Content {
+  return { kind: 'object', object: toObject(interest, znode), bytes: znode?.data.length ?? 0 };
 }
 
 /** The whole content as a change. */

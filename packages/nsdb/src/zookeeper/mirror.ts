@@ -9,8 +9,17 @@ import type { ReadResult, Watch, WatchEnded, WatchEvent, ZooKeeper } from '@weft
 import type { Change, Interest, Revision } from '../contract.ts';
 import { parseInterest } from '../interests.ts';
 import type { Hub, HubChange } from '../subscription/hub.ts';
-import { type Content, contentChange, loadContent, locate, readOf, updateContent, watchOf } from './content.ts';
-import { REVISION_PATH } from './layout.ts';
+import {
+  type Content,
+  contentChange,
+  loadContent,
+  locate,
+  objectContent,
+  readOf,
+  updateContent,
+  watchOf,
+} from './content.ts';
+import { nodeZnode, REVISION_PATH } from './layout.ts';
 import { asData, PORTION, type Reader } from './reader.ts';
 
 interface Watched {
@@ -25,7 +34,7 @@ interface Waiting {
 
 export interface MirrorOptions {
   readonly reader: Reader;
-  /** Milliseconds between looks at the revision. */
+  /** Milliseconds between looks at the revision, and until what nobody wants any longer is let go. */
   readonly markInterval: number;
   /** Told that the state stands at this revision now, before subscribers are. */
   onRevision(revision: Revision): void;
@@ -40,6 +49,8 @@ export class Mirror {
   #unread = new Set<Interest>();
   /** Read wholly since the last round that ended well; their subscribers are told all of it. */
   readonly #reread = new Set<Interest>();
+  /** Nobody listens any longer. They are let go a little later: not while a change is on its way, and some are wanted again. */
+  readonly #unwanted = new Set<Interest>();
   #waiting: Waiting[] = [];
   #hub: Hub | undefined;
   #zk: ZooKeeper | undefined;
@@ -48,6 +59,7 @@ export class Mirror {
   #running = false;
   #wanted = false;
   #timer: NodeJS.Timeout | undefined;
+  #letGoTimer: NodeJS.Timeout | undefined;
 
   constructor(options: MirrorOptions) {
     this.#options = options;
@@ -57,8 +69,10 @@ export class Mirror {
     this.#hub = hub;
   }
 
-  /** Runs `task` at the end of the round that has brought the content of these. */
+  /** Runs `task` at the end of the round that has brought the content of these; at once if it is here and no round is under way. */
   whenRead(interests: readonly Interest[], task: () => void): void {
+    const isHere = interests.every((interest) => this.#contents.has(interest) && !this.#unread.has(interest));
+    if (isHere && !this.#running && this.#zk !== undefined) return task();
     for (const interest of interests) if (!this.#contents.has(interest)) this.#unread.add(interest);
     this.#waiting.push({ interests, task });
     this.kick();
@@ -74,7 +88,19 @@ export class Mirror {
   }
 
   unwanted(interest: Interest): void {
-    if (this.#waiting.some(({ interests }) => interests.includes(interest))) return;
+    this.#unwanted.add(interest);
+    this.#letGoTimer ??= setTimeout(() => this.#letGo(), this.#options.markInterval).unref();
+  }
+
+  #letGo(): void {
+    this.#letGoTimer = undefined;
+    const wanted = new Set(this.#waiting.flatMap(({ interests }) => interests));
+    for (const interest of this.#unwanted)
+      if (!wanted.has(interest) && !this.#hub!.listens(interest)) this.#forget(interest);
+    this.#unwanted.clear();
+  }
+
+  #forget(interest: Interest): void {
     this.#contents.delete(interest);
     this.#unread.delete(interest);
     this.#reread.delete(interest);
@@ -142,20 +168,33 @@ export class Mirror {
     const seen = new Set<string>();
     let revision: Revision;
     for (;;) {
-      while (this.#unread.size > 0 && !this.#isOneRead()) await this.#readWhole();
-      // Behind what takes one request the rest is asked for at once: a change between the two is told before the second answer.
-      const whole = this.#unread.size > 0 ? this.#readWhole() : undefined;
-      whole?.catch(() => {}); // awaited below, unless what goes behind it fails, too
-      if (whole !== undefined) await Promise.resolve(); // the reader sends at the end of the turn
+      while (this.#isAnyUnread()) await this.#readWhole();
+      const fresh = this.#takeUnreadObjects();
+      // Requests are answered in their order: the watches stand when the objects are read, and nobody waits in between.
+      const watching = Promise.all([...fresh.values()].map((interest) => this.#watch(zk, interest)));
+      watching.catch(() => {}); // awaited below, unless what goes behind it fails, too
       for (const path of this.#dirty) seen.add(path);
       this.#dirty.clear();
-      const paths = [...seen];
-      const results = await readAll(zk, paths);
-      await whole;
+      const paths = [...new Set([...seen, ...fresh.keys()])];
+      let results: ReadResult[];
+      try {
+        results = await readAll(zk, paths);
+        await watching;
+      } catch (error) {
+        for (const interest of fresh.values()) this.#unread.add(interest);
+        throw error;
+      }
       if (this.#era !== era) return;
       const last = new Set(paths.slice(-(paths.length % PORTION || PORTION)));
       revision = Number(asData(results[results.length - 1])!.stat.mzxid);
-      for (const [i, path] of paths.entries()) this.#update(path, results[i], changes);
+      for (const [i, path] of paths.entries()) {
+        const interest = fresh.get(path);
+        if (interest !== undefined) {
+          this.#contents.set(interest, objectContent(interest, asData(results[i])));
+          this.#reread.add(interest);
+        }
+        this.#update(path, results[i], changes);
+      }
       // What was read in the last request is as of its answer, whatever happened to it since: that is for the next round.
       if (this.#unread.size === 0 && [...this.#dirty].every((path) => last.has(path))) break;
     }
@@ -168,10 +207,18 @@ export class Mirror {
     this.#runWaiting();
   }
 
-  /** What is to be read whole are single objects. */
-  #isOneRead(): boolean {
-    for (const interest of this.#unread) if (!interest.startsWith('o/')) return false;
-    return true;
+  /** Whether there is more to be read whole than single objects. */
+  #isAnyUnread(): boolean {
+    for (const interest of this.#unread) if (!isObject(interest)) return true;
+    return false;
+  }
+
+  /** The objects to be read, all that is unread, by their znodes. */
+  #takeUnreadObjects(): Map<string, Interest> {
+    const taken = new Map<string, Interest>();
+    for (const interest of this.#unread) taken.set(nodeZnode(interest), interest);
+    this.#unread.clear();
+    return taken;
   }
 
   async #readWhole(): Promise<void> {
@@ -247,6 +294,8 @@ export class Mirror {
       for (const interest of interests) if (!this.#hub!.listens(interest)) this.unwanted(interest);
   }
 }
+
+const isObject = (interest: Interest): boolean => interest.startsWith('o/');
 
 /** Reads all of these and, last, the revision. Of the last portion and the revision nothing lies in between. */
 async function readAll(zk: ZooKeeper, paths: readonly string[]): Promise<ReadResult[]> {

@@ -16,7 +16,7 @@ export interface ZookeeperStoreOptions {
   readonly sessionTimeout?: number;
   /** Bytes of the largest transaction: `jute.maxbuffer` of the servers, which must all have the same. Default 1,048,575. */
   readonly maxRequest?: number;
-  /** Milliseconds between progress marks to quiet subscribers: one small read each. Default 100. */
+  /** Milliseconds between progress marks to quiet subscribers: one small read each; who asks for convergence does not wait for them. Default 1,000. */
   readonly markInterval?: number;
   /** What the store's clock is made from. Default: the leader's. */
   readonly clock?: Clock;

@@ -47,6 +47,8 @@ const MAX_LOOKS = 5;
 /** Milliseconds: of sessions, and that a request is given at least. */
 const DEFAULT_SESSION = 10_000;
 const LEAST_REQUEST = 4_000;
+/** Milliseconds after which a subscriber that nothing concerned learns how far the store is. Who cannot wait asks (`/ask`). */
+const MARK_INTERVAL = 1_000;
 const MAX_RESPONSE = 64 * 2 ** 20;
 const DIRECTORIES = ['/n', '/n/s', '/n/l', '/t', '/w', APPLIED_ROOT, VOUCHED_ROOT, '/q', '/m', JANITOR_PATH];
 
@@ -101,7 +103,7 @@ export class ZookeeperStore implements NodeStore, Transferable {
     this.#sequences = new Sequences(use, this.access);
     this.#mirror = new Mirror({
       reader: this.reader,
-      markInterval: options.markInterval ?? 100,
+      markInterval: options.markInterval ?? MARK_INTERVAL,
       onRevision: (revision) => {
         this.#shown = revision;
         this.#known = Math.max(this.#known, revision);
@@ -109,7 +111,7 @@ export class ZookeeperStore implements NodeStore, Transferable {
     });
     const self = this;
     this.#hub = new Hub({
-      markInterval: options.markInterval ?? 100,
+      markInterval: options.markInterval ?? MARK_INTERVAL,
       view: {
         get generation() {
           return self.#shown === 0 ? '' : self.#generation;
