@@ -448,6 +448,7 @@ export class Engine {
     const { core } = this;
     this.nextTick = now + TICK_MS;
     if (this.underlay.drain()) this.revalidator.invalidate(this.feed.reconcile(now));
+    this.feed.warmUp();
     core.neighbours.tick(now);
     core.connections.tick(now);
     core.moves.tick(now);

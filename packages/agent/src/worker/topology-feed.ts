@@ -100,12 +100,14 @@ export class TopologyFeed {
     const { core } = this;
     const tags: number[] = [];
     const needs: string[] = [];
+    let isNew = false;
     // Which ports are this host's comes first: a port that a bridge made known earlier arrives in the same batch.
     for (const change of batch.changes) {
       if (this.isPortsInterest(change.interest) && core.interests.has(change.interest)) this.ownConcerns(change, now);
     }
     for (const change of batch.changes) {
       if (!core.interests.has(change.interest)) continue;
+      if (change.kind !== 'table' && !this.delivered.has(change.interest)) isNew = true;
       this.delivered.add(change.interest);
       needs.push(change.interest);
       if (!this.isPortsInterest(change.interest)) this.ownConcerns(change, now);
@@ -129,7 +131,8 @@ export class TopologyFeed {
     // Interfaces and routes are looked after with the timers: a batch pays for what it changes.
     if (this.due.tunnels) tags.push(...this.reconcileTunnels(now));
     if (this.due.bindings) tags.push(...this.reconcileBindings(now));
-    if (this.due.warmUp) this.warmUp();
+    // Behind what has come for the first time there is more to ask for; what a change of the rest asks for can wait for the timers.
+    if (isNew || this.livePorts === null) this.warmUp();
     return { tags, needs };
   }
 
@@ -271,8 +274,9 @@ export class TopologyFeed {
   }
 
   /** Asks for what a packet that enters by a local port will need, before it comes. */
-  private warmUp(): void {
+  warmUp(): void {
     const { core } = this;
+    if (!this.due.warmUp) return;
     this.due.warmUp = false;
     // Ports of one bridge or chain need the same.
     const asked = new Set<number>();
