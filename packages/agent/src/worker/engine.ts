@@ -316,7 +316,7 @@ export class Engine {
   /** One turn; waits for packets at most until the next timer, or not at all while there is other work. */
   turn(): void {
     let now = this.clock();
-    this.takeBatch(now);
+    const tookBatch = this.takeBatch(now);
     const { datapath, queue, openings, installer } = this.core;
     // What the batch woke is on its way out: it does not wait for the next packet.
     this.wakeDue(now);
@@ -340,7 +340,8 @@ export class Engine {
     this.tracer.tick(now);
     if (this.revalidator.pending > 0) this.revalidator.run(this.core.limits.revalidateBatch, now);
     else if (connections.looksAgain) connections.lookAgain(this.core.limits.revalidateBatch, this.lookAgain);
-    if (now >= this.nextTick) this.timers(now);
+    // A change is not to wait for housekeeping, nor housekeeping for ever.
+    if (now >= this.nextTick + (tookBatch ? TICK_MS : 0)) this.timers(now);
     else if (connections.isAsking && now >= this.nextAskTick) {
       this.nextAskTick = now + ASK_TICK_MS;
       connections.tickAsks(now);
@@ -404,9 +405,9 @@ export class Engine {
     }
   };
 
-  /** Applies the next batch, once the flows that the last one touched are done. */
-  private takeBatch(now: number): void {
-    if (this.inbox.length === 0 || this.revalidator.pending > 0) return;
+  /** Applies the next batch, once the flows that the last one touched are done. @returns whether there was one */
+  private takeBatch(now: number): boolean {
+    if (this.inbox.length === 0 || this.revalidator.pending > 0) return false;
     const batch = this.inbox.shift()!;
     const taken = this.onTaken.shift()!;
     const { tags, needs } = this.feed.apply(batch, now);
@@ -415,6 +416,7 @@ export class Engine {
     this.adoptionProgress(now, true);
     wake(this.core, this.path, needs, now);
     taken();
+    return true;
   }
 
   /** Before the turn ends: an entry taken in after a later batch would undo what that one said. */

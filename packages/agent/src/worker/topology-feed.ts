@@ -30,6 +30,12 @@ export interface FeedResult {
   readonly needs: string[];
 }
 
+/** Whether there may be more behind what this is the first news of. What a rule names, but for chains, is asked for with it. */
+function leadsOn(change: Change): boolean {
+  if (change.kind !== 'object' || !change.interest.startsWith('o/Rule/')) return change.kind !== 'table';
+  return change.object?.value.jumpChainId !== undefined;
+}
+
 export class TopologyFeed {
   private readonly core: Core;
   private readonly localPortsInterest: string;
@@ -107,7 +113,7 @@ export class TopologyFeed {
     }
     for (const change of batch.changes) {
       if (!core.interests.has(change.interest)) continue;
-      if (change.kind !== 'table' && !this.delivered.has(change.interest)) isNew = true;
+      if (leadsOn(change) && !this.delivered.has(change.interest)) isNew = true;
       this.delivered.add(change.interest);
       needs.push(change.interest);
       if (!this.isPortsInterest(change.interest)) this.ownConcerns(change, now);
