@@ -70,6 +70,8 @@ const COUNTERS_READ = 4_096;
 /** Flow-state datagrams of a turn. */
 const STATES_ARENA = 1 << 20;
 const TICK_MS = 50;
+/** How long housekeeping waits at most for changes, which come first. */
+const PATIENCE_MS = 200;
 /** While packets wait for answers of other hosts, which have a few of these. */
 const ASK_TICK_MS = 10;
 const SWEEP_MS = 1_000;
@@ -341,7 +343,7 @@ export class Engine {
     if (this.revalidator.pending > 0) this.revalidator.run(this.core.limits.revalidateBatch, now);
     else if (connections.looksAgain) connections.lookAgain(this.core.limits.revalidateBatch, this.lookAgain);
     // A change is not to wait for housekeeping, nor housekeeping for ever.
-    if (now >= this.nextTick + (tookBatch ? TICK_MS : 0)) this.timers(now);
+    if (now >= this.nextTick + (tookBatch ? PATIENCE_MS : 0)) this.timers(now);
     else if (connections.isAsking && now >= this.nextAskTick) {
       this.nextAskTick = now + ASK_TICK_MS;
       connections.tickAsks(now);
