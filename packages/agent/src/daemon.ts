@@ -23,7 +23,7 @@ import { PublishedState } from './host/published-state.ts';
 import { RuleLogFile } from './host/rule-log-file.ts';
 import { stateIdentity } from './host/state-identity.ts';
 import { AGENT_VERSION } from './version.ts';
-import type { FromWorker, InterfaceReport, StateIdentity } from './worker/protocol.ts';
+import type { FromWorker, InterfaceReport } from './worker/protocol.ts';
 
 /** A running agent. */
 export interface Agent {
@@ -50,13 +50,20 @@ export async function startAgent(config: AgentConfig): Promise<Agent> {
   const hostId = hostIdentity(config.stateDir, config.hostId);
   const identity = stateIdentity(config.stateDir);
   const log = openLog(config, hostId);
-  const archive = await openArchive(config.archive);
   log('agent.start', { name: config.name, encap: config.encap, datapath: config.datapath });
-  const nsdb = await connect({
-    ...storeAddress(config.store, config.storeConfig),
-    snapshotDir: join(config.stateDir, 'topology'),
-  });
-  return new RunningAgent(config, hostId, identity, log, nsdb, archive).start();
+  // Its programs are verified while the store is looked for.
+  const worker = new PacketWorker(config, hostId, identity);
+  try {
+    const archive = await openArchive(config.archive);
+    const nsdb = await connect({
+      ...storeAddress(config.store, config.storeConfig),
+      snapshotDir: join(config.stateDir, 'topology'),
+    });
+    return await new RunningAgent(config, hostId, worker, log, nsdb, archive).start();
+  } catch (error) {
+    await worker.stop();
+    throw error;
+  }
 }
 
 function openLog(config: AgentConfig, hostId: string): Log {
@@ -89,7 +96,7 @@ class RunningAgent implements Agent {
   constructor(
     config: AgentConfig,
     hostId: string,
-    identity: StateIdentity,
+    worker: PacketWorker,
     log: Log,
     nsdb: Nsdb,
     archive: FlowStateArchive | null,
@@ -106,7 +113,7 @@ class RunningAgent implements Agent {
       this.fail(new AgentError('WEFT_AGENT_RUNNING', 'a newer agent of this host has taken over')),
     );
     this.ruleLog = new RuleLogFile(config.ruleLog, hostId, log);
-    this.worker = new PacketWorker(config, hostId, identity, (message) => this.fromWorker(message));
+    this.worker = worker;
     this.archive = archive === null ? null : new ConnectionArchive(archive, this.worker, log);
     this.natBlocks = new NatBlocks(nsdb, () => this.published.hostSession, this.worker, config.connectionTimeouts, log);
   }
@@ -120,6 +127,7 @@ class RunningAgent implements Agent {
         this.log(up ? 'store.up' : 'store.away');
       },
     });
+    this.worker.listen((message) => this.fromWorker(message));
     await this.worker.started;
     this.natBlocks.start();
     this.worker.ended.catch((error) => this.fail(error));

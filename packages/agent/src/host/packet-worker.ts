@@ -23,6 +23,8 @@ export class PacketWorker {
   private readonly waiting = new Map<number, (value: unknown) => void>();
   private readonly wake = new Uint8Array(new BigUint64Array([1n]).buffer);
   private wakeFd = -1;
+  private readonly unheard: FromWorker[] = [];
+  private listener: Listener = (message) => this.unheard.push(message);
   private nextTicket = 1;
   private stopping = false;
   private readonly archiveTaken = new Int32Array(new SharedArrayBuffer(4));
@@ -31,7 +33,7 @@ export class PacketWorker {
   /** Settles when the worker has ended; rejects if that was not asked for. */
   readonly ended: Promise<void>;
 
-  constructor(config: AgentConfig, hostId: string, identity: StateIdentity, listener: Listener) {
+  constructor(config: AgentConfig, hostId: string, identity: StateIdentity) {
     const data: WorkerData = { config, hostId, identity, archiveTaken: this.archiveTaken };
     this.worker = new Worker(new URL('../worker/worker.ts', import.meta.url), {
       workerData: data,
@@ -65,8 +67,14 @@ export class PacketWorker {
       } else if (message.type === 'taken' || message.type === 'answer') {
         this.waiting.get(message.ticket)?.(message.type === 'answer' ? message.answer : undefined);
         this.waiting.delete(message.ticket);
-      } else listener(message);
+      } else this.listener(message);
     });
+  }
+
+  /** Who is told what the worker says; what it has said already comes at once. */
+  listen(listener: Listener): void {
+    this.listener = listener;
+    for (const message of this.unheard.splice(0)) listener(message);
   }
 
   /** Hands over a batch. Resolves when the worker has applied it to its view. */

@@ -1,3 +1,4 @@
 export { groName } from './devices.ts';
-export { EbpfDatapath, type EbpfOptions } from './ebpf.ts';
+export { EbpfDatapath } from './ebpf.ts';
+export type { EbpfOptions } from './load.ts';
 export { OBJECT_DIRECTORY, probeKernel } from './object.ts';
