@@ -72,7 +72,10 @@ export class Mirror {
   /** Runs `task` at the end of the round that has brought the content of these; at once if it is here and no round is under way. */
   whenRead(interests: readonly Interest[], task: () => void): void {
     const isHere = interests.every((interest) => this.#contents.has(interest) && !this.#unread.has(interest));
-    if (isHere && !this.#running && this.#zk !== undefined) return task();
+    if (isHere && !this.#running && this.#zk !== undefined) {
+      task();
+      return;
+    }
     for (const interest of interests) if (!this.#contents.has(interest)) this.#unread.add(interest);
     this.#waiting.push({ interests, task });
     this.kick();
