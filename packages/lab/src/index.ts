@@ -6,7 +6,7 @@ export { type CheckReport, type CheckResult, runChecks, runChecksWithoutApi, sel
 export { awaitConvergence } from './convergence.ts';
 export { askServer, type ServerRole, serverRole } from './ensemble.ts';
 export { ERRORS, LabError, type LabErrorCode } from './errors.ts';
-export { inNetns, tryRun } from './exec.ts';
+export { inNetns, ipBatch, run, tryRun } from './exec.ts';
 export { patch, plantFault, removeFault } from './faults/fault.ts';
 export { ethernetFrame } from './frames.ts';
 export { bridgeId, routerId } from './ids.ts';

@@ -39,8 +39,8 @@ export class Links {
   readonly #nl: NetlinkSocket;
   readonly #clsact: boolean;
   readonly #held = new Map<number, Held>();
-  /** Links of directories with other tables, to be taken over: ifindex → what it is there, and its pin. */
-  readonly #foreign = new Map<number, { role: Role; path: string }>();
+  /** Links of directories with other tables, to be taken over: ifindex → what it is there, its pin and the link's id. */
+  readonly #foreign = new Map<number, { role: Role; path: string; id: number }>();
   /** Interfaces that went away while nobody looked. */
   readonly vanished: { role: Role; ifindex: number }[] = [];
 
@@ -64,16 +64,22 @@ export class Links {
     const ifindex = Number(match[2]);
     const fd = openPinned(path);
     const link = linkInfo(fd);
-    const held = this.#held.get(ifindex);
+    const other = this.#heldId(ifindex) ?? this.#foreign.get(ifindex)?.id;
     if (link.ifindex !== ifindex) {
       unlinkSync(path);
       this.vanished.push({ role, ifindex });
-    } else if (held) {
+    } else if (other !== undefined) {
       // The process that took it over was killed before it removed this pin; or it is a second one of ours at this interface.
-      if (held.fd < 0 || linkInfo(held.fd).id !== link.id) detachLink(fd);
+      if (other !== link.id) detachLink(fd);
       unlinkSync(path);
-    } else this.#foreign.set(ifindex, { role, path });
+    } else this.#foreign.set(ifindex, { role, path, id: link.id });
     closeFd(fd);
+  }
+
+  /** Id of the link that is held at an interface, 0: a clsact filter; undefined: none. */
+  #heldId(ifindex: number): number | undefined {
+    const held = this.#held.get(ifindex);
+    return held && (held.fd < 0 ? 0 : linkInfo(held.fd).id);
   }
 
   /** Links that still run programs over other tables. */

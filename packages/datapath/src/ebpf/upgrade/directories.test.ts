@@ -102,7 +102,21 @@ describe('build A comes back', () => {
   test('when B was killed while it swapped links: B’s tables are the source, A’s old ones stay until their links are swapped', () => {
     make(`${A}_old`, 'port_3');
     make(B, 'port_4');
-    assert.deepEqual(start(A), { path: `${A}_new`, source: B, own: A, after: [A, `${A}_old`, `${B}_old`] });
+    assert.deepEqual(start(A), { path: `${A}_new`, source: B, own: A, after: [A, `${A}_old`, `${B}_old2`] });
+  });
+
+  test('and is killed between the two renames: B’s tables count still, not A’s older ones', () => {
+    make(`${A}_old`, 'port_3', 'port_4');
+    make(`${B}_old2`, 'port_5');
+    make(`${A}_new`);
+    const found = start(A);
+    assert.deepEqual(found, { path: `${A}_new`, source: `${B}_old2`, own: A, after: [A, `${A}_old`, `${B}_old2`] });
+  });
+
+  test('and B after it: its tables count again', () => {
+    make(`${A}_old`, 'port_3', 'port_4');
+    make(`${B}_old2`, 'port_5');
+    assert.deepEqual(start(B), { path: B, source: undefined, own: B, after: [`${A}_old`, B] });
   });
 });
 

@@ -9,13 +9,14 @@
  *   A_gone, B   A_old had no link any more; whoever finds A_gone removes it
  *   B
  *
- * A directory is named by the hash of its tables' layout. (A bpffs has no names with dots.)
+ * Several may be old when processes were killed one after the other: a number, `A_old2`, tells which was replaced last. A directory
+ * is named by the hash of its tables' layout. (A bpffs has no names with dots.)
  */
-import { existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { PIN, removePins } from './pins.ts';
 
-const NAME = /^([0-9a-f]{16})(_new|_gone|_old\d*)?$/;
+const NAME = /^([0-9a-f]{16})(?:_(new|gone|old))?(?:(?<=_old)(\d+))?$/;
 
 type State = 'live' | 'new' | 'old' | 'gone';
 
@@ -23,6 +24,8 @@ export interface PinDirectory {
   readonly path: string;
   readonly hash: string;
   readonly state: State;
+  /** Of those whose tables were replaced: the one with the highest number was the last one. */
+  readonly age: number;
 }
 
 /**
@@ -36,8 +39,7 @@ export function pinDirectories(stateDir: string): PinDirectory[] {
     if (!match || !entry.isDirectory()) continue;
     const path = join(stateDir, entry.name);
     if (!readdirSync(path).every((name) => PIN.test(name) || name.startsWith('weft_'))) continue;
-    const state = (match[2] ?? '_live').slice(1).replace(/\d/g, '') as State;
-    out.push({ path, hash: match[1], state });
+    out.push({ path, hash: match[1], state: (match[2] ?? 'live') as State, age: Number(match[3] ?? 1) });
   }
   return out;
 }
@@ -70,15 +72,15 @@ export function beginStart(stateDir: string, hash: string): Start {
   const live = all.filter(({ state }) => state === 'live');
   const stays = { path: own, source: undefined, commit: () => own };
   if (live.some((one) => one.path === own)) return stays;
-  const old = all.filter(({ state }) => state === 'old');
+  // Builds that know no descriptions may have left several: the one that programs use has the links.
+  live.sort((a, b) => links(b) - links(a));
+  const old = all.filter(({ state }) => state === 'old').sort((a, b) => b.age - a.age || links(b) - links(a));
+  const source = live[0] ?? old[0];
   // A process was killed before its own tables counted: the ones that it replaced still do.
-  const back = live.length === 0 ? old.find((one) => one.hash === hash) : undefined;
-  if (back) {
-    renameSync(back.path, own);
+  if (source?.state === 'old' && source.hash === hash) {
+    renameSync(source.path, own);
     return stays;
   }
-  // Builds that know no descriptions may have left several: the one that programs use has the links.
-  const source = (live.length > 0 ? live : old).sort((a, b) => links(b) - links(a))[0];
   if (source === undefined) {
     mkdirSync(own, { mode: 0o700 });
     return stays;
@@ -89,7 +91,7 @@ export function beginStart(stateDir: string, hash: string): Start {
     path: filling,
     source: source.path,
     commit(filled) {
-      if (filled && source.state === 'live') renameSync(source.path, unusedName(source.path));
+      if (filled && source.state === 'live') renameSync(source.path, oldName(source.path, old[0]?.age ?? 0));
       renameSync(filling, own);
       return own;
     },
@@ -104,8 +106,7 @@ export function removeDirectory(path: string): void {
   removePins(gone);
 }
 
-function unusedName(path: string): string {
-  let name = `${path}_old`;
-  for (let n = 2; existsSync(name); n++) name = `${path}_old${n}`;
-  return name;
+/** @param last number of the last one that was replaced */
+function oldName(path: string, last: number): string {
+  return last === 0 ? `${path}_old` : `${path}_old${last + 1}`;
 }

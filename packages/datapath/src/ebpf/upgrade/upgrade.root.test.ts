@@ -1,13 +1,14 @@
 /**
  * Tables of another layout under traffic: flows go on with their ids and counters, whenever a process is killed on the way. The other
  * build is this one, whose directory has another name; how fields are translated is in `@weft/flow` and, with builds that differ
- * indeed, in `test/soak/upgrade.test.ts`.
+ * indeed, in `test/soak/upgrade.test.ts`. Processes that are killed indeed: `killed.root.test.ts`.
  */
 import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, readFileSync, renameSync, unlinkSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { actionId, OUT_LIST, OUT_PORT } from '@weft/flow';
+import { actionId, fieldOf, K_TP_SRC, OUT_LIST, OUT_PORT, readU16, type StructLayout } from '@weft/flow';
+import { fragmentFrame } from '@weft/packet';
 import {
   close as closeFd,
   linkDel,
@@ -19,13 +20,24 @@ import {
   updateLink,
 } from '@weft/sys';
 import { Bench, hex, type InstalledFlow } from '../../compliance/bench.ts';
-import { udp } from '../../compliance/frames.ts';
+import { payload, udp } from '../../compliance/frames.ts';
 import { PEER4, Testbed } from '../../compliance/testbed.ts';
 import type { DatapathOptions } from '../../contract.ts';
 import { type EbpfDatapath, OBJECT_DIRECTORY } from '../index.ts';
-import { u32Key } from '../layout.ts';
+import { FRAGMENT, u32Key } from '../layout.ts';
 import { createEbpf, needsEbpf, pinsFor } from '../testing.ts';
-import { describeTables, type Layout, readLayout, writeLayout } from './layout-description.ts';
+import { copyFragments } from './carry-over.ts';
+import { describeTables, readLayout, writeLayout } from './layout-description.ts';
+import { removePins } from './pins.ts';
+import { Predecessor } from './predecessor.ts';
+
+/** The same record with two fields the other way round. */
+function exchanged(layout: StructLayout, one: string, other: string): StructLayout {
+  const name = (was: string) => (was === one ? other : was === other ? one : was);
+  return { ...layout, fields: layout.fields.map(([was, ...rest]) => [name(was), ...rest] as const) };
+}
+
+const bytesOf = ({ buffer }: DataView) => new Uint8Array(buffer);
 
 const skip = needsEbpf();
 const OTHER = '0123456789abcdef';
@@ -38,6 +50,8 @@ describe('another layout', { skip }, () => {
   let bench: Bench;
   let flow: InstalledFlow;
   const sent = udp({ srcPort: 4_001 });
+  /** Only the first has ports, 1000 among them. */
+  const [first, later] = fragmentFrame(udp({ payload: payload(1400), dontFragment: false }), 600);
 
   /** Packets that the flow has forwarded. */
   let count = 0;
@@ -70,6 +84,27 @@ describe('another layout', { skip }, () => {
     const now = arrives();
     now.takeUpcalls(0);
     assert.deepEqual(now.counters(flow), { packets: count, bytes: count * sent.length });
+  }
+
+  /** Source port under which the later fragment comes up. */
+  function laterPort(): number {
+    testbed.vms[0].send(later);
+    return readU16(new Bench(testbed).takeUpcalls(1)[0].key, K_TP_SRC);
+  }
+
+  /** Where a field of such an entry stands. */
+  function valueField(name: string): number {
+    return fieldOf(readLayout(mine)!.tables.weft_fragments.value, name)[1];
+  }
+
+  /** The entry of the first fragment in the tables at hand. */
+  function fragmentEntry(): { key: DataView; value: DataView } {
+    const entries: { key: DataView; value: DataView }[] = [];
+    driver.object.map.weft_fragments.forEach((key, value) => {
+      entries.push({ key: new DataView(key.slice().buffer), value: new DataView(value.slice().buffer) });
+    });
+    assert.equal(entries.length, 1);
+    return entries[0];
   }
 
   /** What is there looks as if another build had left it. */
@@ -163,15 +198,6 @@ describe('another layout', { skip }, () => {
     forwards();
   });
 
-  test('killed between the two renames', () => {
-    driver.close();
-    asOther(`${OTHER}_old`);
-    mkdirSync(`${mine}_new`);
-    testbed.driver = testbed.create();
-    taken();
-    forwards();
-  });
-
   /** Pins everything of a directory, and the program of the first port, a second time. @returns a directory without a name of ours */
   function stash(directory: string): string {
     const path = join(stateDir, 'stash');
@@ -208,11 +234,14 @@ describe('another layout', { skip }, () => {
     driver.close();
     unswap(stashed, mine, `${OTHER}_old`);
     testbed.vms[0].send(sent);
+    testbed.vms[0].send(first);
     testbed.driver = testbed.create();
     arrives();
     taken();
     // One packet of both tables, two of the old ones, one by the new program.
     forwards();
+    // The first fragment met the old program when the new tables had long been filled.
+    assert.equal(laterPort(), 1000);
   });
 
   test('killed when not all links were swapped, and the build from before comes back: what both tables know counts once', () => {
@@ -274,14 +303,10 @@ describe('another layout', { skip }, () => {
   test('fields of another order are read where they stood', () => {
     // As if the other build had had these two the other way round: what it stored is then read so.
     const layout = readLayout(mine)!;
-    const swapped = (fields: Layout['flows']['key']['fields']) =>
-      fields.map(
-        ([name, ...rest]) => [name === 'ipTos' ? 'ipTtl' : name === 'ipTtl' ? 'ipTos' : name, ...rest] as const,
-      );
     const { flows } = layout;
     writeLayout(driver.object.map.weft_layout, {
       ...layout,
-      flows: { ...flows, key: { ...flows.key, fields: swapped(flows.key.fields) } },
+      flows: { ...flows, key: exchanged(flows.key, 'ipTos', 'ipTtl') },
     });
     driver.close();
     asOther();
@@ -293,6 +318,66 @@ describe('another layout', { skip }, () => {
     const expected = flow.key.slice();
     [expected[53], expected[54]] = [flow.key[54], flow.key[53]];
     assert.deepEqual(keys, [hex(expected)]);
+  });
+
+  test('fragments: of the same datagram in two tables the one counts whose first fragment came last', () => {
+    const stashed = stash(mine);
+    driver.close();
+    asOther();
+    testbed.driver = testbed.create();
+    testbed.vms[0].send(first);
+    new Bench(testbed).takeUpcalls(1);
+    const { key, value } = fragmentEntry();
+    const source = Predecessor.open(stashed, driver.object.cpus)!;
+    const theirs = source.table('weft_fragments')!.map;
+    for (const [ports, newer, expected] of [
+      [7777, -1n, 1000],
+      [7777, 1n, 7777],
+    ] as const) {
+      const entry = new DataView(value.buffer.slice(0));
+      for (const at of [FRAGMENT.time, FRAGMENT.timeTail]) {
+        entry.setBigUint64(at, value.getBigUint64(at, true) + newer, true);
+      }
+      entry.setUint16(valueField('l4'), ports);
+      theirs.update(bytesOf(key), bytesOf(entry));
+      copyFragments(source, readLayout(mine)!, driver.object);
+      assert.equal(laterPort(), expected);
+    }
+    source.close();
+    removePins(stashed);
+  });
+
+  test('fragments: ports of a datagram whose first fragment met another build, which had all in another order', () => {
+    testbed.vms[0].send(first);
+    new Bench(testbed).takeUpcalls(1);
+    const { key, value } = fragmentEntry();
+    // That build had identification and protocol the other way round, source and target of the key too, and counted slots otherwise.
+    const layout = readLayout(mine)!;
+    const { flows, tables } = layout;
+    const { weft_fragments: table } = tables;
+    writeLayout(driver.object.map.weft_layout, {
+      ...layout,
+      flows: { ...flows, key: exchanged(flows.key, 'ipSrc', 'ipDst') },
+      tables: { ...tables, weft_fragments: { ...table, value: exchanged(table.value, 'id', 'proto') } },
+    });
+    const [id, proto] = [valueField('id'), valueField('proto')];
+    const stored = new DataView(value.buffer.slice(0));
+    stored.setUint32(proto, value.getUint32(id, true), true);
+    stored.setUint32(id, value.getUint32(proto, true), true);
+    const datagram = valueField('datagram');
+    const [src, dst] = ['ipSrc', 'ipDst'].map(
+      (name) => datagram + fieldOf(flows.key, name)[1] - layout.fragments.datagram[0],
+    );
+    bytesOf(stored).set(bytesOf(value).subarray(src, src + 16), dst);
+    bytesOf(stored).set(bytesOf(value).subarray(dst, dst + 16), src);
+    const { weft_fragments } = driver.object.map;
+    weft_fragments.delete(bytesOf(key));
+    key.setUint32(4, (key.getUint32(4, true) + 1) % 256, true);
+    weft_fragments.update(bytesOf(key), bytesOf(stored));
+    driver.close();
+    asOther();
+    testbed.driver = testbed.create();
+    assert.equal(laterPort(), 1000);
   });
 
   test('an interface that went away meanwhile is forgotten', () => {
