@@ -34,7 +34,7 @@ export interface ArchivedRecord extends ArchivedKey {
 
 /** Since the archive was opened. `offered` is the sum of `queued`, `writing` and all below. */
 export interface ArchiveStats {
-  /** Whether the last attempt to write succeeded, or none has been made yet and none had to be. */
+  /** Whether the last attempt to write, or to reach where it is kept, succeeded; also before the first. */
   readonly up: boolean;
   /** Records and removals given to `put` and `remove`. */
   readonly offered: number;

@@ -1,14 +1,17 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { connect, createServer, type Server, type Socket } from 'node:net';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { startProxy } from '@weft/zookeeper/testing';
 import cassandra from 'cassandra-driver';
+import fc from 'fast-check';
 import { cassandraMissing } from '../../testing/cassandra.ts';
 import { archiveCompliance } from '../compliance/index.ts';
 import { readAll } from '../testing.ts';
 import { openCassandraArchive } from './index.ts';
 import { isAway, records, serverBench, until } from './server-bench.ts';
+
+/** Of the outages; `SEED=…` repeats them. */
+const SEED = Number(process.env.SEED || Date.now() & 0x7fffffff);
 
 describe('with a server', { skip: cassandraMissing() }, () => {
   const bench = serverBench();
@@ -122,51 +125,53 @@ describe('with a server', { skip: cassandraMissing() }, () => {
   });
 
   test('over a link that crawls writes wait in the queue, few at a time, and arrive', async () => {
-    const link = await SlowLink.to(bench.server.port, 30);
-    const archive = await open({ contactPoints: [`127.0.0.1:${link.port}`], maxInFlight: 8, requestTimeoutMs: 20_000 });
+    await using link = await startProxy({ port: bench.server.port });
+    link.delay = 30;
+    let bytes = 0;
+    link.onRequest = (chunk) => (bytes += chunk.length);
+    const archive = await open({ contactPoints: [link.address], maxInFlight: 8, requestTimeoutMs: 20_000 });
     archive.put(records(100, bench.port));
     let most = 0;
     const watch = setInterval(() => (most = Math.max(most, archive.stats().writing)), 1);
     await archive.flush();
     clearInterval(watch);
-    assert.ok(link.bytes > 10_000, `${link.bytes} bytes went by it`);
+    assert.ok(bytes > 10_000, `${bytes} bytes went by it`);
     assert.ok(most > 0 && most <= 8, `${most} at once`);
     assert.equal((await readAll(archive, bench.port)).size, 100);
     await archive.close();
-    link.close();
+  });
+
+  test('whatever outages it has been through, it writes again, and leaves no connection behind', async (t) => {
+    await using link = await startProxy({ port: bench.server.port });
+    const archive = await open({ contactPoints: [link.address], requestTimeoutMs: 300 });
+    let given = 0;
+    const put = () => archive.put(records(3, bench.port, 3 * given++));
+    put();
+    await archive.flush();
+    const isIdle = () => archive.stats().queued + archive.stats().writing === 0;
+    const outage = fc.record({
+      mode: fc.constantFrom('refuse', 'refuse', 'stall'),
+      ms: fc.nat(120),
+      pause: fc.nat(60),
+    });
+    const rounds = fc.sample(fc.array(outage, { minLength: 1, maxLength: 4 }), { numRuns: 10, seed: SEED });
+    t.diagnostic(`SEED=${SEED}`);
+    for (const round of rounds) {
+      for (const { mode, ms, pause } of round) {
+        link.mode = mode;
+        put();
+        await sleep(ms);
+        link.cut();
+        link.mode = 'pass';
+        await sleep(pause);
+      }
+      put();
+      await until(isIdle, `idle after ${JSON.stringify(round)}`);
+      const { up, written } = archive.stats();
+      assert.deepEqual({ up, written }, { up: true, written: 3 * given });
+    }
+    assert.ok(link.connections <= 2, `${link.connections} connections of one client`);
+    await archive.close();
+    await until(() => link.connections === 0, 'all connections closed');
   });
 });
-
-/** A TCP relay that holds every piece back for a while. */
-class SlowLink {
-  port = 0;
-  bytes = 0;
-  readonly #sockets = new Set<Socket>();
-  #server: Server | undefined;
-
-  static async to(target: number, delayMs: number): Promise<SlowLink> {
-    const link = new SlowLink();
-    const relay = (from: Socket, to: Socket): void => {
-      link.#sockets.add(from);
-      from.on('data', (piece) => {
-        link.bytes += piece.length;
-        setTimeout(() => to.write(piece), delayMs);
-      });
-      from.on('error', () => to.destroy());
-      from.on('close', () => to.destroy());
-    };
-    link.#server = createServer((near) => {
-      const far = connect(target, '127.0.0.1');
-      relay(near, far);
-      relay(far, near);
-    });
-    await once(link.#server.listen(0, '127.0.0.1'), 'listening');
-    link.port = (link.#server.address() as { port: number }).port;
-    return link;
-  }
-
-  close(): void {
-    this.#server?.close();
-    for (const socket of this.#sockets) socket.destroy();
-  }
-}

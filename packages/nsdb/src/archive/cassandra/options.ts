@@ -45,7 +45,7 @@ export const RETRY_MS = 1_000;
 export const MAX_BACKOFF = 16;
 const DEFAULT_PORT = 9042;
 
-interface ContactPoint {
+export interface ContactPoint {
   readonly host: string;
   readonly port: number;
 }
@@ -56,6 +56,11 @@ function parseContactPoint(text: string): ContactPoint | undefined {
   if (match === null || (match[1] !== undefined && isIP(match[1]) !== 6)) return undefined;
   const port = match[3] === undefined ? DEFAULT_PORT : Number(match[3]);
   return port > 0 && port < 65_536 ? { host: match[1] ?? match[2]!, port } : undefined;
+}
+
+/** As `parseContactPoint` reads it. */
+export function textOf({ host, port }: ContactPoint): string {
+  return isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 /** Addresses of this machine that a host name or address means; none if it may mean another machine. */
@@ -107,7 +112,7 @@ export function driverOptions(
   const ring = new loadBalancing.TokenAwarePolicy(new loadBalancing.DCAwareRoundRobinPolicy(localDataCenter));
   const addresses = points.flatMap(({ host, port }) => loopbackOf(host).map((address) => `${address}:${port}`));
   return {
-    contactPoints: points.map(({ host, port }) => (isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`)),
+    contactPoints: points.map(textOf),
     localDataCenter,
     protocolOptions: { port: points[0]!.port },
     ...(credentials === undefined ? {} : { credentials }),
@@ -116,6 +121,8 @@ export function driverOptions(
       loadBalancing: tls === undefined ? new loadBalancing.AllowListPolicy(ring, addresses) : ring,
       reconnection: new reconnection.ExponentialReconnectionPolicy(retryMs, MAX_BACKOFF * retryMs, false),
     },
+    // Without requests for so long, it asks whether the connection still is one.
+    pooling: { heartBeatInterval: 2 * requestTimeoutMs },
     socketOptions: { connectTimeout: requestTimeoutMs, readTimeout: requestTimeoutMs },
     encoding: { useBigIntAsLong: true },
     monitorReporting: { enabled: false },
