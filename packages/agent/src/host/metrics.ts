@@ -90,7 +90,7 @@ export const METRICS = [
     'Synchronisations of all connections between two hosts, asked of others and given to them',
   ],
   ['weft_state_asks_total', 'counter', 'Questions to other hosts about connections that are not known here, by result'],
-  ['weft_archive_up', 'gauge', '1 unless the last attempt to write to the archive of connections, or to reach it, failed'],
+  ['weft_archive_up', 'gauge', '1 unless the last attempt to write to the archive, or to reach it, failed'],
   ['weft_archive_waiting', 'gauge', 'Connections that are to be handed to the archive, or wait there to be written'],
   ['weft_archive_records_total', 'counter', 'Connections given to the archive, by what became of them'],
   ['weft_archive_damaged_total', 'counter', 'Entries of the archive that were found damaged and passed over'],
