@@ -30,6 +30,9 @@ import { type Statements, statementsFor, timestampOf } from './statements.ts';
 /** Answers of the server that stand as long as the request does: it is not made again. */
 const HOPELESS = [0x2000, 0x2200, 0x2300];
 
+/** How long making the schema may take, in times that an answer may take. */
+const SCHEMA_ANSWERS = 6;
+
 /** So many attempts in a row without an answer, and the session is taken for lost, whatever the driver takes it for. */
 const MAX_UNANSWERED = 3;
 
@@ -158,7 +161,8 @@ class CassandraArchive implements FlowStateArchive {
       this.#session = session;
       try {
         await session.connect();
-        if (this.#options.replication !== undefined) await this.#makeSchema(session);
+        if (this.#options.replication !== undefined)
+          await within(SCHEMA_ANSWERS * this.#requestTimeoutMs, this.#makeSchema(session));
       } catch {
         void session.close(this.#closeMs);
         if (this.#state !== 'connecting') return;
