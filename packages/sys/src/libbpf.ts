@@ -2,7 +2,7 @@
 import koffi from 'koffi';
 import { errnoName, WeftSysError } from './errors.ts';
 import { close } from './fd.ts';
-import { cString, errno, libc } from './libc.ts';
+import { cfunc, cString, errno, libc } from './libc.ts';
 import { NativeBuffer } from './memory.ts';
 
 type Argument = number | string | null;
@@ -68,6 +68,7 @@ function library(): Libbpf {
 
 const dup = libc.func('fcntl', 'int', ['int', 'int', 'long']) as unknown as Fn;
 const F_DUPFD_CLOEXEC = 1030;
+const mallocTrim = cfunc('malloc_trim', 'int', ['size_t']);
 
 /** What to change before the object is loaded. */
 export type LoadOptions = {
@@ -134,6 +135,8 @@ export async function loadObjectInGroups(
     // Once more, one by one: this says what is wrong.
     return loadObject(name, file, maps, all, options);
   }
+  // What the threads' heaps grew to is of no use any more.
+  mallocTrim(0);
   const merge = (which: 'maps' | 'programs') => new Map(parts.flatMap((part) => [...part[which]]));
   return { maps: merge('maps'), programs: merge('programs') };
 }
