@@ -188,7 +188,7 @@ static __noinline int decapsulate(struct __sk_buff *skb, struct arrival *a, stru
 		return drop(DROP_DECAP_FAILED);
 	skb->mark = 0;
 	if (!e.port)
-		return flood(skb, key, LIST_EGRESS, 0, forwarded);
+		return weft_flood(skb, key, LIST_EGRESS, 0, forwarded);
 	return deliver(skb, e.port, 1);
 }
 

@@ -192,8 +192,10 @@ static __always_inline int take_tag(struct __sk_buff *skb, struct outer *o)
 }
 
 /* Encapsulates and sends to `t` under `key`. The frame must have passed its MTU check. p is void afterwards. */
-static __noinline int encapsulate(struct __sk_buff *skb, struct weft_pkt *p, struct weft_tunnel *t, __u32 key)
+__noinline int weft_encapsulate(struct __sk_buff *skb, struct weft_pkt *p, struct weft_tunnel *t, __u32 key)
 {
+	if (!p || !t)
+		return TC_ACT_SHOT;
 	__u32 hash = flow_hash(p);
 	__u8 ecn = p->family ? p->key.ip_tos & 3 : 0;
 	/* Nobody needs the key any more: its room is used again, 512 bytes of stack are all there is. */

@@ -32,7 +32,7 @@ static __always_inline void report_tcp_flags(struct __sk_buff *skb, struct weft_
 	if (p->key.ip_proto != PROTO_TCP || !p->l4 || bpf_skb_load_bytes(skb, p->l4 + 13, &flags, 1) < 0)
 		return;
 	if (flags & TCP_FIN_RST)
-		upcall(skb, p, UPCALL_TCP_FLAGS, 0, 0);
+		weft_upcall(skb, p, UPCALL_TCP_FLAGS, 0, 0);
 }
 
 static __always_inline int execute(struct __sk_buff *skb, struct weft_pkt *p, struct weft_action *a)
@@ -59,10 +59,10 @@ static __always_inline int execute(struct __sk_buff *skb, struct weft_pkt *p, st
 	case OUT_PORT:
 		return deliver(skb, a->out_port, a->flags & AF_PEER);
 	case OUT_TUNNEL:
-		return encapsulate(skb, p, &t, a->tunnel_key);
+		return weft_encapsulate(skb, p, &t, a->tunnel_key);
 	case OUT_LIST:
 		/* An executed frame was paid for when it came up. */
-		return flood(skb, a->out_port, LIST_FLOOD, p->key.in_port, p->exec ? 0 : FLOOD_CHARGED);
+		return weft_flood(skb, a->out_port, LIST_FLOOD, p->key.in_port, p->exec ? 0 : FLOOD_CHARGED);
 	}
 	return drop(DROP_REDIRECT_FAILED);
 }

@@ -29,8 +29,10 @@ static __always_inline int fragment_id(struct __sk_buff *skb, const struct weft_
 
 /* For fragments from a port: the first one's ports are remembered, a later one's key gets them. Consecutive identifications take
  * consecutive slots, so that a sender that counts has its latest FRAGMENT_SLOTS datagrams known. */
-static __noinline int weft_fragment(struct __sk_buff *skb, struct weft_pkt *p)
+__noinline int weft_fragment(struct __sk_buff *skb, struct weft_pkt *p)
 {
+	if (!p)
+		return 0;
 	struct weft_fragment f;
 	struct weft_fragment_key at;
 	const __u32 *k = (const __u32 *)&p->key;

@@ -59,8 +59,10 @@ static __always_inline int filter_has(const struct weft_filter *f, const int cla
 
 /* Probes the ingress port's classes from the most general on. A function of its own: its masked key and the stack of
  * what follows a hit do not fit 512 bytes together. */
-static __noinline int weft_lookup(const struct weft_pkt *p, struct weft_action *a)
+__noinline int weft_lookup(const struct weft_pkt *p, struct weft_action *a)
 {
+	if (!p || !a)
+		return LOOKUP_MISS;
 	struct weft_key masked __attribute__((aligned(8)));
 	const struct weft_action *found = 0;
 	__u32 row = p->key.in_port % FILTER_ROWS, sum = 0;

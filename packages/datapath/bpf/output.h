@@ -93,7 +93,7 @@ static long flood_member(__u32 i, void *arg)
 
 /* One copy per member, local ones first (the loader orders them so: they are made of the packet as it is). Never by peer: a VM would take
  * a frame for another's MAC as its own. */
-static __noinline int flood(struct __sk_buff *skb, __u32 id, __u32 kind, __u32 in_port, __u32 flags)
+__noinline int weft_flood(struct __sk_buff *skb, __u32 id, __u32 kind, __u32 in_port, __u32 flags)
 {
 	struct weft_member head;
 	if (member_get(id, kind, LIST_HEAD, &head) < 0)

@@ -156,9 +156,11 @@ static __always_inline void parse_arp(struct __sk_buff *skb, struct weft_pkt *p,
 	k[7] = (__u64)h[7] << 48;
 }
 
-/* Fills p. 0, or -1 if the packet is malformed (p then holds what was read). */
-static __always_inline int weft_parse(struct __sk_buff *skb, struct weft_pkt *p, __u32 in_port)
+/* Fills p. 0, or -1 if the packet is malformed (p then holds what was read). A global function, as are the others of its kind: see README. */
+__noinline int weft_parse(struct __sk_buff *skb, struct weft_pkt *p, __u32 in_port)
 {
+	if (!p)
+		return -1;
 	__u64 *k = KEY_WORDS(p);
 	/* IP frames are longer; of the others the tag may be the end. */
 	__u8 *eth = head_bytes(skb, skb->len < ETH_LEN + TAG_LEN ? ETH_LEN : ETH_LEN + TAG_LEN);

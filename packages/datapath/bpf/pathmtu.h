@@ -55,7 +55,7 @@ static __noinline int path_mtu(struct __sk_buff *skb, __u32 quote, __u32 mtu, __
 	__u32 inner = mtu > overhead + LEAST_INNER_MTU ? mtu - overhead : LEAST_INNER_MTU;
 	struct weft_pkt p = {};
 	p.l3 = ETH_LEN;
-	upcall(skb, &p, UPCALL_PATH_MTU, peer, inner);
+	weft_upcall(skb, &p, UPCALL_PATH_MTU, peer, inner);
 	return TCX_NEXT;
 }
 

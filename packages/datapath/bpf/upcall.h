@@ -153,8 +153,10 @@ static __always_inline int charge_port(const struct weft_pkt *p, __u32 reason, _
 }
 
 /* Sends the packet up. 1 if it went. The caller ends the packet, or goes on with it. */
-static __noinline int upcall(struct __sk_buff *skb, struct weft_pkt *p, __u32 reason, __u32 peer, __u32 mtu)
+__noinline int weft_upcall(struct __sk_buff *skb, struct weft_pkt *p, __u32 reason, __u32 peer, __u32 mtu)
 {
+	if (!p)
+		return 0;
 	__u32 length = skb->len;
 	int allowed;
 	if (reason == UPCALL_FLOW_STATE)
@@ -186,7 +188,7 @@ static __noinline int upcall(struct __sk_buff *skb, struct weft_pkt *p, __u32 re
 
 static __always_inline int upcall_and_end(struct __sk_buff *skb, struct weft_pkt *p, __u32 reason)
 {
-	upcall(skb, p, reason, 0, 0);
+	weft_upcall(skb, p, reason, 0, 0);
 	return TC_ACT_SHOT;
 }
 

@@ -85,7 +85,7 @@ static __always_inline int encapsulate_replica(struct __sk_buff *skb, __u32 mark
 	__u32 mtu = t.mtu - (p.tag ? TAG_LEN : 0);
 	if (skb->len - p.l3 > mtu && segment_length(skb, &p) > mtu)
 		return drop(DROP_TOO_BIG);
-	return encapsulate(skb, &p, &t, r.key);
+	return weft_encapsulate(skb, &p, &t, r.key);
 }
 
 SEC("tc")

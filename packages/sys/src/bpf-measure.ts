@@ -25,16 +25,29 @@ export function enableProgramStats(): number {
   return call(ENABLE_STATS, 'enable statistics', 4, () => {});
 }
 
-/** Time in ns and number of a program's runs while statistics were enabled. Throws SysError (EBADF). */
-export function programRuns(programFd: number): { ns: number; count: number } {
+/** struct bpf_prog_info of a program. */
+function programInfo<T>(programFd: number, read: (info: DataView) => T): T {
   using info = NativeBuffer.alloc(INFO_SIZE);
   call(OBJ_GET_INFO_BY_FD, 'program info', 16, (v) => {
     v.setUint32(0, programFd, true);
     v.setUint32(4, INFO_SIZE, true);
     v.setBigUint64(8, BigInt(info.address), true);
   });
-  // struct bpf_prog_info: run_time_ns 192, run_cnt 200.
-  return { ns: Number(info.view.getBigUint64(192, true)), count: Number(info.view.getBigUint64(200, true)) };
+  return read(info.view);
+}
+
+/** Time in ns and number of a program's runs while statistics were enabled. Throws SysError (EBADF). */
+export function programRuns(programFd: number): { ns: number; count: number } {
+  // run_time_ns 192, run_cnt 200.
+  return programInfo(programFd, (info) => ({
+    ns: Number(info.getBigUint64(192, true)),
+    count: Number(info.getBigUint64(200, true)),
+  }));
+}
+
+/** Instructions that the verifier went through for a program (of 1,000,000 that it would). Throws SysError (EBADF). */
+export function verifiedInstructions(programFd: number): number {
+  return programInfo(programFd, (info) => info.getUint32(216, true)); // verified_insns
 }
 
 /**

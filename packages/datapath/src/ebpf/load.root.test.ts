@@ -4,6 +4,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { verifiedInstructions } from '@weft/sys';
 import { u32Key } from './layout.ts';
 import { OBJECT_DIRECTORY, type ObjectRequest, openObject, openObjectInBackground, tableLayout } from './object.ts';
 import { bpffs, needsEbpf } from './testing.ts';
@@ -38,6 +39,20 @@ describe('ebpf: programs in the background', { skip: needsEbpf() }, () => {
       assert.equal(seen[0], 1);
       second.close();
       assert.equal(descriptors(), before);
+    } finally {
+      removePins(directory);
+    }
+  });
+
+  test('cost the verifier a fraction of what it would spend on them: other kernels, and other builds of clang, may need more', () => {
+    const directory = join(bpffs(), 'fedcba9876543210');
+    try {
+      const object = openObject(request(directory));
+      for (const [name, fd] of Object.entries(object.program)) {
+        const instructions = verifiedInstructions(fd);
+        assert.ok(instructions > 0 && instructions < 250_000, `${name}: ${instructions}`);
+      }
+      object.close();
     } finally {
       removePins(directory);
     }
