@@ -1,4 +1,4 @@
-/** The daemon as a process. The packet worker's parts are loaded by its thread alone (`worker/worker.ts`, `worker/packet-loop.ts`). */
+/** The daemon as a process. The packet worker's parts are loaded by its thread alone (`worker/worker.ts`). */
 export { type AgentConfig, type AgentLimits, loadConfig, parseConfig } from './config.ts';
 export { type Agent, startAgent } from './daemon.ts';
 export { DOCTOR_CHECKS, diagnose } from './doctor/doctor.ts';

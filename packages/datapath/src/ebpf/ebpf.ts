@@ -1,10 +1,22 @@
 /** The eBPF driver: tables pinned on a bpffs, programs at the interfaces, upcalls through a ring buffer. */
-import { closeSync } from 'node:fs';
+import { closeSync, constants, mkdirSync, openSync, statfsSync } from 'node:fs';
 import { DROP_REASONS, dropReason } from '@weft/flow';
-import { EPOLLIN, Epoll, EventFd, linkDel, linkGet, monotonicNs, type NetlinkSocket, runIn } from '@weft/sys';
+import {
+  EPOLLIN,
+  Epoll,
+  EventFd,
+  linkDel,
+  linkGet,
+  monotonicNs,
+  NetlinkSocket,
+  openCurrentNetns,
+  runIn,
+  tryLock,
+} from '@weft/sys';
 import type {
   Adopted,
   Datapath,
+  DatapathOptions,
   DatapathStats,
   EgressSpec,
   Execution,
@@ -17,7 +29,7 @@ import type {
 import { DatapathError } from '../errors.ts';
 import { ClassFilters } from './class-filters.ts';
 import { addFlowCounters, perCpuSums, readFlowCounter } from './counters.ts';
-import { bringUp, cutOff, ensureGroDevice, groName, helperNames, prepareUnderlay } from './devices.ts';
+import { bringUp, cutOff, ensureGroDevice, ensureHelper, groName, helperNames, prepareUnderlay } from './devices.ts';
 import { Executor } from './exec.ts';
 import { Flows } from './flows.ts';
 import {
@@ -34,17 +46,44 @@ import {
 } from './layout.ts';
 import { Links, type Role } from './links.ts';
 import { Lists } from './lists.ts';
-import { type EbpfOptions, type Loaded, load, loadInBackground, undoAll } from './load.ts';
-import { type EbpfObject, type Features, type ProgramName, RING_BYTES } from './object.ts';
+import {
+  type EbpfObject,
+  type Features,
+  layoutHash,
+  OBJECT_DIRECTORY,
+  openObject,
+  type ProgramName,
+  RING_BYTES,
+  tableLayout,
+} from './object.ts';
 import { Tunnels } from './tunnels.ts';
 import { Upcalls } from './upcalls.ts';
+import { beginStart } from './upgrade/directories.ts';
 import { removePins } from './upgrade/pins.ts';
 import { Transition } from './upgrade/transition.ts';
 
 const UPCALL_REASONS = 16;
+/** statfs(2) of a bpffs (include/uapi/linux/magic.h). */
+const BPF_FS_MAGIC = 0xcafe_4a11;
 const STALE_RECORD = dropReason('stale_record');
 const REDIRECT_FAILED = dropReason('redirect_failed');
 const ONE = new Uint8Array([1, 0, 0, 0]);
+
+/** Beside the contract's: for tests and for hosts with peculiarities. */
+export interface EbpfOptions extends DatapathOptions {
+  /** Directory of the object files; default `bpf/build` of this package. */
+  readonly objects?: string;
+  /** Object file; default `weft.bpf.o`. */
+  readonly objectName?: string;
+  /** Attach by clsact even where tcx is to be had. */
+  readonly clsact?: boolean;
+  /** Never use bpf_redirect_peer. Default false. */
+  readonly noPeer?: boolean;
+  /** Take the kernel's helpers for less than they are: `{ decapL3: false }`. For tests. */
+  readonly features?: Partial<Features>;
+  /** Make no VXLAN device for GRO. Default false. */
+  readonly noGroDevice?: boolean;
+}
 
 const PROGRAM_OF: Readonly<Record<Role, ProgramName>> = {
   port: 'weft_port',
@@ -74,8 +113,8 @@ export class EbpfDatapath implements Datapath {
   readonly #lists: Lists;
   readonly #exec: Executor;
   readonly #upcalls: Upcalls;
-  readonly #epoll: Epoll;
-  readonly #wake: EventFd;
+  readonly #epoll = new Epoll(4);
+  readonly #wake = new EventFd();
   readonly #ports = new Map<number, PortSpec>();
   readonly #tunnels: Tunnels;
   readonly #egress = new Map<number, EgressSpec>();
@@ -88,17 +127,48 @@ export class EbpfDatapath implements Datapath {
    * Loads the programs, adopts what an earlier process pinned, and swaps its programs for these.
    * Throws WEFT_DATAPATH_LOCKED, WEFT_DATAPATH_OBJECT, WEFT_SYS_BPF_LOAD, WEFT_SYS_CALL.
    */
-  constructor(options: EbpfOptions, loaded: Loaded = load(options)) {
+  constructor(options: EbpfOptions) {
+    if (!/^[a-z0-9]{1,8}$/.test(options.instance)) {
+      throw new DatapathError(
+        'WEFT_DATAPATH_OPTIONS',
+        `'${options.instance}' is not an instance name: 1–8 of a–z, 0–9`,
+      );
+    }
     this.options = options;
-    const { lock, netns, nl, helper, start, layout, object, undo } = loaded;
+    const objects = options.objects ?? OBJECT_DIRECTORY;
+    mkdirSync(options.stateDir, { recursive: true, mode: 0o700 });
+    if (statfsSync(options.stateDir).type !== BPF_FS_MAGIC) {
+      throw new DatapathError(
+        'WEFT_DATAPATH_OPTIONS',
+        `${options.stateDir} is not on a bpffs: programs and tables cannot be pinned there; mount -t bpf bpf DIRECTORY`,
+      );
+    }
+    this.#lock = openSync(options.stateDir, constants.O_RDONLY | constants.O_DIRECTORY);
+    if (!tryLock(this.#lock)) {
+      closeSync(this.#lock);
+      throw new DatapathError('WEFT_DATAPATH_LOCKED', `${options.stateDir} belongs to a running process`);
+    }
+    const undo: (() => void)[] = [() => closeSync(this.#lock), () => this.#epoll.close(), () => this.#wake.close()];
     try {
-      this.#lock = lock;
-      this.#netns = netns;
-      this.#nl = nl;
-      this.#epoll = new Epoll(4);
-      undo.push(() => this.#epoll.close());
-      this.#wake = new EventFd();
-      undo.push(() => this.#wake.close());
+      this.#netns = openCurrentNetns();
+      undo.push(() => closeSync(this.#netns));
+      this.#nl = new NetlinkSocket();
+      undo.push(() => this.#nl.close());
+      const isNew = !linkGet(this.#nl, helperNames(options.instance)[0]);
+      const helper = ensureHelper(this.#nl, options.instance);
+      if (isNew) undo.push(() => linkDel(this.#nl, helper.near));
+      const layout = tableLayout(objects);
+      const start = beginStart(options.stateDir, layoutHash(options, layout, objects));
+      const object = openObject(
+        options,
+        start.path,
+        layout,
+        { helper_ifindex: helper.near, use_peer: options.noPeer ? 0 : 1 },
+        objects,
+        options.objectName ?? 'weft.bpf.o',
+        options.features,
+      );
+      undo.push(() => object.close());
       const transition = new Transition(options.stateDir, layout, object);
       undo.push(() => transition.close());
       if (start.source !== undefined) transition.fill(start.source);
@@ -134,14 +204,10 @@ export class EbpfDatapath implements Datapath {
       this.#epoll.add(map.weft_ring.fd, EPOLLIN);
       this.#epoll.add(this.#wake.fd, EPOLLIN);
     } catch (error) {
-      undoAll(undo);
+      // Kernel state stays as it was found (pins, links): this process's hold on it goes, and the helper if it was not there.
+      for (const f of undo.reverse()) f();
       throw error;
     }
-  }
-
-  /** Like the constructor, but the kernel verifies the programs in the background. */
-  static async open(options: EbpfOptions): Promise<EbpfDatapath> {
-    return new EbpfDatapath(options, await loadInBackground(options));
   }
 
   /** What this kernel's helpers know. */

@@ -1,4 +1,3 @@
 export { groName } from './devices.ts';
-export { EbpfDatapath } from './ebpf.ts';
-export type { EbpfOptions } from './load.ts';
+export { EbpfDatapath, type EbpfOptions } from './ebpf.ts';
 export { OBJECT_DIRECTORY, probeKernel } from './object.ts';

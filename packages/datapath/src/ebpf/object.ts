@@ -7,9 +7,7 @@ import {
   close as closeFd,
   elfSection,
   elfSymbols,
-  type LoadedObject,
   loadObject,
-  loadObjectInGroups,
   NativeBuffer,
   parsePossibleCpus,
   testRun,
@@ -139,45 +137,25 @@ export type EbpfObject = {
   close(): void;
 };
 
-/** What is to be loaded, over which tables. */
-export interface ObjectRequest {
-  readonly options: DatapathOptions;
-  /** Where the tables are pinned; made with mode 0700 if need be, as are those of them that are not there. */
-  readonly directory: string;
-  /** What the tables are described by. */
-  readonly layout: Layout;
-  readonly config: Config;
-  /** Directory of object files, and the one of them. */
-  readonly objects: string;
-  readonly objectName: string;
-  /** Take the kernel's helpers for less than they are. */
-  readonly without?: Partial<Features>;
-}
-
-/** Programs that are verified at the same time; the first one takes as long as all others. */
-const GROUPS = [['weft_port'], ['weft_underlay', 'weft_helper', 'weft_closed']] as const;
-
-/** Loads the programs over their tables. */
-export function openObject(request: ObjectRequest): EbpfObject {
-  const { name, file, features, loading } = prepare(request);
-  return holdObject(request, features, loadObject(name, file, MAPS, PROGRAMS, loading));
-}
-
-/** Like `openObject`; the kernel's verifier, which takes most of a second, works in the background. */
-export async function openObjectInBackground(request: ObjectRequest): Promise<EbpfObject> {
-  const { name, file, features, loading } = prepare(request);
-  return holdObject(request, features, await loadObjectInGroups(name, file, MAPS, GROUPS, loading));
-}
-
-function prepare({ options, directory, config, objects, objectName, without }: ObjectRequest) {
+/** Loads the programs over the tables pinned in `directory`, which are made, and described, if need be. Directories get mode 0700. */
+export function openObject(
+  options: DatapathOptions,
+  directory: string,
+  layout: Layout,
+  config: Config,
+  objects: string,
+  objectName: string,
+  without: Partial<Features> = {},
+): EbpfObject {
+  const cpus = possibleCpus();
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const features = { ...probeKernel(objects), ...without };
   const file = objectFile(objects, objectName);
-  const loading = {
+  const loaded = loadObject(`weft_${options.instance}`, file, MAPS, PROGRAMS, {
     maxEntries: {
       weft_flows: options.maxFlows,
       weft_first_keys: options.maxFlows,
-      weft_counters: (possibleCpus() + 1) * options.maxFlows,
+      weft_counters: (cpus + 1) * options.maxFlows,
       weft_ring: RING_BYTES,
     },
     pin: { directory, maps: MAPS },
@@ -189,16 +167,7 @@ function prepare({ options, directory, config, objects, objectName, without }: O
       have_csum_ipv6: features.csumIpv6 ? 1 : 0,
       ...config,
     }),
-  };
-  return { name: `weft_${options.instance}`, file, features, loading };
-}
-
-function holdObject(
-  { options, directory, layout }: ObjectRequest,
-  features: Features,
-  loaded: LoadedObject,
-): EbpfObject {
-  const cpus = possibleCpus();
+  });
   const map = {} as Record<MapName, BpfMap>;
   for (const name of MAPS) map[name] = new BpfMap(loaded.maps.get(name)!, cpus);
   const program = Object.fromEntries(loaded.programs) as Record<ProgramName, number>;
