@@ -47,19 +47,9 @@ export function killBehind(isLast: (what: string) => boolean): void {
     bpf_object__load: () => 'load',
   };
   const func = (library: { func: Call }, name: string, rest: unknown[]): Call => {
-    const found = library.func(name, ...rest) as Call & { async: Call };
+    const found = library.func(name, ...rest) as Call;
     const what = functions[name];
-    if (what === undefined) return found;
-    const async: Call = (...args) => {
-      const done = args.pop() as Call;
-      const ended: Call = (error, result) => {
-        const made = what(args);
-        if (made !== undefined) change(made);
-        done(error, result);
-      };
-      return found.async(...args, ended);
-    };
-    return Object.assign(behind(found, what), { async });
+    return what === undefined ? found : behind(found, what);
   };
   koffi.load = ((path: string) => {
     const library = load(path) as { func: Call };

@@ -38,7 +38,7 @@ killBehind((what) => {
   return place !== null && what === (place.what ?? what) && ++times === place.times;
 });
 const { EbpfDatapath } = await import('../ebpf.ts');
-const driver = await EbpfDatapath.open(options);
+const driver = new EbpfDatapath(options);
 const { ports, forEachFlow } = driver.adopted();
 for (const port of ports) driver.attachPort(port);
 for (const ifindex of underlays) driver.attachUnderlay(ifindex);
