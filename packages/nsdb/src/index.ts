@@ -12,7 +12,7 @@ export { type SnapshotOptions, withSnapshot } from './snapshot/with-snapshot.ts'
 export { StoreNsdb } from './store-nsdb.ts';
 export { readBackup, writeBackup } from './transfer/file.ts';
 export { loadStore } from './transfer/load.ts';
-export { type OpenedStore, openPlace } from './transfer/place.ts';
-export type { StoreImage, StoreRecord } from './transfer/records.ts';
+export { type OpenedStore, openPlace, readPlace } from './transfer/place.ts';
+export type { StoreContent, StoreImage, StoreRecord } from './transfer/records.ts';
 export { type Finding, verifyStore } from './transfer/verify.ts';
 export { openZookeeper, type ZookeeperNsdb, type ZookeeperOptions } from './zookeeper/index.ts';

@@ -39,3 +39,28 @@ test('weft store pool names who holds which numbers, and what cools', async () =
     rmSync(dir, { recursive: true, force: true });
   }
 });
+
+test('weft store backup and verify, of a store that a process has open; restore makes the same of it', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'weft-store-'));
+  const [place, file, second] = ['store', 'backup', 'second'].map((name) => join(dir, name));
+  const nsdb = await openEmbedded({ dir: place! });
+  const weft = async (...words: string[]) => (await run(process.execPath, [main, 'store', ...words])).stdout;
+  try {
+    const { revision } = await nsdb.transact((tx) => tx.create('Bridge', { name: 'b' }));
+    assert.match(await weft('verify', place!), new RegExp(`^\\d+ records at revision ${revision}; 0 findings`));
+    assert.match(await weft('backup', place!, file!), new RegExp(`^\\d+ records at revision ${revision} in `));
+    await nsdb.transact((tx) => tx.create('Bridge', { name: 'later' }));
+    await weft('restore', file!, second!);
+    await assert.rejects(weft('migrate', place!, join(dir, 'third')), /WEFT_STORE_LOCKED/);
+    await assert.rejects(weft('backup', join(dir, 'nowhere'), file!), /WEFT_NOT_FOUND/);
+  } finally {
+    await nsdb.close();
+  }
+  const restored = await openEmbedded({ dir: second! });
+  assert.deepEqual(
+    (await restored.list('Bridge')).map(({ value }) => value.name),
+    ['b'],
+  );
+  await restored.close();
+  rmSync(dir, { recursive: true, force: true });
+});

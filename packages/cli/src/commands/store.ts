@@ -1,12 +1,12 @@
 /** `weft store`: the state database as its clients see it. */
 import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import type { HostConvergence, Nsdb, StoreImage } from '@weft/nsdb';
+import type { HostConvergence, Nsdb, StoreContent, StoreImage } from '@weft/nsdb';
 import { Command } from 'commander';
 import { CliError } from '../errors.ts';
 import { formatTable, print, printJson } from '../output.ts';
 import { spanText } from '../progress-text.ts';
+import { recordsDone } from '../records-done.ts';
 
 interface Options {
   readonly socket?: string;
@@ -25,6 +25,7 @@ interface KeeperOptions {
 /** Findings that are printed one by one. */
 const MOST_SHOWN = 50;
 const PLACE = 'a directory of an embedded store that nothing serves, or zookeeper://host1,host2/root';
+const READ_PLACE = "an embedded store's directory, also while it is served, or zookeeper://host1,host2/root";
 
 export function storeCommand(): Command {
   const store = new Command('store').description('look at the state database, back it up, move it');
@@ -51,7 +52,7 @@ export function storeCommand(): Command {
   store
     .command('verify <place>')
     .description(
-      `look for dangling references, and indexes, names and keys that do not agree with the objects; <place>: ${PLACE}`,
+      `look for dangling references, and indexes, names and keys that do not agree with the objects; <place>: ${READ_PLACE}`,
     )
     .option('--zookeeper-config <path>', 'credentials, TLS and limits (JSON, mode 0600)')
     .option('--json', 'as JSON')
@@ -62,9 +63,12 @@ export function storeCommand(): Command {
     .action(verify);
   store
     .command('backup <place> <file>')
-    .description(`write all of a store into a file, as of one revision; <place>: ${PLACE}`)
+    .description(`write all of a store into a file, as of one revision, while it goes on; <place>: ${READ_PLACE}`)
     .option('--zookeeper-config <path>', 'credentials, TLS and limits (JSON, mode 0600)')
-    .addHelpText('after', '\nExample:\n  weft store backup zookeeper://zk1,zk2,zk3/weft /var/backups/weft.jsonl')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  weft store backup /var/lib/weft/store /var/backups/weft.jsonl\n  weft store backup zookeeper://zk1,zk2,zk3/weft /var/backups/weft.jsonl',
+    )
     .action(backup);
   store
     .command('restore <file> <place>')
@@ -154,22 +158,40 @@ async function addHosts(hosts: string[], options: Options): Promise<void> {
 
 async function verify(place: string, options: KeeperOptions): Promise<void> {
   const { verifyStore } = await import('@weft/nsdb');
-  const image = await imageOf(place, options);
-  const findings = verifyStore(image);
-  if (options.json) printJson({ records: image.records.length, garbage: image.garbage, findings });
-  else {
-    for (const { what, path, message } of findings.slice(0, MOST_SHOWN)) print(`${what}: ${path}: ${message}`);
-    const garbage = image.garbage === 0 ? '' : `, ${image.garbage} left over from deletions`;
-    print(`${image.records.length} records at revision ${image.revision}${garbage}; ${findings.length} findings`);
-  }
-  if (findings.length > 0) process.exitCode = 1;
+  await reading(place, options, (content) => {
+    const records = [...content.records];
+    const findings = verifyStore({ records });
+    if (options.json) printJson({ records: records.length, garbage: content.garbage, findings });
+    else {
+      for (const { what, path, message } of findings.slice(0, MOST_SHOWN)) print(`${what}: ${path}: ${message}`);
+      const garbage = content.garbage === 0 ? '' : `, ${content.garbage} left over from deletions`;
+      print(`${records.length} records at revision ${content.revision}${garbage}; ${findings.length} findings`);
+    }
+    if (findings.length > 0) process.exitCode = 1;
+  });
 }
 
 async function backup(place: string, file: string, options: KeeperOptions): Promise<void> {
   const { writeBackup } = await import('@weft/nsdb');
-  const image = await imageOf(place, options);
-  writeBackup(file, image);
-  print(`${image.records.length} records at revision ${image.revision} in ${file}`);
+  await reading(place, options, (content) => {
+    const written = recordsDone('records written');
+    const count = writeBackup(file, content, written.tell);
+    written.end();
+    print(`${count} records at revision ${content.revision} in ${file}`);
+  });
+}
+
+/** Calls `use` with what the place holds at one revision. */
+async function reading(place: string, options: KeeperOptions, use: (content: StoreContent) => void): Promise<void> {
+  const { readPlace } = await import('@weft/nsdb');
+  const read = recordsDone('records read');
+  const content = await readPlace(place, options.zookeeperConfig, read.tell);
+  read.end();
+  try {
+    use(content);
+  } finally {
+    await content.close();
+  }
 }
 
 async function restore(file: string, place: string, options: KeeperOptions): Promise<void> {
@@ -181,8 +203,11 @@ async function migrate(from: string, to: string, options: KeeperOptions): Promis
   const { openPlace } = await import('@weft/nsdb');
   const { kind, store } = await openPlace(from, options.zookeeperConfig);
   try {
+    const read = recordsDone('records read');
     // A directory is held until the end, so that nobody writes to it.
-    await load(await store.image(), to, options, kind === 'embedded' || options.complete === true);
+    const image = await store.image(read.tell);
+    read.end();
+    await load(image, to, options, kind === 'embedded' || options.complete === true);
   } finally {
     await store.close();
   }
@@ -193,24 +218,10 @@ async function load(image: StoreImage, place: string, options: KeeperOptions, co
   const { store } = await openPlace(place, options.zookeeperConfig);
   try {
     const { length } = image.records;
-    const onProgress = (done: number) => {
-      if (process.stderr.isTTY) process.stderr.write(`\r${done} of ${length} records`);
-    };
-    await loadStore(store, image, { complete, onProgress });
-    if (process.stderr.isTTY) process.stderr.write('\n');
+    const loaded = recordsDone(`of ${length} records loaded`);
+    await loadStore(store, image, { complete, onProgress: loaded.tell });
+    loaded.end();
     print(`${length} records of revision ${image.revision}, generation ${store.generation}`);
-  } finally {
-    await store.close();
-  }
-}
-
-async function imageOf(place: string, options: KeeperOptions): Promise<StoreImage> {
-  const { openPlace } = await import('@weft/nsdb');
-  if (!place.startsWith('zookeeper://') && !existsSync(place))
-    throw new CliError('WEFT_CLI_USAGE', `There is no directory ${place}`);
-  const { store } = await openPlace(place, options.zookeeperConfig);
-  try {
-    return await store.image();
   } finally {
     await store.close();
   }

@@ -16,8 +16,9 @@ import { Conflict, type NodeOp, type NodeStore, type RawEntry, type StoreNode } 
 import type { Revision, SubscribeOptions, Subscription } from '../contract.ts';
 import { NsdbError } from '../errors.ts';
 import { Hub } from '../subscription/hub.ts';
-import type { StoreImage, StoreRecord, Transferable } from '../transfer/records.ts';
+import type { StoreImage, Transferable } from '../transfer/records.ts';
 import { type Clock, StoreClock, SYSTEM_CLOCK } from './clock.ts';
+import { META_PREFIX, recordsOf, SEQUENCE_PREFIX } from './content.ts';
 import {
   decode,
   encode,
@@ -50,7 +51,7 @@ export interface LmdbStoreOptions {
 }
 
 /** Where a fact of `putMeta` is. */
-export const metaKey = (key: string): string => `x/${key}`;
+export const metaKey = (key: string): string => META_PREFIX + key;
 
 interface Accepted {
   readonly revision: Revision;
@@ -316,7 +317,7 @@ export class LmdbStore implements NodeStore, Transferable {
         if (node === null) void this.#nodes.remove(path);
         else void this.#nodes.put(path, encode(node.version, node.json));
       }
-      for (const name of sequences) void this.#meta.put(`sequence/${name}`, String(this.#sequences.get(name)));
+      for (const name of sequences) void this.#meta.put(SEQUENCE_PREFIX + name, String(this.#sequences.get(name)));
       void this.#meta.put('revision', String(revision));
       void this.#meta.put('clock', String(this.#clock.now()));
     });
@@ -337,7 +338,7 @@ export class LmdbStore implements NodeStore, Transferable {
 
   allocate(sequence: string): number {
     this.#usable();
-    const next = this.#sequences.get(sequence) ?? Number(this.#meta.get(`sequence/${sequence}`) ?? 0);
+    const next = this.#sequences.get(sequence) ?? Number(this.#meta.get(SEQUENCE_PREFIX + sequence) ?? 0);
     this.#sequences.set(sequence, next + 1);
     // Written with the group that holds the commit which uses the number; a number that no commit used may come again.
     this.#dirtySequences.add(sequence);
@@ -415,25 +416,15 @@ export class LmdbStore implements NodeStore, Transferable {
   async image(): Promise<StoreImage> {
     await this.#durable();
     this.#usable();
-    const records: StoreRecord[] = [];
-    for (const { key: path, value } of this.#nodes.getRange({})) {
-      const node = decode(path, value);
-      if (path.startsWith('t/')) {
-        const { table, key, owner } = splitEntryKey(path);
-        records.push({ kind: 'entry', table, key, owner, value: node.json });
-      } else records.push({ kind: 'node', path, json: node.json });
-    }
-    for (const { key, value } of this.listMeta('')) records.push({ kind: 'meta', key, value });
-    for (const { key, value } of this.#meta.getRange({ start: 'sequence/', end: prefixEnd('sequence/') }))
-      records.push({ kind: 'sequence', name: key.slice('sequence/'.length), next: Number(value) });
+    const records = [...recordsOf({ nodes: this.#nodes, meta: this.#meta })];
     return { generation: this.generation, revision: this.#published, records, garbage: 0 };
   }
 
   async setSequence(name: string, next: number): Promise<void> {
     this.#usable();
-    if (Number(this.#meta.get(`sequence/${name}`) ?? 0) >= next) return;
+    if (Number(this.#meta.get(SEQUENCE_PREFIX + name) ?? 0) >= next) return;
     this.#sequences.set(name, next);
-    await this.#meta.put(`sequence/${name}`, String(next));
+    await this.#meta.put(SEQUENCE_PREFIX + name, String(next));
   }
 
   async close(): Promise<void> {

@@ -1,30 +1,54 @@
 /** A backup on disk: lines of JSON, a head, the records, and an end with their number and digest. */
 import { createHash } from 'node:crypto';
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { NsdbError } from '../errors.ts';
-import type { StoreImage, StoreRecord } from './records.ts';
+import type { StoreContent, StoreImage, StoreRecord } from './records.ts';
 
 const FORMAT = 'weft-store-backup/1';
 
-/** Writes the image into a file (mode 0600), all of it or, if that fails, none under this name. */
-export function writeBackup(file: string, { generation, revision, records }: StoreImage): void {
+/** Bytes that are gathered before they are written. */
+const CHUNK_BYTES = 256 * 1024;
+
+/**
+ * Writes the content into a file (mode 0600), all of it or, if that fails, none under this name. `onProgress` is told how many records are written.
+ * @returns how many there were
+ */
+export function writeBackup(
+  file: string,
+  { generation, revision, records }: Pick<StoreContent, 'generation' | 'revision' | 'records'>,
+  onProgress?: (written: number) => void,
+): number {
   const partial = `${file}.partial`;
   const fd = openSync(partial, 'w', 0o600);
+  let count = 0;
   try {
     const digest = createHash('sha256');
-    const write = (value: unknown) => {
-      const line = `${JSON.stringify(value)}\n`;
-      digest.update(line);
-      writeSync(fd, line);
+    let waiting = '';
+    const flush = () => {
+      digest.update(waiting);
+      writeFileSync(fd, waiting);
+      waiting = '';
     };
-    write({ format: FORMAT, generation, revision });
-    for (const record of records) write(record);
-    writeSync(fd, `${JSON.stringify({ end: records.length, sha256: digest.digest('hex') })}\n`);
+    waiting += `${JSON.stringify({ format: FORMAT, generation, revision })}\n`;
+    for (const record of records) {
+      waiting += `${JSON.stringify(record)}\n`;
+      count++;
+      if (waiting.length < CHUNK_BYTES) continue;
+      flush();
+      onProgress?.(count);
+    }
+    flush();
+    onProgress?.(count);
+    writeFileSync(fd, `${JSON.stringify({ end: count, sha256: digest.digest('hex') })}\n`);
     fsyncSync(fd);
+  } catch (error) {
+    unlinkSync(partial);
+    throw error;
   } finally {
     closeSync(fd);
   }
   renameSync(partial, file);
+  return count;
 }
 
 /** Reads a backup. WEFT_STORE_FORMAT unless it is whole. */

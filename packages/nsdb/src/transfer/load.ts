@@ -48,8 +48,11 @@ export async function loadStore(
     else if (record.kind === 'entry') {
       const { table, key, value, owner } = record;
       ops.push({ op: 'putEntry', table, key, value, owner });
-    } else if (record.kind === 'meta') await store.putMeta(record.key, record.value);
-    else await store.setSequence(record.name, record.next);
+    } else {
+      if (record.kind === 'meta') await store.putMeta(record.key, record.value);
+      else await store.setSequence(record.name, record.next);
+      done++;
+    }
     bytes += 200 + JSON.stringify(record).length;
     if (ops.length >= MAX_OPS || bytes >= MAX_BYTES) await flush();
   }

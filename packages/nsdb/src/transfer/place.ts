@@ -2,9 +2,10 @@
 import { storeAddress } from '../address.ts';
 import type { NodeStore } from '../backend.ts';
 import { LmdbStore } from '../embedded/lmdb-store.ts';
+import { openContent } from '../embedded/open-content.ts';
 import { NsdbError } from '../errors.ts';
 import { ZookeeperStore } from '../zookeeper/store.ts';
-import type { Transferable } from './records.ts';
+import { LOADING, type StoreContent, type Transferable, unfinished } from './records.ts';
 
 export interface OpenedStore {
   readonly kind: 'embedded' | 'zookeeper';
@@ -28,4 +29,23 @@ export async function openPlace(place: string, configFile?: string): Promise<Ope
     throw error;
   }
   return { kind: 'zookeeper', store };
+}
+
+/**
+ * What a place holds, at one revision; it may be served, and written, meanwhile. `onProgress` is told how much of an ensemble's has been read; a directory's is
+ * read as it is asked for. Errors: as those of `openPlace` without WEFT_STORE_LOCKED, WEFT_NOT_FOUND, WEFT_STORE_FORMAT.
+ */
+export async function readPlace(
+  place: string,
+  configFile?: string,
+  onProgress?: (read: number) => void,
+): Promise<StoreContent> {
+  if (!place.startsWith('zookeeper://')) return openContent(place);
+  const { store } = await openPlace(place, configFile);
+  try {
+    if (await store.getMeta(LOADING)) throw unfinished();
+    return { ...(await store.image(onProgress)), close: async () => {} };
+  } finally {
+    await store.close();
+  }
 }

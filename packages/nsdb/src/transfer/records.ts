@@ -30,10 +30,19 @@ export interface StoreImage {
   readonly garbage: number;
 }
 
+/** What a store holds at one revision, read as it is asked for; a record after the other, as often as wanted, until `close`. */
+export interface StoreContent {
+  readonly generation: string;
+  readonly revision: number;
+  readonly records: Iterable<StoreRecord>;
+  readonly garbage: number;
+  close(): Promise<void>;
+}
+
 /** What `weft store` needs of a back end beside the contract. */
 export interface Transferable {
-  /** The whole content, as of one revision also while others write. In memory. */
-  image(): Promise<StoreImage>;
+  /** The whole content, as of one revision also while others write. In memory. `onProgress` is told how much has been read. */
+  image(onProgress?: (read: number) => void): Promise<StoreImage>;
   /** Has a sequence go on at `next`, unless it is beyond that. */
   setSequence(name: string, next: number): Promise<void>;
 }

@@ -3,7 +3,7 @@ import type { PoolNumber } from '../allocations/number.ts';
 import { TABLE_OWNERS, tableOwner } from '../interests.ts';
 import { type ObjectModel, topologyModel } from '../objects/model.ts';
 import { holdingPath, idsOf, markerPath, objectPath, stampPath, uniquePath } from '../objects/paths.ts';
-import type { StoreImage } from './records.ts';
+import type { StoreContent } from './records.ts';
 
 export interface Finding {
   readonly what: 'dangling' | 'index' | 'unique' | 'key' | 'table' | 'pool';
@@ -12,7 +12,7 @@ export interface Finding {
 }
 
 /** All that is wrong; none: the store is sound. */
-export function verifyStore({ records }: Pick<StoreImage, 'records'>, model: ObjectModel = topologyModel): Finding[] {
+export function verifyStore({ records }: Pick<StoreContent, 'records'>, model: ObjectModel = topologyModel): Finding[] {
   const findings: Finding[] = [];
   const nodes = new Map<string, string>();
   for (const record of records) if (record.kind === 'node') nodes.set(record.path, record.json);

@@ -11,7 +11,7 @@ import type { ZookeeperStore } from './store.ts';
 
 const ROOTS = ['/n', '/t'];
 
-export async function readImage(store: ZookeeperStore): Promise<StoreImage> {
+export async function readImage(store: ZookeeperStore, onProgress?: (read: number) => void): Promise<StoreImage> {
   const zk = store.link.use();
   const { reader } = store;
   const dirty = new Set<string>();
@@ -29,6 +29,7 @@ export async function readImage(store: ZookeeperStore): Promise<StoreImage> {
     const walk = async (path: string): Promise<void> => {
       const [znode, children] = await Promise.all([reader.data(path), reader.children(path)]);
       if (znode !== undefined) znodes.set(path, znode);
+      onProgress?.(znodes.size);
       await Promise.all(children.map((name) => walk(`${path}/${name}`)));
     };
     await Promise.all(ROOTS.map(walk));

@@ -388,8 +388,8 @@ export class ZookeeperStore implements NodeStore, Transferable {
     });
   }
 
-  image(): Promise<StoreImage> {
-    return guarded(() => readImage(this));
+  image(onProgress?: (read: number) => void): Promise<StoreImage> {
+    return guarded(() => readImage(this, onProgress));
   }
 
   setSequence(name: string, next: number): Promise<void> {
