@@ -210,6 +210,9 @@ class RunningAgent implements Agent {
       case 'release':
         void this.natBlocks.release(message.blocks);
         break;
+      case 'keep':
+        void this.natBlocks.keep(message.blocks);
+        break;
       case 'archive':
         this.archive?.put(message.entries);
         this.worker.archiveWasTaken();

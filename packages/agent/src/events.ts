@@ -211,6 +211,12 @@ export const EVENTS = {
     text: 'No more blocks of ports are to be had for a source NAT range, and few ports are idle: new connections will soon be dropped as `nat_exhausted`. Give the rule more addresses.',
     perMinute: 60,
   },
+  'nat.kept': {
+    level: 'info',
+    fields: ['blocks'],
+    text: 'Blocks of ports for source NAT were taken over from hosts that are gone: connections stand on them whose ports have moved here. No new port is chosen from them.',
+    perMinute: 60,
+  },
   'nat.refused': {
     level: 'warn',
     fields: ['pool', 'error'],

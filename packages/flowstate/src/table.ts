@@ -217,6 +217,11 @@ export class FlowStateTable {
     return (this.flags(record) & (FLAG_LIVE | FLAG_TOMBSTONE)) === FLAG_LIVE && !this.isFenced(record);
   }
 
+  /** Number in `blocks` of the block that a record's port comes from; 0: it has none. */
+  block(record: number): number {
+    return this.blockOf[record];
+  }
+
   /** Whether the block that a record's port comes from has a newer token. */
   isFenced(record: number): boolean {
     const block = this.blockOf[record];

@@ -21,8 +21,8 @@ export async function vanish(lab: Lab, host: HostPlan): Promise<void> {
   ]);
 }
 
-/** Plugs all in again and starts the agent; resolves when every host follows the topology. */
-export async function comeBack(lab: Lab, host: HostPlan): Promise<void> {
+/** Plugs all in again and starts the agent; resolves when every host follows the topology. `gone`: ports that are not on it any more. */
+export async function comeBack(lab: Lab, host: HostPlan, gone = 0): Promise<void> {
   const { fabric, management, externals } = lab.plan;
   await ipBatch(fabric, [...host.links.map((link) => `link set ${link.fabricInterface} up`), ...fabricRoutes(host)]);
   await ipBatch(host.namespace, hostRoutes(host));
@@ -30,7 +30,7 @@ export async function comeBack(lab: Lab, host: HostPlan): Promise<void> {
   for (const link of wiresOf(lab, host)) await setExternalLink(lab, link, 'up');
   for (const external of externals) await ipBatch(external.namespace, external.routes.map(externalRoute));
   await killAgent(lab, host);
-  await restartAgent(lab, host);
+  await restartAgent(lab, host, undefined, gone);
   await awaitSettled(lab);
 }
 

@@ -157,6 +157,8 @@ export interface Allocation {
   readonly index: number;
   /** Unsigned, 32 bits, not 0. Rises for ever: also when the owner was deleted and made anew, or the store restored. */
   readonly token: number;
+  /** Held because of what stands on it since another host held it: nothing new may stand on it. */
+  readonly kept?: true;
 }
 
 /** A number of a pool as operators see it. */
@@ -211,6 +213,12 @@ export interface HostSession {
    * (WEFT_STORE_AWAY).
    */
   release(allocations: readonly Allocation[]): Promise<void>;
+  /**
+   * Takes over numbers that their holders have released, or were given up with, and that nobody got since: something that began
+   * there lives on here. The tokens stay. Answers which of them this host holds now; the others are held by who lives, or were
+   * given to somebody else. Can be repeated. WEFT_STORE_AWAY, WEFT_OUTCOME_UNKNOWN: as `allocate`.
+   */
+  keep(allocations: readonly Allocation[]): Promise<Allocation[]>;
   /** All that this host holds, over all pools, also from earlier starts: a restarted agent goes on using them. */
   allocations(): Promise<Allocation[]>;
   /** `leave`: the host's ephemeral state goes at once, and its numbers begin to cool. Otherwise all stays for the grace time, for a restarted agent to take over. */

@@ -1,5 +1,5 @@
 /** The database over any back end: object layer, subscriptions of the back end, sessions. */
-import { Allocations } from './allocations/allocations.ts';
+import { Allocations, withoutCooling } from './allocations/allocations.ts';
 import type { NodeStore } from './backend.ts';
 import type {
   HostConvergence,
@@ -151,8 +151,11 @@ export class StoreNsdb implements Nsdb {
       },
       allocations: async () => {
         open();
-        const held = await allocations.held(hostId, incarnation);
-        return held.map(({ pool, index, token }) => ({ pool, index, token }));
+        return (await allocations.held(hostId, incarnation)).map(withoutCooling);
+      },
+      keep: async (given) => {
+        open();
+        return (await allocations.keep(hostId, incarnation, given)).map(withoutCooling);
       },
       close: async ({ leave = false } = {}) => {
         closed = true;

@@ -27,7 +27,7 @@ class Bench {
   seen: HostSession | null;
   generation = 'first';
   /** Answers to these calls wait. */
-  held: 'allocate' | 'allocations' | 'release' | null = null;
+  held: 'allocate' | 'allocations' | 'release' | 'keep' | null = null;
   /** The next call fails so. */
   failure: Error | null = null;
   private readonly context: TestContext;
@@ -49,6 +49,7 @@ class Bench {
       () => this.seen,
       {
         granted: (name, blocks) => this.told.push(`granted ${name === pool} ${blocks === null ? null : blocks.length}`),
+        kept: (blocks) => this.told.push(`kept ${blocks.map(({ index }) => index).sort()}`),
         blocks: (blocks) => this.told.push(`holds ${blocks.map(({ index }) => index).sort()}`),
       },
       { udpReplied: 8_000_000, tombstone: 9_000_000 },
@@ -84,6 +85,7 @@ class Bench {
       incarnation: session.incarnation,
       allocate: (...args: Parameters<HostSession['allocate']>) => pass('allocate', () => session.allocate(...args)),
       release: (list: readonly NatBlock[]) => pass('release', () => session.release(list)),
+      keep: (list: readonly NatBlock[]) => pass('keep', () => session.keep(list)),
       allocations: () => pass('allocations', () => session.allocations()),
     } as HostSession;
   }
@@ -220,4 +222,25 @@ test('a block that could not be given back is told as held', async (t) => {
   bench.seen!.release = release;
   await bench.second();
   assert.deepEqual(bench.takeTold(), ['holds 16']);
+});
+
+test('blocks of a host that is gone are kept, once it is given up; what was kept although the answer was lost is told', async (t) => {
+  const bench = await Bench.open(t);
+  await registerHost(bench.nsdb, { id: uuid(2), name: 'gone' });
+  const gone = await bench.nsdb.openSession(uuid(2));
+  const given = await gone.allocate(bench.pool, { first: 16, last: 17 }, 2, 1_000);
+  bench.blocks.start();
+  await bench.second();
+  await bench.blocks.keep(given);
+  assert.deepEqual([bench.takeTold(), bench.events], [['holds '], []], 'it is there');
+  await gone.close({ leave: true });
+  await bench.blocks.keep(given.filter(({ index }) => index === 16));
+  assert.deepEqual([bench.takeTold(), bench.events], [['kept 16'], ['nat.kept']]);
+  bench.failure = new NsdbError('WEFT_OUTCOME_UNKNOWN');
+  await bench.blocks.keep(given);
+  await bench.second();
+  assert.deepEqual(bench.takeTold(), ['holds 16,17']);
+  bench.seen = null;
+  await bench.blocks.keep(given);
+  assert.deepEqual(bench.takeTold(), []);
 });

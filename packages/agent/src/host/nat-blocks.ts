@@ -15,7 +15,7 @@ const MARGIN_MS = 60_000;
 export class NatBlocks {
   private readonly nsdb: Pick<Nsdb, 'generation'>;
   private readonly session: () => HostSession | null;
-  private readonly worker: Pick<PacketWorker, 'granted' | 'blocks'>;
+  private readonly worker: Pick<PacketWorker, 'granted' | 'blocks' | 'kept'>;
   private readonly log: Log;
   /** How long a block rests that nobody holds any more. */
   private readonly coolMs: number;
@@ -28,7 +28,7 @@ export class NatBlocks {
   constructor(
     nsdb: Pick<Nsdb, 'generation'>,
     session: () => HostSession | null,
-    worker: Pick<PacketWorker, 'granted' | 'blocks'>,
+    worker: Pick<PacketWorker, 'granted' | 'blocks' | 'kept'>,
     timeouts: Partial<Timeouts>,
     log: Log,
   ) {
@@ -69,6 +69,19 @@ export class NatBlocks {
       this.changes++;
     } catch {
       // They stay this host's: the worker is told of them again, and gives them back again when they are idle.
+      this.lookAgain();
+    }
+  }
+
+  /** Takes over blocks that nobody holds any more. What is refused now is asked for again while connections stand on it. */
+  async keep(blocks: readonly NatBlock[]): Promise<void> {
+    try {
+      const kept = (await this.session()?.keep(blocks)) ?? [];
+      if (kept.length === 0) return;
+      this.log('nat.kept', { blocks: kept.length });
+      this.worker.kept(kept);
+    } catch {
+      // The store is away; what was taken although the answer was lost is in the next list.
       this.lookAgain();
     }
   }

@@ -92,6 +92,11 @@ export class PacketWorker {
     this.post({ type: 'blocks', blocks });
   }
 
+  /** Answer to a request to keep blocks: those that this host holds now. */
+  kept(blocks: readonly NatBlock[]): void {
+    this.post({ type: 'kept', blocks });
+  }
+
   /** A batch of entries for the archive has been taken: the worker may send another one. */
   archiveWasTaken(): void {
     Atomics.add(this.archiveTaken, 0, 1);

@@ -1,9 +1,15 @@
 /** The state database's part in blocks of NAT ports, for tests: each block is one host's at a time, with a token that rises. */
 import type { NatBlock } from '../worker/connections/nat-pools.ts';
 
+interface Entry {
+  host: string | null;
+  readonly token: number;
+  kept?: true;
+}
+
 export class BlockBank {
   /** By pool, then index. */
-  private readonly pools = new Map<string, Map<number, { host: string | null; token: number }>>();
+  private readonly pools = new Map<string, Map<number, Entry>>();
   private readonly perPool: number;
 
   /** @param perPool blocks that a pool has at most, over all hosts */
@@ -13,7 +19,7 @@ export class BlockBank {
 
   /** The first free ones of a range. */
   take(host: string, pool: string, first: number, last: number, count: number): NatBlock[] {
-    const known = this.pools.get(pool) ?? new Map<number, { host: string | null; token: number }>();
+    const known = this.pools.get(pool) ?? new Map<number, Entry>();
     this.pools.set(pool, known);
     const out: NatBlock[] = [];
     let taken = 0;
@@ -36,6 +42,16 @@ export class BlockBank {
     }
   }
 
+  /** Blocks that nobody holds, under the tokens that they have had. */
+  keep(host: string, blocks: readonly NatBlock[]): NatBlock[] {
+    return blocks.flatMap(({ pool, index, token }) => {
+      const one = this.pools.get(pool)?.get(index);
+      if (one?.token !== token || (one.host !== null && one.host !== host)) return [];
+      if (one.host === null) Object.assign(one, { host, kept: true });
+      return [{ pool, index, token, ...(one.kept ? { kept: true as const } : {}) }];
+    });
+  }
+
   /** A host is given up: what it held is free, to be given under another token. */
   giveUp(host: string): void {
     for (const pool of this.pools.values()) for (const one of pool.values()) if (one.host === host) one.host = null;
@@ -44,7 +60,7 @@ export class BlockBank {
   heldBy(host: string): NatBlock[] {
     const out: NatBlock[] = [];
     for (const [pool, known] of this.pools) {
-      for (const [index, one] of known) if (one.host === host) out.push({ pool, index, token: one.token });
+      for (const [index, { host: holder, ...rest }] of known) if (holder === host) out.push({ pool, index, ...rest });
     }
     return out;
   }

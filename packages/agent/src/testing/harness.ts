@@ -172,6 +172,10 @@ export class Harness<D extends Datapath = MemoryDatapath> {
           const blocks = bank?.take(hostId, pool, first, last, count) ?? null;
           this.answers.push(() => this.engine.blocksGranted(pool, blocks));
         },
+        keepBlocks: (blocks) => {
+          const kept = bank?.keep(hostId, blocks) ?? [];
+          this.answers.push(() => this.engine.blocksKept(kept));
+        },
         releaseBlocks: (blocks) => bank?.give(hostId, blocks),
         archive: (entries) => {
           this.archive?.put(entries);

@@ -145,6 +145,7 @@ export class SimulatedAgent {
         removeEntry: (table, key) => published.remove(table, key),
         // No tenant of these translates addresses.
         allocateBlocks: (pool) => setImmediate(() => this.engine.blocksGranted(pool, null)),
+        keepBlocks: () => {},
         releaseBlocks: () => {},
         archive: () => true,
         readArchive: () => {},

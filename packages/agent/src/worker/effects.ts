@@ -11,6 +11,8 @@ export interface Effects {
   removeEntry(table: string, key: string): void;
   /** Asks for blocks of NAT ports; `Engine.blocksGranted` is the answer. */
   allocateBlocks(pool: string, first: number, last: number, count: number): void;
+  /** Asks for blocks that nobody holds any more and connections here stand on; `Engine.blocksKept` is the answer. */
+  keepBlocks(blocks: readonly NatBlock[]): void;
   releaseBlocks(blocks: readonly NatBlock[]): void;
   /** Hands entries of connections over to the archive; false: not now. The bytes are the main thread's from then on. */
   archive(entries: Uint8Array<ArrayBuffer>): boolean;

@@ -7,9 +7,10 @@ import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MSG_STATE, MSG_SYNC_DATA } from '@weft/flowstate';
 import { openEmbeddedArchive } from '@weft/nsdb/archive';
-import { TCP_ACK } from '@weft/packet';
+import { TCP_ACK, TCP_RST } from '@weft/packet';
 import { fleetHost } from '../testing/fleet.ts';
 import { Gateways, type GatewaysOptions, INNER, LEFT, OTHER, RIGHT } from '../testing/gateways.ts';
+import type { NatBlock } from './connections/nat-pools.ts';
 import { STATE_HEADERS } from './connections/state-frame.ts';
 
 /** Interface of the other host that the VM comes to. */
@@ -175,6 +176,93 @@ describe('switched', () => {
     net.fleet.run(20_000);
     assert.deepEqual(net.sendMoved(net.tcp(0, 2000, TCP_ACK)), [out]);
     assert.equal(net.receive(RIGHT, net.answer(RIGHT)).join().startsWith(`${OTHER}/vm${VM} tcp `), true);
+  });
+});
+
+describe('the host that a port came from is gone for good', () => {
+  const POOL = /^nat\//;
+  const portOf = (out: string) => Number(/203\.0\.113\.1:(\d+) /.exec(out)![1]);
+
+  /** The VM's connection goes on from the other host, whose packets are seen from time to time; the first host is given up. */
+  function orphaned(): { net: Moving; out: string; block: NatBlock } {
+    const net = new Moving({ timeouts: { tcpReset: 5_000 } });
+    const out = connected(net, 2000);
+    const { bank } = net.fleet;
+    const index = Math.floor(portOf(out) / 64);
+    const block = bank.heldBy(fleetHost(INNER)).find((one) => one.index === index && POOL.test(one.pool))!;
+    net.prepare();
+    net.fleet.run(2_000);
+    net.bind();
+    net.fleet.run(300);
+    net.done();
+    Object.assign(net.fleet.hosts[INNER], { alive: false, running: false });
+    for (let i = 0; i < 4; i++) {
+      net.fleet.run(16_000);
+      assert.deepEqual(net.sendMoved(net.tcp(0, 2000, TCP_ACK)), [out]);
+    }
+    return { net, out, block };
+  }
+
+  /** Time for a round over all connections. */
+  function goOn(net: Moving, out: string): void {
+    assert.deepEqual(net.sendMoved(net.tcp(0, 2000, TCP_ACK)), [out]);
+    net.fleet.run(31_000);
+  }
+
+  const holders = (net: Moving, { pool, index }: NatBlock) =>
+    [INNER, LEFT, RIGHT, OTHER].filter((host) =>
+      net.fleet.bank.heldBy(fleetHost(host)).some((one) => one.pool === pool && one.index === index),
+    );
+
+  it('until it is given up its blocks are its own', () => {
+    const { net, out, block } = orphaned();
+    goOn(net, out);
+    assert.deepEqual(holders(net, block), [INNER]);
+    assert.deepEqual(new Set(net.records(OTHER, 2000).map(({ owner }) => owner)), new Set([fleetHost(INNER)]));
+  });
+
+  it('the host where it is now takes over the block that it stands on, then the connection; nothing new comes from the block', () => {
+    const { net, out, block } = orphaned();
+    const { bank } = net.fleet;
+    bank.giveUp(fleetHost(INNER));
+    goOn(net, out);
+    assert.deepEqual(holders(net, block), [OTHER]);
+    // Who wants ports now is not given these, and nobody takes the connection's from it.
+    const taken = bank.take(fleetHost(LEFT), block.pool, block.index, block.index, 1);
+    assert.deepEqual(taken, []);
+    goOn(net, out);
+    for (const host of [OTHER, LEFT, RIGHT]) {
+      const [translated] = net.records(host, 2000).filter(({ text }) => text.startsWith('snat'));
+      assert.equal(translated.owner, fleetHost(OTHER), `host ${host}`);
+    }
+    const choose = (from: number) => {
+      for (let n = from; n < from + 80; n++) {
+        const [sent] = net.fleet.exchange(OTHER, 0, net.udp(2, n), 20);
+        assert.notEqual(Math.floor(portOf(sent) / 64), block.index);
+      }
+    };
+    choose(3000);
+    // Nor by its next process.
+    net.fleet.restart(OTHER);
+    net.fleet.run(1_000);
+    choose(4000);
+    assert.deepEqual(net.sendMoved(net.tcp(0, 2000, TCP_ACK)), [out]);
+    assert.deepEqual(holders(net, block), [OTHER]);
+
+    // When it comes back it has lost the block, and hears whose the connection is.
+    net.fleet.hosts[INNER].alive = true;
+    net.fleet.restart(INNER);
+    net.fleet.run(3_000);
+    assert.deepEqual(net.sendMoved(net.tcp(0, 2000, TCP_ACK)), [out]);
+    assert.deepEqual(holders(net, block), [OTHER]);
+    for (const { owner, text } of net.records(INNER, 2000)) {
+      if (text.startsWith('snat')) assert.equal(owner, fleetHost(OTHER), text);
+    }
+    assert.ok(net.texts(INNER, 2000).some((text) => text.startsWith('snat')));
+
+    net.sendMoved(net.tcp(0, 2000, TCP_RST));
+    net.fleet.run(10_000);
+    assert.equal(net.texts(OTHER, 2000).length, 0);
   });
 });
 

@@ -370,6 +370,11 @@ export class Engine {
     this.core.connections.pools.granted(pool, blocks);
   }
 
+  /** Answer to `Effects.keepBlocks`: those that this host holds now. */
+  blocksKept(blocks: readonly NatBlock[]): void {
+    this.core.connections.pools.keep(blocks);
+  }
+
   /** All blocks of NAT ports that the store says are this host's. */
   blocksHeld(blocks: readonly NatBlock[]): void {
     this.core.connections.pools.confirm(blocks);

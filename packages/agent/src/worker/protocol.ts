@@ -47,6 +47,8 @@ export type ToWorker =
   | { readonly type: 'granted'; readonly pool: string; readonly blocks: readonly NatBlock[] | null }
   /** All blocks of NAT ports that the store says are this host's. */
   | { readonly type: 'blocks'; readonly blocks: readonly NatBlock[] }
+  /** Answer to `keep`: those that this host holds now. */
+  | { readonly type: 'kept'; readonly blocks: readonly NatBlock[] }
   /** What the archive has of a port; the last one says whether it could be read to its end. */
   | { readonly type: 'restored'; readonly records: readonly Restored[] }
   | { readonly type: 'restoreEnded'; readonly port: string; readonly whole: boolean }
@@ -83,6 +85,7 @@ export type FromWorker =
       readonly count: number;
     }
   | { readonly type: 'release'; readonly blocks: readonly NatBlock[] }
+  | { readonly type: 'keep'; readonly blocks: readonly NatBlock[] }
   /** Entries for the archive, one behind the other (`archiveEntries` of @weft/flowstate). */
   | { readonly type: 'archive'; readonly entries: Uint8Array }
   | { readonly type: 'readArchive'; readonly port: string }

@@ -33,6 +33,7 @@ const effects: Effects = {
   putEntry: (table, key, value) => post({ type: 'entry', table, key, value }),
   removeEntry: (table, key) => post({ type: 'entry', table, key, value: null }),
   allocateBlocks: (pool, first, last, count) => post({ type: 'allocate', pool, first, last, count }),
+  keepBlocks: (blocks) => post({ type: 'keep', blocks }),
   releaseBlocks: (blocks) => post({ type: 'release', blocks }),
   archive: (entries) => {
     if (batches - Atomics.load(archiveTaken, 0) >= MOST_BATCHES) return false;
@@ -146,6 +147,7 @@ function readMessages(): boolean {
       engine.enqueue(message.batch, () => post({ type: 'taken', ticket: message.ticket }));
     } else if (message.type === 'granted') engine.blocksGranted(message.pool, message.blocks);
     else if (message.type === 'blocks') engine.blocksHeld(message.blocks);
+    else if (message.type === 'kept') engine.blocksKept(message.blocks);
     else if (message.type === 'restored') engine.restored(message.records);
     else if (message.type === 'restoreEnded') engine.restoreEnded(message.port, message.whole);
     else answer(message.ask, message.ticket);

@@ -428,6 +428,23 @@ test('a peer cannot invent connections of this host; what it says of those of ot
   assert.equal(a.table.flags(place(a, 3)) & FLAG_ASIDE, 0);
 });
 
+test('an owner that has missed that another host took over is told when it speaks of its connection', () => {
+  const network = acquainted(2);
+  const [a, b] = network.hosts;
+  const at = make(a, 1, [2], network.now);
+  network.run(50);
+  network.groups.set(1, 1);
+  b.table.takeOver(place(b, 1), network.now, scratch);
+  // It has no reason to tell it: the port is not there any more.
+  assert.deepEqual(b.table.audiences.members(b.table.audience(place(b, 1))), []);
+  network.run(2_000);
+  network.groups.clear();
+  a.table.touch(at, false, 0, network.now);
+  a.exchange.publish(at);
+  network.run(50);
+  for (const host of [a, b]) assert.equal(host.table.owner(place(host, 1)), host.numberOf(2), `host ${host.id}`);
+});
+
 test('tokens of NAT blocks ride in records: a newer one fences what an older owner made', () => {
   const network = acquainted(3);
   const [a, b, c] = network.hosts;

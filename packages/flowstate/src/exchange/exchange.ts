@@ -126,7 +126,7 @@ export class Exchange {
       onPeer: (peer, event) => options.onPeer?.(peer, event),
     };
     this.queue = new PublishQueue(this.core);
-    this.intake = new Intake(this.core);
+    this.intake = new Intake(this.core, this.queue);
     this.walk = new Walk(this.core);
     this.syncs = new Sync(this.core, this.walk);
     this.resend = new Resend(this.core, this.syncs);

@@ -4,6 +4,7 @@ import type { WireHeader } from '../wire/header.ts';
 import { RecordReader } from '../wire/records.ts';
 import type { Core } from './core.ts';
 import type { Peer } from './peer.ts';
+import type { PublishQueue } from './publish.ts';
 
 /**
  * Takes in the records of peers whose datagrams were accepted. A peer is who it says, but may be wrong, or in wrong hands. What it says of
@@ -18,10 +19,12 @@ import type { Peer } from './peer.ts';
 export class Intake {
   readonly reader: RecordReader;
   private readonly core: Core;
+  private readonly queue: PublishQueue;
   private readonly record = new ConnectionRecord();
 
-  constructor(core: Core) {
+  constructor(core: Core, queue: PublishQueue) {
     this.core = core;
+    this.queue = queue;
     this.reader = new RecordReader(core.table.uuids);
   }
 
@@ -59,8 +62,10 @@ export class Intake {
     const aside = !own && (isAnswer || record.owner !== peer.number);
     const result = table.apply(record, outbox.now, aside);
     if (result < 0) {
-      if (result === REFUSED_STALE) counters.refusedRecords.stale++;
-      else if (result === REFUSED_FENCED) counters.refusedRecords.fenced++;
+      if (result === REFUSED_STALE) {
+        counters.refusedRecords.stale++;
+        if (record.owner === peer.number) this.correct(peer);
+      } else if (result === REFUSED_FENCED) counters.refusedRecords.fenced++;
       else counters.refusedRecords.full++;
       return false;
     }
@@ -69,6 +74,15 @@ export class Intake {
     else counters.applied++;
     this.core.onApplied(table.last, result);
     return true;
+  }
+
+  /** A peer says of a connection that it is its own, and another host has become its owner: the peer has missed that. */
+  private correct(peer: Peer): void {
+    const { table, budget } = this.core;
+    const known = table.locate(this.record.words, 0);
+    if (known < 0 || table.owner(known) === peer.number || budget.repairs <= 0) return;
+    budget.repairs--;
+    this.queue.addFor(peer, known);
   }
 
   /** Whether a record of this host's is newer than what the table knows of it. */

@@ -21,6 +21,7 @@ interface Known {
   readonly token: number;
   readonly cool: number;
   released: number | undefined;
+  readonly kept?: boolean;
 }
 
 const host = fc.nat(HOSTS - 1);
@@ -41,6 +42,7 @@ const step = fc.oneof(
     arbitrary: fc.record({ op: fc.constant('together' as const), count: fc.integer({ min: 1, max: NUMBERS }) }),
   },
   { weight: 4, arbitrary: fc.record({ op: fc.constant('release' as const), host, which: fc.nat(2 ** 12) }) },
+  { weight: 3, arbitrary: fc.record({ op: fc.constant('keep' as const), host, which: fc.nat(2 ** 12) }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('leave' as const), host }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('start' as const), host }) },
   { weight: 4, arbitrary: fc.record({ op: fc.constant('pass' as const), ms: fc.nat(3 * SECOND) }) },
@@ -78,7 +80,7 @@ it('random lives of hosts and store agree with a model', async () => {
           const number = numbers.get(index);
           if (number === undefined) return true;
           if (isHeld(number)) return false;
-          return now() >= freeAt(number) || (number.released !== undefined && number.host === who);
+          return now() >= freeAt(number) || (number.released !== undefined && number.host === who && !number.kept);
         };
         const got = (who: number, given: readonly Allocation[], cool: number) => {
           for (const { pool: of, index, token } of given) {
@@ -152,6 +154,21 @@ it('random lives of hosts and store agree with a model', async () => {
                 const number = numbers.get(index);
                 if (number?.host === who && number.token === token) number.released ??= now();
               }
+              break;
+            }
+            case 'keep': {
+              const { host: who, which } = action;
+              const session = sessions[who] ?? (await start(who));
+              const some = known.filter((_, i) => (which >>> (i % 12)) & 1);
+              const expected = [];
+              for (const { index, token } of some) {
+                const number = numbers.get(index);
+                if (number?.token !== token || (isHeld(number) && number.host !== who)) continue;
+                const kept = number.kept || !isHeld(number);
+                if (!isHeld(number)) numbers.set(index, { ...number, host: who, released: undefined, kept: true });
+                expected.push({ pool, index, token, ...(kept ? { kept } : {}) });
+              }
+              assert.deepEqual(await session.keep(some), expected);
               break;
             }
             case 'leave':

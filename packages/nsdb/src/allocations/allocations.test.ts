@@ -76,6 +76,24 @@ describe('between decision and commit', () => {
       assert.deepEqual(await allocations.held('a', 2), [{ ...given[0], coolMs: COOL }]);
     }));
 
+  it('a dead host comes back: nobody else keeps its number', () =>
+    withStore(async ({ lives, allocations, before }) => {
+      const given = await allocations.allocate('a', 1, POOL, ONE, 1, COOL);
+      await lives.end('a', 1);
+      before(() => lives.begin('a', 2));
+      assert.deepEqual(await allocations.keep('b', 1, given), []);
+      assert.deepEqual(await allocations.held('a', 2), [{ ...given[0], coolMs: COOL }]);
+    }));
+
+  it('what was kept is claimed as that, after the store has forgotten it', () =>
+    withStore(async ({ allocations }) => {
+      const claim = { pool: POOL, index: 0, token: 9, coolMs: COOL, kept: true } as const;
+      await allocations.claim('a', 1, [claim], true);
+      assert.deepEqual(await allocations.held('a', 1), [claim]);
+      await allocations.release('a', 1, [claim]);
+      assert.deepEqual(await allocations.allocate('a', 1, POOL, ONE, 1, COOL), []);
+    }));
+
   it('another host takes the number: it is not given twice', () =>
     withStore(async ({ allocations, before }) => {
       let other: unknown[] = [];

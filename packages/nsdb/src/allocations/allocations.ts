@@ -142,6 +142,48 @@ export class Allocations {
     });
   }
 
+  /** See `HostSession.keep`; answers with the cooling times. */
+  async keep(hostId: string, incarnation: number, allocations: readonly Allocation[]): Promise<Claim[]> {
+    for (const allocation of allocations) checkAllocation(allocation);
+    return this.#inTurn(hostId, async () => {
+      const kept: Claim[] = [];
+      for (let at = 0; at < allocations.length; at += CHUNK) {
+        const portion = allocations.slice(at, at + CHUNK);
+        kept.push(...(await this.#commit((reads) => this.#keepSome(reads, hostId, incarnation, portion))));
+      }
+      return kept;
+    });
+  }
+
+  async #keepSome(
+    reads: CheckedReads,
+    hostId: string,
+    incarnation: number,
+    allocations: readonly Allocation[],
+  ): Promise<{ ops: NodeOp[]; result: Claim[] }> {
+    await this.#requireAlive(reads, hostId, incarnation);
+    const ops: NodeOp[] = [];
+    const result: Claim[] = [];
+    for (const { pool, index, token } of allocations) {
+      const node = await reads.get(numberPath(pool, index));
+      const number = node && parseNumber(node);
+      if (number?.token !== token) continue;
+      const { kind, id } = poolOwner(pool);
+      if (POOL_OWNERS[kind] !== undefined && !(await this.#findOwner(reads, kind, id))) continue;
+      const { cool, host, released } = number;
+      if (host === hostId && released === null) {
+        result.push({ pool, index, token, coolMs: cool, ...keptOf(number) });
+        continue;
+      }
+      const life = released === null ? await reads.get(lifePath(host)) : undefined;
+      if (cooledSince(number, life && parseLife(life)) === undefined) continue;
+      if (released === null) ops.push({ op: 'remove', path: holdingPath(host, pool, index) });
+      ops.push(...holding(hostId, pool, index, { host: hostId, token, cool, released: null, kept: true }));
+      result.push({ pool, index, token, coolMs: cool, kept: true });
+    }
+    return { ops, result };
+  }
+
   /** See `HostSession.allocations`; here with the cooling times. */
   async held(hostId: string, incarnation: number): Promise<Claim[]> {
     return this.#inTurn(hostId, () =>
@@ -158,7 +200,8 @@ export class Allocations {
           const { kind, id } = poolOwner(pool);
           const owner = `${kind}/${id}`;
           if (!owned.has(owner)) owned.set(owner, await this.#isOwned(kind, id));
-          if (owned.get(owner)) result.push({ pool, index, token: number.token, coolMs: number.cool });
+          if (owned.get(owner))
+            result.push({ pool, index, token: number.token, coolMs: number.cool, ...keptOf(number) });
         }
         return { ops: [], result };
       }),
@@ -276,7 +319,8 @@ export class Allocations {
         life = lifeOf(number.host, lives);
         const since = cooledSince(number, life);
         if (since === undefined) continue;
-        if (number.host === hostId && quarantine.knows(since)) {
+        // On what was kept something of a third host may stand.
+        if (number.host === hostId && !number.kept && quarantine.knows(since)) {
           own.push({ index, token, node, life: undefined, deadHolder: undefined });
           continue;
         }
@@ -356,7 +400,8 @@ export class Allocations {
     ];
   }
 
-  async #claimed(reads: CheckedReads, hostId: string, { pool, index, token, coolMs }: Claim): Promise<NodeOp[]> {
+  async #claimed(reads: CheckedReads, hostId: string, claim: Claim): Promise<NodeOp[]> {
+    const { pool, index, token, coolMs } = claim;
     const { kind, id } = poolOwner(pool);
     const isOwned = POOL_OWNERS[kind] !== undefined;
     if (isOwned && !(await this.#findOwner(reads, kind, id))) return [];
@@ -365,7 +410,10 @@ export class Allocations {
     if (number !== undefined && number.token >= token) return [];
     const ops = isOwned ? await this.#notePool(kind, id, pool) : [];
     if (number !== undefined) ops.push({ op: 'remove', path: holdingPath(number.host, pool, index) });
-    return [...ops, ...holding(hostId, pool, index, { host: hostId, token, cool: coolMs, released: null })];
+    return [
+      ...ops,
+      ...holding(hostId, pool, index, { host: hostId, token, cool: coolMs, released: null, ...keptOf(claim) }),
+    ];
   }
 
   /** The lives of the hosts that these numbers name. */
@@ -396,6 +444,16 @@ export class Allocations {
 function lifeOf(hostId: string, lives: ReadonlyMap<string, StoreNode | undefined>): HostLife | undefined {
   const node = lives.get(hostId);
   return node && parseLife(node);
+}
+
+/** A claim without its cooling time: what sessions answer. */
+export function withoutCooling({ coolMs: _, ...allocation }: Claim): Allocation {
+  return allocation;
+}
+
+/** The mark, where it is. */
+function keptOf({ kept }: { readonly kept?: true }): { readonly kept?: true } {
+  return kept ? { kept } : {};
 }
 
 function holding(hostId: string, pool: string, index: number, number: PoolNumber): NodeOp[] {

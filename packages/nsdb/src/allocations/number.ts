@@ -11,6 +11,8 @@ export interface PoolNumber {
   readonly cool: number;
   /** When the host released it, in the store's clock; null: it did not. */
   readonly released: number | null;
+  /** Taken over from its holder because of what stands on it: nothing new may. */
+  readonly kept?: true;
 }
 
 /** Content of a host's node: whoever takes a dead host's number checks that it has not come back. */

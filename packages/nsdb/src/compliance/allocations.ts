@@ -242,6 +242,49 @@ export function allocationTests(factory: Factory): void {
       )();
     });
 
+    it('that nobody holds are kept by who needs them, with their tokens; nothing new is given from them', async () => {
+      const clock = new TestClock();
+      await on(
+        factory,
+        async ({ nsdb, another }) => {
+          const pool = await newPool(nsdb);
+          const [gone, heir, other] = [
+            await newSession(nsdb),
+            await newSession(await another()),
+            await newSession(await another()),
+          ];
+          const given = sorted(await gone.allocate(pool, upTo(2), 3, COOL));
+          const marked = given.map((allocation) => ({ ...allocation, kept: true }));
+          assert.deepEqual(await heir.keep(given), [], 'who lives keeps its own');
+          await gone.close({ leave: true });
+          const [first, second] = given;
+          assert.deepEqual(await heir.keep([first, { ...second, token: second.token - 1 }]), [marked[0]]);
+          assert.deepEqual(await heir.keep([first]), [marked[0]], 'again');
+          assert.deepEqual(await other.keep(given), marked.slice(1), 'whoever comes first');
+          assert.deepEqual(await held(heir, pool), [marked[0]]);
+          clock.advance(10 * COOL);
+          assert.deepEqual(await other.allocate(pool, upTo(2), 3, COOL), [], 'they are held');
+          const back = await nsdb.openSession(gone.hostId);
+          assert.deepEqual(await held(back, pool), [], 'also when their first holder comes back');
+          assert.deepEqual(await back.keep(given), []);
+
+          // Given back, it cools for its last holder, too: something of a third one may stand on it, who keeps it then.
+          await heir.release([first]);
+          assert.deepEqual(await heir.allocate(pool, upTo(2), 3, COOL), []);
+          assert.deepEqual(await other.keep([first]), [marked[0]]);
+          await other.release(given);
+          clock.advance(COOL - 1);
+          assert.deepEqual(await heir.allocate(pool, upTo(2), 3, COOL), []);
+          clock.advance(1);
+          const anew = await heir.allocate(pool, upTo(2), 3, COOL);
+          assert.deepEqual(indexes(anew), [0, 1, 2]);
+          for (const { token, kept } of anew) assert.ok(token > given[0].token && kept === undefined);
+          assert.deepEqual(await other.keep(given), [], 'given to somebody else meanwhile');
+        },
+        { clock },
+      )();
+    });
+
     it('of a host without session cool only when the grace time is over and nobody vouches', async () => {
       const clock = new TestClock();
       await on(

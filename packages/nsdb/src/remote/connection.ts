@@ -57,7 +57,7 @@ export class Connection {
     socket.on('close', () => this.#end());
     socket.on('drain', () => this.#flow());
     socket.on('data', (chunk) => this.#receive(chunk));
-    this.#write({ hello: PROTOCOL, generation: nsdb.generation, grace: nsdb.sessions.grace });
+    this.#write({ hello: PROTOCOL, generation: nsdb.generation, grace: nsdb.sessions.grace, keeps: true });
   }
 
   close(): void {
@@ -209,6 +209,10 @@ export class Connection {
       this.#own(hostId, incarnation);
       return this.#nsdb.allocations.release(text(hostId), integer(incarnation), list(allocations).map(toAllocation));
     },
+    'session.keep': ([hostId, incarnation, allocations]) => {
+      this.#own(hostId, incarnation);
+      return this.#nsdb.allocations.keep(text(hostId), integer(incarnation), list(allocations).map(toAllocation));
+    },
     'session.allocations': ([hostId, incarnation]) => {
       this.#own(hostId, incarnation);
       return this.#nsdb.allocations.held(text(hostId), integer(incarnation));
@@ -345,7 +349,8 @@ function toAllocation(value: unknown): Allocation {
 }
 
 function toClaim(value: unknown): Claim {
-  return { ...toAllocation(value), coolMs: integer(record(value).coolMs) };
+  const { coolMs, kept } = record(value);
+  return { ...toAllocation(value), coolMs: integer(coolMs), ...(kept === true ? { kept } : {}) };
 }
 
 function integer(value: unknown): number {

@@ -25,6 +25,8 @@ export interface SessionLink {
   readonly generation: string;
   /** Grace time of hosts' sessions there, ms. */
   readonly grace: number;
+  /** Whether it knows `session.keep`. */
+  readonly keeps: boolean;
   /** Asks, and waits for the answer; `lost`: what the caller is told if the link ends first. */
   request(method: string, parameters: readonly unknown[], lost?: Waiting['lost']): Promise<unknown>;
   /** Says what needs no answer. */
@@ -37,15 +39,17 @@ const UNTOLD_GRACE = 20_000;
 export class Link implements SessionLink {
   readonly generation: string;
   readonly grace: number;
+  readonly keeps: boolean;
   readonly #socket: Socket;
   readonly #waiting = new Map<number, Waiting>();
   #next = 1;
   #ended = false;
 
-  private constructor(socket: Socket, generation: string, grace: number) {
+  private constructor(socket: Socket, { generation, grace = UNTOLD_GRACE, keeps = false }: Omit<Hello, 'hello'>) {
     this.#socket = socket;
     this.generation = generation;
     this.grace = grace;
+    this.keeps = keeps;
   }
 
   /** Connects and waits for the server's hello; rejects with WEFT_STORE_AWAY, or WEFT_PROTOCOL if it is not ours. */
@@ -79,10 +83,11 @@ export class Link implements SessionLink {
               else link.#settle(reply);
               continue;
             }
-            const { hello, generation, grace = UNTOLD_GRACE } = message as Hello;
+            const { hello, ...rest } = message as Hello;
+            const { generation, grace = UNTOLD_GRACE } = rest;
             if (hello !== PROTOCOL || typeof generation !== 'string' || !(grace > 0))
               throw new NsdbError('WEFT_PROTOCOL', `Expected ${PROTOCOL}`);
-            link = new Link(socket, generation, grace);
+            link = new Link(socket, rest);
             resolve(link);
           }
         } catch (error) {

@@ -19,6 +19,8 @@ export interface Hello {
   readonly generation: string;
   /** Grace time of hosts' sessions, ms; absent: of a server that does not say. */
   readonly grace?: number;
+  /** It knows `session.keep`. */
+  readonly keeps?: boolean;
 }
 
 /** `m` method, `p` parameters, `i` id of a request. */

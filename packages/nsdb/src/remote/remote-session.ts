@@ -4,7 +4,7 @@
  *
  * Calls about allocated numbers do not wait, because the packets that need them do not either: their caller asks again.
  */
-import type { Claim } from '../allocations/allocations.ts';
+import { type Claim, withoutCooling } from '../allocations/allocations.ts';
 import { checkAllocation, checkRequest } from '../allocations/pool.ts';
 import type { Allocation, HostSession, Revision, TableEntry } from '../contract.ts';
 import { EntryWriter } from '../entry-writer.ts';
@@ -95,11 +95,22 @@ export class RemoteSession implements HostSession {
     await this.#up().request('session.release', [this.hostId, this.#incarnation, allocations]);
   }
 
+  async keep(allocations: readonly Allocation[]): Promise<Allocation[]> {
+    for (const allocation of allocations) checkAllocation(allocation);
+    const link = this.#up();
+    // A server of an earlier build would hang up.
+    if (!link.keeps) return [];
+    const parameters = [this.hostId, this.#incarnation, allocations];
+    const held = (await link.request('session.keep', parameters, 'WEFT_OUTCOME_UNKNOWN')) as Claim[];
+    this.#known.add(link.generation, held);
+    return held.map(withoutCooling);
+  }
+
   async allocations(): Promise<Allocation[]> {
     const link = this.#up();
     const held = (await link.request('session.allocations', [this.hostId, this.#incarnation])) as Claim[];
     this.#known.replace(link.generation, held);
-    return held.map(({ pool, index, token }) => ({ pool, index, token }));
+    return held.map(withoutCooling);
   }
 
   reportApplied(revision: Revision): void {

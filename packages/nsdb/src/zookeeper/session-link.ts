@@ -30,6 +30,8 @@ export class LocalSessionLink implements SessionLink {
     this.generation = nsdb.generation;
   }
 
+  readonly keeps = true;
+
   get grace(): number {
     return this.#sessions.grace;
   }
@@ -97,6 +99,9 @@ export class LocalSessionLink implements SessionLink {
       case 'session.release':
         this.#own(hostId, p[1]);
         return allocations.release(hostId, p[1] as number, p[2] as Allocation[]);
+      case 'session.keep':
+        this.#own(hostId, p[1]);
+        return allocations.keep(hostId, p[1] as number, p[2] as Allocation[]);
       case 'session.allocations':
         this.#own(hostId, p[1]);
         return allocations.held(hostId, p[1] as number);

@@ -34,6 +34,7 @@ import { FirstPackets } from './first-packets.ts';
 import type { FlowStates } from './flow-states.ts';
 import { NatPools } from './nat-pools.ts';
 import { Numbers } from './numbers.ts';
+import { OrphanedBlocks } from './orphaned-blocks.ts';
 import { Restorer } from './restorer.ts';
 
 /** Records that one tick looks at for expiry. */
@@ -42,6 +43,8 @@ const EXPIRE_STEP = 16_384;
 const ALIVE_MS = 2_500;
 /** The session passes on as much of it as the store's grace time asks for, which may be one second. */
 const VOUCH_MS = 200;
+/** Who was not heard for so long may be gone for good: the state database knows. */
+const SILENT_MS = 60_000;
 /** So long the host that a port came from is asked about what is missing. */
 const ARRIVAL_MS = 10_000;
 /** From this share of its names on the table is asked to give back those that nothing has. */
@@ -100,6 +103,7 @@ export class Connections implements StateView {
   private readonly options: ConnectionsOptions;
   private readonly clockOffset: number;
   private readonly audiences: AudienceKeeper;
+  private readonly orphans: OrphanedBlocks;
   /** By number of an ask under way: who waits for it. */
   private readonly waits = new Map<number, Wait[]>();
   private lastWait = 0;
@@ -121,6 +125,8 @@ export class Connections implements StateView {
   /** Record from which on connections are to be looked at again because filters have changed; -1: none. */
   private lookAgainHand = -1;
   private nextVouch = 0;
+  /** Time of the last tick, of the table's clock. */
+  private tickedAt = 0;
   /** By port that has come from another host: that host is asked about what is missing, for a while. */
   private readonly arrivals = new Map<string, { readonly from: string; readonly until: number }>();
   /** Ports that have been live here since this process began. */
@@ -159,9 +165,17 @@ export class Connections implements StateView {
       isLeaving,
     });
     this.countAllKept();
+    const isHere = (port: number) => port !== 0 && options.isLive(options.view.id(numbers.handle(port)));
+    this.orphans = new OrphanedBlocks({
+      table,
+      pools: this.pools,
+      isHere,
+      isSilent: (host) => this.silence(host) > SILENT_MS,
+      keepBlocks: (blocks) => effects.keepBlocks(blocks),
+      takeOver: (record) => this.takeOver(record),
+    });
     const { archive } = options;
     if (archive === null) return;
-    const isHere = (port: number) => port !== 0 && options.isLive(options.view.id(numbers.handle(port)));
     this.archiver = new Archiver({ table, isHere, hand: (entries) => archive.hand(entries) });
     this.restorer = new Restorer({
       table,
@@ -262,6 +276,7 @@ export class Connections implements StateView {
     const { table } = this;
     const record = entry >>> 1;
     if (!table.isVisible(record)) return;
+    this.orphans.seen(record);
     const at = this.stateNow(now);
     if (table.touch(record, (entry & 1) === DIR_RETURN, tcpFlags, at) + this.retell[record] === 0) return;
     this.retell[record] = 0;
@@ -461,11 +476,13 @@ export class Connections implements StateView {
   tick(now: number): void {
     this.pools.advance(now);
     const at = this.stateNow(now);
+    this.tickedAt = at;
     const before = this.table.size;
     this.table.expire(at, EXPIRE_STEP);
     this.counters.expired += before - this.table.size;
     this.exchange.tick(at);
     this.audiences.renew();
+    this.orphans.tick(now);
     this.archiver?.tick(at);
     this.restorer?.tick(now);
     for (const [port, { until }] of this.arrivals) if (now >= until) this.arrivals.delete(port);
@@ -486,6 +503,11 @@ export class Connections implements StateView {
   /** When a datagram of a host came last, on the worker's clock; -Infinity: never. */
   lastHeard(hostId: string): number {
     return this.exchange.lastHeard(this.numbers.ofId(hostId)) - this.clockOffset;
+  }
+
+  /** For how long a host has said nothing, ms, as of the last tick; Infinity: since this process began. */
+  private silence(host: number): number {
+    return this.tickedAt - this.exchange.lastHeard(host);
   }
 
   private vouch(now: number, at: number): void {
@@ -609,16 +631,32 @@ export class Connections implements StateView {
     return tupleKind(table.words[record * RECORD_WORDS]) === KIND_CONNTRACK;
   }
 
+  /** Becomes the owner of a connection that goes on here, while its owner seems to be gone. */
+  private takeOver(record: number): void {
+    const { table } = this;
+    this.keepOwnerTold(record);
+    const done = table.takeOver(record, this.tickedAt, this.scratch);
+    if (done < 0) return;
+    this.countKept(done, 1);
+    this.exchange.publish(done);
+    this.archiver?.changed(done);
+  }
+
+  /** The owner of a record is told of it like its audience, before this host becomes the owner: it is to hear of that. */
+  private keepOwnerTold(record: number): void {
+    const { table } = this;
+    const owner = table.owner(record);
+    const audience = table.audiences.members(table.audience(record));
+    if (owner === table.self || audience.includes(owner)) return;
+    table.setAudience(record, table.audiences.of([...audience, owner]));
+  }
+
   /** Ends a connection that the rules do not let through any more, for all its hosts. */
   cut(record: number, now: number): void {
     const { table } = this;
-    const owner = table.owner(record);
-    // From now on this host is the owner: the one before is to hear of it, also where it is not known yet who else is.
-    const audience = table.audiences.members(table.audience(record));
     this.firsts.drop(record);
-    if (owner !== table.self && !audience.includes(owner)) {
-      table.setAudience(record, table.audiences.of([...audience, owner]));
-    }
+    // Also where it is not known yet who else is to hear of it.
+    this.keepOwnerTold(record);
     if (table.bury(record, this.stateNow(now), this.scratch) < 0) return;
     this.exchange.publish(record);
     this.archiver?.changed(record);

@@ -24,6 +24,8 @@ export interface NatBlock {
   readonly pool: string;
   readonly index: number;
   readonly token: number;
+  /** Held for the connections that stand on it: no port is chosen from it. */
+  readonly kept?: true;
 }
 
 /** Blocks of a first request; doubled when they are gone within a second, up to the most; as many again when within some seconds. */
@@ -153,6 +155,16 @@ export class NatPools {
     const names = new Set(blocks.map(nameOf));
     for (const [name, held] of this.held) if (!names.has(name)) this.lose(name, held);
     for (const block of blocks) this.hold(block);
+  }
+
+  /** Blocks of hosts that are gone, which this host holds from now on for the connections that stand on them. */
+  keep(blocks: readonly NatBlock[]): void {
+    for (const block of blocks) this.hold(block);
+  }
+
+  /** Whether this host holds a block under its token. */
+  holds(block: NatBlock): boolean {
+    return this.held.get(nameOf(block))?.block.token === block.token;
   }
 
   /** Answer to the oldest request for this name: the blocks, none if there are no more, or null: the state database is away. */
@@ -305,7 +317,8 @@ export class NatPools {
   }
 
   private join(pool: Pool, held: Held): void {
-    const { index, token } = held.block;
+    const { index, token, kept } = held.block;
+    if (kept) return;
     const first = index * BLOCK_PORTS;
     if (first > pool.target.portTo || first + BLOCK_PORTS <= pool.target.portFrom) return;
     const n = pool.snat.add(held.address, 0, index, token);
