@@ -12,7 +12,7 @@ import { newBridge, newHost, newPort, refused, until, Watcher } from '../complia
 import { connect } from '../connect.ts';
 import { NsdbError } from '../errors.ts';
 import { verifyStore } from '../transfer/verify.ts';
-import { openZookeeper, type ZookeeperOptions } from './index.ts';
+import { openZookeeper, type ZookeeperNsdb, type ZookeeperOptions } from './index.ts';
 import { sweep } from './sweep.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'weft-zk-store-'));
@@ -147,6 +147,18 @@ describe('connect to an ensemble', { skip }, () => {
     assert.equal((await b.list('Bridge')).length, 1);
     assert.equal((await c.list('Bridge')).length, 0);
     await Promise.all([a, b, c].map((nsdb) => nsdb.close()));
+  });
+
+  it('the grace time is the one that somebody was told last, also for those who have come before', async () => {
+    const { connectString } = await ensemble();
+    const servers = `${connectString}/grace`;
+    const early = await openZookeeper({ servers });
+    const late: ZookeeperNsdb[] = [];
+    for (const grace of [7_000, 2_000]) {
+      late.push(await openZookeeper({ servers, grace }));
+      await until(() => early.inner.sessions.grace === grace, `${grace}`);
+    }
+    for (const nsdb of [early, ...late]) await nsdb.close();
   });
 
   it('what was deleted leaves nothing behind that is old, and comes again', async (t) => {

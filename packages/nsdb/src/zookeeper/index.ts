@@ -17,6 +17,7 @@ import { isNsdbError, NsdbError } from '../errors.ts';
 import { RemoteSession } from '../remote/remote-session.ts';
 import { StoreNsdb, type StoreNsdbOptions } from '../store-nsdb.ts';
 import { Janitor } from './janitor.ts';
+import { metaZnode } from './layout.ts';
 import type { ZookeeperStoreOptions } from './options.ts';
 import { LocalSessionLink } from './session-link.ts';
 import { ZookeeperSessions } from './sessions.ts';
@@ -158,9 +159,16 @@ export class ZookeeperNsdb implements Nsdb {
     await this.inner.close();
   }
 
-  /** The grace time is the store's: whoever was told one tells all others. */
+  /** The grace time is the store's: whoever was told one tells all others, who follow it from then on. */
   async #agreeOnGrace(): Promise<void> {
     if (this.#grace !== undefined) return this.zookeeper.putMeta(GRACE, String(this.#grace));
+    await this.zookeeper.link.use().addWatch(metaZnode(GRACE), {
+      onEvent: () => void this.#readGrace().catch(() => {}), // the next link reads it
+    });
+    await this.#readGrace();
+  }
+
+  async #readGrace(): Promise<void> {
     const stored = await this.zookeeper.getMeta(GRACE);
     if (stored !== undefined) this.#own.grace = Number(stored);
   }
