@@ -176,26 +176,27 @@ describe('another layout of flows and tables', { skip }, () => {
     await restartAgent(lab, host);
     const startMs = performance.now() - began;
     await killAgent(lab, host);
+    const own = layout(host);
     const told = openSync(log, 'a');
     const deadline = performance.now() + SOAK_SECONDS * 1000;
     let kills = 0;
     let exchanges = 0;
     // Whoever is killed and whoever comes next, of either build.
     for (; kills < 4 || performance.now() < deadline; kills++) {
-      const weft = random() < 0.5 ? other : THIS;
       const found = tables(bpffs);
+      const inExchange = random() < 0.7;
+      const weft = (inExchange ? found.includes(own) : random() < 0.5) ? other : THIS;
       const argv = inNetns(host.namespace, [...weft, 'agent', '--config', config]);
       const agent = spawn(argv[0]!, argv.slice(1), { stdio: ['ignore', told, told] });
       const gone = once(agent, 'exit');
-      if (random() < 0.3) await sleep(random() * startMs * KILLED_WITHIN);
-      else {
-        const end = performance.now() + startMs * KILLED_WITHIN;
-        while (tables(bpffs) === found && performance.now() < end) await sleep(2);
+      if (inExchange) {
+        const end = performance.now() + 2 * startMs;
+        while (tables(bpffs).join() === found.join() && performance.now() < end) await sleep(2);
         await sleep(random() * EXCHANGE_MS);
-      }
+      } else await sleep(random() * startMs * KILLED_WITHIN);
       agent.kill('SIGKILL');
       assert.deepEqual(await gone, [null, 'SIGKILL'], 'it did not end by itself');
-      if (tables(bpffs) !== found) exchanges++;
+      if (tables(bpffs).join() !== found.join()) exchanges++;
     }
     closeSync(told);
     await restartAgent(lab, host);
@@ -227,8 +228,6 @@ describe('another layout of flows and tables', { skip }, () => {
 });
 
 /** Names of the tables that count, and of those that they replace. */
-function tables(bpffs: string): string {
-  return readdirSync(bpffs)
-    .filter((name) => !name.endsWith('_new'))
-    .join();
+function tables(bpffs: string): string[] {
+  return readdirSync(bpffs).filter((name) => !name.endsWith('_new'));
 }
