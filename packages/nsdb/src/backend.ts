@@ -4,7 +4,7 @@
  * everything conditional is a check of a node's version, presence or absence, and a set of children is watched and checked
  * through the version of the stamp node above it, never through a list.
  */
-import type { Revision, SubscribeOptions, Subscription, TableEntry } from './contract.ts';
+import type { Revision, StoreSize, SubscribeOptions, Subscription, TableEntry } from './contract.ts';
 
 /** A back end may answer at once (LMDB) or later (a network). Callers always `await`. */
 type MaybePromise<T> = T | Promise<T>;
@@ -66,6 +66,7 @@ export interface NodeStore {
   getMeta(key: string): MaybePromise<string | undefined>;
   putMeta(key: string, value: string): Promise<void>;
   listMeta(prefix: string): MaybePromise<{ key: string; value: string }[]>;
+  size(): Promise<StoreSize>;
   close(): Promise<void>;
 }
 

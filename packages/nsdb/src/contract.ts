@@ -171,6 +171,16 @@ export interface PoolNumberUsage {
   readonly coolsFor: number | null;
 }
 
+/** What a store holds, counted while others write: of no one revision. */
+export interface StoreSize {
+  /** Objects by type, of types that there are any of. On ZooKeeper deleted ones count on for an hour. */
+  readonly objects: Readonly<Record<string, number>>;
+  /** Entries of state tables by the kind of table; null: not counted, as on ZooKeeper. */
+  readonly entries: Readonly<Record<string, number>> | null;
+  /** Bytes on disk; null: not known here, as of an ensemble. */
+  readonly bytes: number | null;
+}
+
 /**
  * A host's presence: the entries that it writes through the session are ephemeral and go when the session ends or the host
  * left. Numbers that it allocates are not: they stay its own until it releases them, and when it is given up they stay unused
@@ -242,5 +252,7 @@ export interface Nsdb {
   convergence(): Promise<HostConvergence[]>;
   /** For operators: the numbers of a pool that are held or cool, in their order. Empty: all are free, or there is no such pool. */
   poolUsage(pool: string): Promise<PoolNumberUsage[]>;
+  /** For operators: how much there is of what. */
+  size(): Promise<StoreSize>;
   close(): Promise<void>;
 }

@@ -8,6 +8,7 @@ import type {
   PoolNumberUsage,
   Revision,
   StoredObject,
+  StoreSize,
   SubscribeOptions,
   Subscription,
   TableEntry,
@@ -177,6 +178,10 @@ export class StoreNsdb implements Nsdb {
 
   poolUsage(pool: string): Promise<PoolNumberUsage[]> {
     return this.allocations.usage(pool);
+  }
+
+  size(): Promise<StoreSize> {
+    return this.store.size();
   }
 
   async close(): Promise<void> {

@@ -187,6 +187,7 @@ describe('health', () => {
       state,
       role,
       latencyMs: state === 'serving' ? 1 : null,
+      znodes: null,
       error: '',
     });
     const verdict = async (...servers: EnsembleServer[]) =>

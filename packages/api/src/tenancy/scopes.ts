@@ -52,6 +52,7 @@ function forward(target: () => Nsdb): Nsdb {
     revision: () => target().revision(),
     convergence: () => target().convergence(),
     poolUsage: (pool) => target().poolUsage(pool),
+    size: () => target().size(),
     close: () => target().close(),
   };
 }

@@ -60,6 +60,9 @@ export function tenantNsdb(nsdb: Nsdb, tenantId: string): Nsdb {
     poolUsage: () => {
       throw new ApiError(403, 'WEFT_API_FORBIDDEN', 'Which hosts hold numbers of a pool is not told to tenants.');
     },
+    size: () => {
+      throw new ApiError(403, 'WEFT_API_FORBIDDEN', 'How much there is of what is not told to tenants.');
+    },
     close: async () => {},
   };
 }

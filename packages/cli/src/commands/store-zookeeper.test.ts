@@ -58,6 +58,7 @@ test('weft api --zookeeper; weft store status, verify, backup, restore, migrate'
   await nsdb.transact((tx) => tx.create('Host', { name: 'host-1' }));
   const status = await weft('store', 'status', '--zookeeper', servers);
   assert.match(status, new RegExp(`generation ${nsdb.generation}, revision \\d+, by ZooKeeper at `));
+  assert.match(status, /\n2 objects \(Bridge 1, Host 1\), \d+ znodes on the servers\n/);
   assert.match(status, /host-1 .* away/);
   await nsdb.close();
   assert.match(await weft('store', 'verify', place), /; 0 findings/);

@@ -40,13 +40,19 @@ test('weft store pool names who holds which numbers, and what cools', async () =
   }
 });
 
-test('weft store backup and verify, of a store that a process has open; restore makes the same of it', async () => {
+test('weft store status, backup and verify, of a store that a process has open; restore makes the same of it', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'weft-store-'));
   const [place, file, second] = ['store', 'backup', 'second'].map((name) => join(dir, name));
   const nsdb = await openEmbedded({ dir: place! });
   const weft = async (...words: string[]) => (await run(process.execPath, [main, 'store', ...words])).stdout;
   try {
     const { revision } = await nsdb.transact((tx) => tx.create('Bridge', { name: 'b' }));
+    const server = await serve(nsdb, { socket: join(dir, 'socket') });
+    const status = await weft('status', '--socket', join(dir, 'socket'));
+    assert.match(status, /\n1 objects \(Bridge 1\), 0 entries of tables, \d+\.\d MiB on disk\n/);
+    const { size } = JSON.parse(await weft('status', '--json', '--socket', join(dir, 'socket')));
+    assert.deepEqual({ ...size, bytes: 0 }, { objects: { Bridge: 1 }, entries: {}, bytes: 0, znodes: null });
+    await server.close();
     assert.match(await weft('verify', place!), new RegExp(`^\\d+ records at revision ${revision}; 0 findings`));
     assert.match(await weft('backup', place!, file!), new RegExp(`^\\d+ records at revision ${revision} in `));
     await nsdb.transact((tx) => tx.create('Bridge', { name: 'later' }));

@@ -1,7 +1,7 @@
 /** `weft store`: the state database as its clients see it. */
 import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import type { HostConvergence, Nsdb, StoreContent, StoreImage } from '@weft/nsdb';
+import type { HostConvergence, Nsdb, StoreContent, StoreImage, StoreSize } from '@weft/nsdb';
 import { Command } from 'commander';
 import { CliError } from '../errors.ts';
 import { formatTable, print, printJson } from '../output.ts';
@@ -30,7 +30,7 @@ const READ_PLACE = "an embedded store's directory, also while it is served, or z
 export function storeCommand(): Command {
   const store = new Command('store').description('look at the state database, back it up, move it');
   served(store.command('status'))
-    .description('generation, revision, and where the hosts stand')
+    .description('generation, revision, how much there is of what, and where the hosts stand')
     .addHelpText('after', '\nExamples:\n  weft store status\n  weft store status --socket /run/weft/store.sock --json')
     .action(showStatus);
   served(store.command('pool <pool>'))
@@ -104,14 +104,46 @@ async function showStatus(options: Options): Promise<void> {
     const hosts = await nsdb.convergence();
     const names = new Map((await nsdb.list<{ name?: string }>('Host')).map((host) => [host.id, host.value.name ?? '']));
     const lines = hosts.map((host) => ({ ...host, name: names.get(host.hostId) ?? '' }));
+    const size = await sizeOf(nsdb, options);
     const place = options.zookeeper === undefined ? 'its socket' : `ZooKeeper at ${options.zookeeper}`;
-    if (options.json) return printJson({ place, generation: nsdb.generation, revision, hosts: lines });
+    if (options.json) return printJson({ place, generation: nsdb.generation, revision, size, hosts: lines });
     print(`generation ${nsdb.generation}, revision ${revision}, by ${place}`);
+    print(sizeText(size));
     const rows = lines.map((host) => [host.name, host.hostId, String(host.applied ?? '-'), linkText(host)]);
     print(formatTable([['HOST', 'ID', 'APPLIED', 'LINK'], ...rows]));
   } finally {
     await nsdb.close();
   }
+}
+
+interface Size extends StoreSize {
+  /** Of the whole ensemble, by the servers' own count. */
+  readonly znodes: number | null;
+}
+
+/** Null: the process that serves the store is of a version that does not tell. */
+async function sizeOf(nsdb: Nsdb, { zookeeper, zookeeperConfig }: Options): Promise<Size | null> {
+  const size = await nsdb.size().catch(() => null);
+  if (size === null || zookeeper === undefined) return size && { ...size, znodes: null };
+  const { storeAddress, surveyEnsemble } = await import('@weft/nsdb/client');
+  const address = storeAddress(`zookeeper://${zookeeper}`, zookeeperConfig);
+  const servers = 'zookeeper' in address ? await surveyEnsemble(address.zookeeper) : [];
+  return { ...size, znodes: servers.find(({ znodes }) => znodes !== null)?.znodes ?? null };
+}
+
+function sizeText(size: Size | null): string {
+  if (size === null) return 'how much there is of what is not told';
+  const counted = (what: string, counts: Readonly<Record<string, number>>) => {
+    const kinds = Object.entries(counts).sort(([one, a], [other, b]) => b - a || (one < other ? -1 : 1));
+    const sum = kinds.reduce((total, [, count]) => total + count, 0);
+    return `${sum} ${what}${kinds.length === 0 ? '' : ` (${kinds.map(([kind, count]) => `${kind} ${count}`).join(', ')})`}`;
+  };
+  const { objects, entries, bytes, znodes } = size;
+  const parts = [counted('objects', objects)];
+  if (entries !== null) parts.push(counted('entries of tables', entries));
+  if (bytes !== null) parts.push(`${(bytes / 2 ** 20).toFixed(1)} MiB on disk`);
+  if (znodes !== null) parts.push(`${znodes} znodes on the servers`);
+  return parts.join(', ');
 }
 
 function linkText({ reachable, unknownFor }: HostConvergence): string {

@@ -9,6 +9,23 @@ import { type Factory, newBridge, newHost, newPort, on, refused, until, Watcher 
 export function tableTests(factory: Factory): void {
   describe('state tables', () => {
     it(
+      'how much there is of what can be asked',
+      on(factory, async ({ nsdb, another }) => {
+        const bridges = [await newBridge(nsdb), await newBridge(nsdb)];
+        const session = await nsdb.openSession(await newHost(nsdb));
+        for (const key of ['02:00:00:00:00:01', '02:00:00:00:00:02']) await session.put(`mac/${bridges[0]}`, key, 'x');
+        await nsdb.transact(async (tx) => tx.putEntry(`mac/${bridges[1]}`, '02:00:00:00:00:01', 'y'));
+        await nsdb.transact(async (tx) => tx.putEntry(`arp/${bridges[1]}`, '192.0.2.1', 'y'));
+        const { objects, entries, bytes } = await (await another()).size();
+        assert.equal(objects.Bridge, 2);
+        assert.equal(objects.Host, 1);
+        assert.equal(objects.Port, undefined);
+        if (entries !== null) assert.deepEqual({ mac: entries.mac, arp: entries.arp }, { mac: 3, arp: 1 });
+        if (bytes !== null) assert.ok(bytes > 0);
+        await session.close();
+      }),
+    );
+    it(
       'learned beats persistent, the newest learned wins, and what is beneath shows again',
       on(factory, async ({ nsdb, another }) => {
         const bridge = await newBridge(nsdb);

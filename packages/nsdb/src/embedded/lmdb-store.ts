@@ -10,15 +10,17 @@
  * Longer than other files because overlay, groups and what subscribers are told must move from one revision to the next as one.
  */
 import { randomUUID } from 'node:crypto';
-import { chmodSync, mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { Conflict, type NodeOp, type NodeStore, type RawEntry, type StoreNode } from '../backend.ts';
-import type { Revision, SubscribeOptions, Subscription } from '../contract.ts';
+import type { Revision, StoreSize, SubscribeOptions, Subscription } from '../contract.ts';
 import { NsdbError } from '../errors.ts';
 import { Hub } from '../subscription/hub.ts';
 import type { StoreImage, Transferable } from '../transfer/records.ts';
 import { type Clock, StoreClock, SYSTEM_CLOCK } from './clock.ts';
 import { META_PREFIX, recordsOf, SEQUENCE_PREFIX } from './content.ts';
+import { countBelow } from './count.ts';
 import {
   decode,
   encode,
@@ -63,6 +65,7 @@ interface Accepted {
 
 export class LmdbStore implements NodeStore, Transferable {
   readonly generation: string;
+  readonly #dir: string;
   readonly #root: RootDatabase<string, string>;
   readonly #nodes: Database<string, string>;
   readonly #meta: Database<string, string>;
@@ -85,10 +88,13 @@ export class LmdbStore implements NodeStore, Transferable {
   #writing: Promise<void> | undefined;
   #failed: NsdbError | undefined;
   #closed = false;
+  /** A count that is going on: who asks meanwhile gets the same. */
+  #counting: Promise<StoreSize> | undefined;
 
   constructor(options: LmdbStoreOptions) {
     mkdirSync(options.dir, { recursive: true, mode: 0o700 });
     chmodSync(options.dir, 0o700);
+    this.#dir = options.dir;
     this.#release = takeOwnership(options.dir);
     try {
       this.#root = open<string, string>({
@@ -403,6 +409,20 @@ export class LmdbStore implements NodeStore, Transferable {
       key: key.slice(2),
       value,
     }));
+  }
+
+  size(): Promise<StoreSize> {
+    this.#counting ??= this.#count().finally(() => {
+      this.#counting = undefined;
+    });
+    return this.#counting;
+  }
+
+  async #count(): Promise<StoreSize> {
+    const check = () => this.#usable();
+    const objects = await countBelow(this.#nodes, 'o', check);
+    const entries = await countBelow(this.#nodes, 't', check);
+    return { objects, entries, bytes: 512 * statSync(join(this.#dir, 'data.mdb')).blocks };
   }
 
   /** Writes a consistent copy into an empty directory, while the store goes on. */

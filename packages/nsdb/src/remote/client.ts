@@ -8,6 +8,7 @@ import type {
   PoolNumberUsage,
   Revision,
   StoredObject,
+  StoreSize,
   SubscribeOptions,
   Subscription,
   TableEntry,
@@ -90,6 +91,10 @@ class RemoteNsdb implements Nsdb {
 
   async poolUsage(pool: string): Promise<PoolNumberUsage[]> {
     return (await this.#up().request('poolUsage', [pool])) as PoolNumberUsage[];
+  }
+
+  async size(): Promise<StoreSize> {
+    return (await this.#up().request('size', [])) as StoreSize;
   }
 
   async transact<R>(body: (tx: Transaction) => Promise<R>): Promise<{ revision: Revision; result: R }> {

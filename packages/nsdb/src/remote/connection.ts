@@ -135,6 +135,7 @@ export class Connection {
     revision: () => this.#nsdb.revision(),
     convergence: () => this.#nsdb.convergence(),
     poolUsage: ([pool]) => this.#nsdb.poolUsage(text(pool)),
+    size: () => this.#nsdb.size(),
 
     'tx.get': ([n, type, id]) => this.#inTransaction(n, (tx) => tx.get(text(type), text(id))),
     'tx.referrers': ([n, type, field, id]) =>

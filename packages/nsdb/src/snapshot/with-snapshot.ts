@@ -34,6 +34,7 @@ export function withSnapshot(nsdb: Nsdb, options: SnapshotOptions): Nsdb {
     revision: () => nsdb.revision(),
     convergence: () => nsdb.convergence(),
     poolUsage: (pool) => nsdb.poolUsage(pool),
+    size: () => nsdb.size(),
     subscribe(wanted) {
       if (wanted.snapshot === undefined) return nsdb.subscribe(wanted);
       const subscription: SnapshotSubscription = new SnapshotSubscription(nsdb, wanted, options, () =>

@@ -8,6 +8,7 @@ import type {
   PoolNumberUsage,
   Revision,
   StoredObject,
+  StoreSize,
   SubscribeOptions,
   Subscription,
   TableEntry,
@@ -148,6 +149,10 @@ export class ZookeeperNsdb implements Nsdb {
 
   poolUsage(pool: string): Promise<PoolNumberUsage[]> {
     return this.inner.poolUsage(pool);
+  }
+
+  size(): Promise<StoreSize> {
+    return this.inner.size();
   }
 
   async close(): Promise<void> {

@@ -30,6 +30,9 @@ export const JANITOR_PATH = '/janitor';
 export const APPLIED_ROOT = '/a';
 export const VOUCHED_ROOT = '/v';
 
+/** Below it a directory for each type that there is, or was, an object of. */
+export const OBJECTS_ROOT = '/n/o';
+
 export const nodeZnode = (path: string): string => `/n/${path}`;
 export const sequenceZnode = (name: string): string => `/q/${encodeURIComponent(name)}`;
 export const metaZnode = (key: string): string => `/m/${encodeURIComponent(key)}`;

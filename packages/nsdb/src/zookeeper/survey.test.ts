@@ -18,7 +18,7 @@ describe('a survey of servers', { skip: needsServer() }, () => {
     const servers = ensemble.connectString;
     const all = await surveyEnsemble({ servers });
     assert.deepEqual(all.map(({ role }) => role).sort(), ['follower', 'follower', 'leader']);
-    for (const { server, latencyMs } of all) assert.ok(latencyMs! > 0, server);
+    for (const { server, latencyMs, znodes } of all) assert.ok(latencyMs! > 0 && znodes! > 0, server);
     const leader = await ensemble.leader();
     const follower = await ensemble.follower();
     await Promise.all([leader.kill(), follower.kill()]);

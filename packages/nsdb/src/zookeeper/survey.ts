@@ -19,6 +19,8 @@ export interface EnsembleServer {
   readonly role: string;
   /** Of connecting, the handshake, and one answer; null: there was none. */
   readonly latencyMs: number | null;
+  /** Znodes of the ensemble, by this server's count; null: it did not say. */
+  readonly znodes: number | null;
   /** What the connection met. */
   readonly error: string;
 }
@@ -31,14 +33,22 @@ export async function surveyEnsemble(options: ZookeeperStoreOptions): Promise<En
 
 async function ask(server: ServerAddress, tls: ZookeeperStoreOptions['tls']): Promise<EnsembleServer> {
   const { host, port } = server;
-  const found = { server: `${host.includes(':') ? `[${host}]` : host}:${port}`, role: '', latencyMs: null, error: '' };
+  const found = {
+    server: `${host.includes(':') ? `[${host}]` : host}:${port}`,
+    role: '',
+    latencyMs: null,
+    znodes: null,
+    error: '',
+  };
   const start = performance.now();
   try {
     const answer = await fourLetterWord(server, 'srvr', { tls, timeout: TIMEOUT });
     const latencyMs = performance.now() - start;
     const role = /^Mode: (\w+)$/m.exec(answer)?.[1] ?? '';
+    const znodes = Number(/^Node count: (\d+)$/m.exec(answer)?.[1] ?? Number.NaN);
     // A server may have been told to answer no such commands: it runs, and that is all that it says.
-    if (role !== '' || /not in the whitelist/.test(answer)) return { ...found, state: 'serving', role, latencyMs };
+    if (role !== '' || /not in the whitelist/.test(answer))
+      return { ...found, state: 'serving', role, latencyMs, znodes: Number.isNaN(znodes) ? null : znodes };
     if (/not currently serving/.test(answer)) return { ...found, state: 'waiting', latencyMs };
     // It closes without a word, or with an alert of TLS (RFC 8446 §6).
     if (!tls && (answer === '' || answer.startsWith('\x15\x03'))) return { ...found, state: 'tls' };
