@@ -20,7 +20,7 @@ import { ignoring } from './tables.ts';
 /** Bytes of entries in one commit: well below what servers take by default. */
 const MAX_BYTES = 400_000;
 /** Milliseconds between reports that nobody has asked for. */
-const REPORT_INTERVAL = 1_000;
+const REPORT_INTERVAL = 5_000;
 /** Milliseconds for which every report is passed on at once, behind somebody's question. */
 const ASKED = 1_000;
 
