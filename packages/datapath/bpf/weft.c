@@ -18,7 +18,7 @@ int weft_port(struct __sk_buff *skb)
 	struct weft_pkt p;
 	struct weft_action a;
 	__u32 in_port = skb->ifindex;
-	if (weft_parse(skb, &p, in_port) < 0)
+	if (parse_frame(skb, &p, in_port) < 0)
 		return drop(DROP_MALFORMED);
 	if (p.key.ip_frag)
 		weft_fragment(skb, &p);
