@@ -28,12 +28,6 @@ interface Binding {
   readonly mac: string;
 }
 
-/**
- * Ports that are attached in one go. The kernel takes some 10 ms for each (it waits for all CPUs to have seen the new program), and
- * packets and batches are not to wait for all.
- */
-const MOST_ATTACHED = 2;
-
 export class Bindings {
   private readonly datapath: Datapath;
   private readonly underlay: UnderlayView;
@@ -59,8 +53,6 @@ export class Bindings {
   private readonly refused = new Map<string, string>();
   private readonly keyRefusals: Refusals;
   private attachedBefore = new Set<number>();
-  /** The last reconciliation has left ports for the next one. */
-  isBehind = false;
 
   constructor(
     datapath: Datapath,
@@ -184,7 +176,6 @@ export class Bindings {
 
   /**
    * Brings interfaces and tables in line with the port objects and the interfaces there are.
-   * Of interfaces that were not attached before it takes a few; `isBehind` says that there are more.
    * `beforeDetach` is called with the ifindex of each binding that ends, while it still stands: its flows have to go first.
    * @returns ids of ports that came or went.
    */
@@ -201,17 +192,11 @@ export class Bindings {
       if (!still) this.announce(id, false, 0);
       this.effects.log('port.unbound', { port: id, ifindex: binding.ifindex });
     }
-    let attached = 0;
-    this.isBehind = false;
     for (const [id, { port, name, ifindex }] of wanted) {
       const had = this.live.get(id);
       const mac = this.peerMacs.get(ifindex);
       if (had?.ifindex === ifindex && had.mac === mac) {
         this.live.set(id, { port, ifindex, mac });
-        continue;
-      }
-      if (!this.attachedBefore.has(ifindex) && ++attached > MOST_ATTACHED) {
-        this.isBehind = true;
         continue;
       }
       if (!this.attach(port, name, ifindex, mac)) continue;

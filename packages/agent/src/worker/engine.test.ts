@@ -66,35 +66,6 @@ test('an interface that cannot be attached costs its port only, is told once, an
   assert.equal(host.datapath.executed.length, 1);
 });
 
-test('many ports come a few at a time: packets of the first ones do not wait for the last, and nothing is claimed before', () => {
-  const net = bound();
-  for (let i = 2; i < 9; i++)
-    net.world.put('Port', { bridgeId: net.leftBridge, hostId: LOCAL_HOST, interfaceName: `vm${i}` });
-  const host = new Harness(net.world, new MemoryState(4096));
-  const { ports } = host.datapath.state;
-  let wasPartial = false;
-  for (let had = 0; ports.size < 9; had = ports.size) {
-    assert.equal(host.applied, 0);
-    host.deliver();
-    host.turn();
-    assert.ok(host.turns < 100 && ports.size - had <= 2, `${had}, then ${ports.size} after ${host.turns} turns`);
-    if (ports.size > 0 && ports.size < 9) wasPartial = true;
-  }
-  assert.ok(wasPartial);
-  host.settle();
-  assert.ok(host.applied > 0);
-  // Those that were attached before are taken all at once: their keys must not go for a moment.
-  const second = new Harness(net.world, host.datapath.state, { now: host.now });
-  const removed: number[] = [];
-  const detach = second.datapath.detachPort.bind(second.datapath);
-  second.datapath.detachPort = (ifindex) => {
-    removed.push(ifindex);
-    detach(ifindex);
-  };
-  second.settle();
-  assert.deepEqual([removed, ports.size], [[], 9]);
-});
-
 test('a burst before the flow stands is sent in order, and makes one flow', () => {
   const host = start(bound());
   for (let i = 1; i <= 20; i++) host.datapath.inject(VM0, routedFrame(i));

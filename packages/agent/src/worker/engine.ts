@@ -319,14 +319,12 @@ export class Engine {
   turn(): void {
     let now = this.clock();
     const tookBatch = this.takeBatch(now);
-    if (!tookBatch && this.feed.isBehind) this.revalidator.invalidate(this.feed.catchUp(now));
     const { datapath, queue, openings, installer } = this.core;
     // What the batch woke is on its way out: it does not wait for the next packet.
     this.wakeDue(now);
     const woken = queue.size > 0 || openings.size > 0;
     const { connections } = this.core;
-    const busy =
-      woken || this.revalidator.pending > 0 || this.inbox.length > 0 || connections.looksAgain || this.feed.isBehind;
+    const busy = woken || this.revalidator.pending > 0 || this.inbox.length > 0 || connections.looksAgain;
     const due = connections.isAsking ? Math.min(this.nextTick, this.nextAskTick) : this.nextTick;
     const timeout = busy ? 0 : Math.max(0, Math.min(TICK_MS, Math.ceil(due - now)));
     // Frames first, flows second, and what came up meanwhile before them too: a packet that meets the new flow must not overtake
@@ -448,7 +446,7 @@ export class Engine {
   private reportApplied(): void {
     if (this.reported === this.revision) return;
     if (this.behindSince === 0) this.behindSince = this.clock();
-    if (this.revalidator.pending > 0 || this.core.connections.looksAgain || this.feed.isBehind) return;
+    if (this.revalidator.pending > 0 || this.core.connections.looksAgain) return;
     if (this.revalidator.unverified > 0 || !this.feed.ready || !this.feed.complete) return;
     this.reported = this.revision;
     this.behindSince = 0;
@@ -509,8 +507,7 @@ export class Engine {
       this.woken.length === 0 &&
       !this.core.connections.looksAgain &&
       this.own.length === 0 &&
-      this.revalidator.pending === 0 &&
-      !this.feed.isBehind
+      this.revalidator.pending === 0
     );
   }
 

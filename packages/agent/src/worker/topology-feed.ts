@@ -185,18 +185,6 @@ export class TopologyFeed {
     return [...this.reconcileTunnels(now), ...this.reconcileBindings(now)];
   }
 
-  /** There are ports that are still to be attached, and what for is known. */
-  get isBehind(): boolean {
-    return this.due.bindings && this.ready && this.core.bindings.isBehind;
-  }
-
-  /** Attaches the next few ports. @returns tags to invalidate. */
-  catchUp(now: number): number[] {
-    const tags = this.reconcileBindings(now);
-    this.warmUp();
-    return tags;
-  }
-
   private reconcileTunnels(now: number): number[] {
     const { view, tunnels } = this.core;
     this.due.tunnels = false;
@@ -206,8 +194,8 @@ export class TopologyFeed {
   private reconcileBindings(now: number): number[] {
     const { bindings, view, connections, moves } = this.core;
     if (!this.ready) return [];
+    this.due.bindings = false;
     const changed = bindings.reconcile(this.beforeDetach, now);
-    this.due.bindings = bindings.isBehind;
     this.livePorts = null;
     if (changed.length > 0) {
       // What a port that has gone was kept warm by is released when unused; what the others need is asked for again.
