@@ -61,7 +61,8 @@ export async function startAgent(config: AgentConfig): Promise<Agent> {
     });
     return await new RunningAgent(config, hostId, worker, log, nsdb, archive).start();
   } catch (error) {
-    await worker.stop();
+    // What made the start fail is to be told, whatever state that has left the worker in.
+    await worker.stop().catch(() => {});
     throw error;
   }
 }

@@ -171,7 +171,7 @@ export class Mirror {
     const seen = new Set<string>();
     let revision: Revision;
     for (;;) {
-      while (this.#isAnyUnread()) await this.#readWhole();
+      while (this.#hasMoreThanObjects()) await this.#readWhole();
       const fresh = this.#takeUnreadObjects();
       // Requests are answered in their order: the watches stand when the objects are read, and nobody waits in between.
       const watching = Promise.all([...fresh.values()].map((interest) => this.#watch(zk, interest)));
@@ -211,7 +211,7 @@ export class Mirror {
   }
 
   /** Whether there is more to be read whole than single objects. */
-  #isAnyUnread(): boolean {
+  #hasMoreThanObjects(): boolean {
     for (const interest of this.#unread) if (!isObject(interest)) return true;
     return false;
   }

@@ -57,8 +57,13 @@ export const NEEDS_FLOW = 6;
  * that it lets begin are to finish, what follows a translation (ACTION_…), index in `nats`.
  */
 export const RULE_STRIDE = 10;
+/** Indexes of the words that a rule's place in its chain decides. */
+export const RULE_FIRST = 2;
+export const RULE_NAT = 9;
 /** Words of a test: op, inverted, key offset, a, b, the field it is about, needs, fields read before it is carried out. */
 export const TEST_STRIDE = 8;
+/** Index of word `a`. */
+export const TEST_A = 3;
 
 /** Bits of `SimChain.logs`. */
 export const LOG_ACCEPT = 1;

@@ -4,10 +4,10 @@
  * that fails early has read little.
  */
 
-import { RULE_STRIDE, TEST_STRIDE } from './chain-format.ts';
+import { RULE_FIRST, RULE_NAT, RULE_STRIDE, TEST_A, TEST_STRIDE } from './chain-format.ts';
 import type { Handles } from './handles.ts';
 import { type SimNat, sameNat } from './nat.ts';
-import { type CompiledRule, type Content, compileRule, RULE_FIRST, RULE_NAT, type RuleTest, TEST_A } from './rule.ts';
+import { type CompiledRule, type Content, compileRule, type RuleTest } from './rule.ts';
 
 export * from './chain-format.ts';
 

@@ -114,12 +114,6 @@ export interface RuleTest {
   readonly content?: Content;
 }
 
-/** Index of word `a` of a test. */
-export const TEST_A = 3;
-/** Indexes of words of a rule that its place in a chain decides. */
-export const RULE_FIRST = 2;
-export const RULE_NAT = 9;
-
 export interface CompiledRule {
   readonly tests: readonly RuleTest[];
   /** RULE_STRIDE of them; the first entry of `order` and the index in `nats` are the chain's to say. */
@@ -129,11 +123,6 @@ export interface CompiledRule {
 
 class RuleProgram {
   readonly tests: RuleTest[] = [];
-
-  private add(words: readonly number[], content?: Content): void {
-    const key = content === undefined ? `${words}` : `${words} ${content.key}`;
-    this.tests.push(content === undefined ? { key, words } : { key, words, content });
-  }
 
   test(
     op: number,
@@ -145,7 +134,9 @@ class RuleProgram {
     needs: number,
     content?: Content,
   ): void {
-    this.add([op, inverted ? 1 : 0, offset, a, b, fields, needs, READS_ITSELF.has(op) ? 0 : fields], content);
+    const words = [op, inverted ? 1 : 0, offset, a, b, fields, needs, READS_ITSELF.has(op) ? 0 : fields];
+    const key = content === undefined ? `${words}` : `${words} ${content.key}`;
+    this.tests.push(content === undefined ? { key, words } : { key, words, content });
   }
 
   /** Compares `count` key bytes under a mask. */
@@ -302,7 +293,7 @@ function actionOf(type: string): number {
 /** What rules were compiled to, by the handles that stand in it. */
 const compiled = new WeakMap<Handles, WeakMap<object, CompiledRule>>();
 
-/** The tests of a rule as it is stored. One that cannot be read drops what comes: see below. */
+/** The tests of a rule as it is stored. One that cannot be read drops what comes. */
 export function compileRule(value: Record<string, unknown>, chainId: string, handles: Handles): CompiledRule {
   let known = compiled.get(handles);
   if (known === undefined) compiled.set(handles, (known = new WeakMap()));
